@@ -1,0 +1,25 @@
+# Every library from outside, found once. Debian ships no CONFIG package for protobuf and Catch2 2.13;
+# Homebrew ships both as CONFIG and Catch2 3: each is looked for both ways.
+
+find_package(absl REQUIRED)
+find_package(Threads REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
+if(EMBEDD_TESTS)
+  find_package(Catch2 REQUIRED)
+endif()
+
+if(EMBEDD_WITH_SERVER)
+  set(protobuf_MODULE_COMPATIBLE TRUE)
+  find_package(Protobuf CONFIG QUIET)
+  if(NOT Protobuf_FOUND)
+    find_package(Protobuf REQUIRED)
+  endif()
+  find_package(gRPC CONFIG REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  find_package(CLI11 REQUIRED)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(vips REQUIRED IMPORTED_TARGET vips>=8.13)
+  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
+  find_package(LibTorch 2.13 REQUIRED)
+endif()

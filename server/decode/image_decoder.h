@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ImageDecoder: bytes of an image file in, RGB pixels out. VipsDecoder is the real one, FaultyDecoder the one that
+// fails on demand. Thread-safe: many decode workers share one.
+
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace embedd {
+
+// RGB8, rows top to bottom, no padding: 3 * width * height bytes.
+struct RgbImage {
+  int width = 0;
+  int height = 0;
+  std::unique_ptr<uint8_t[]> rgb;
+};
+
+// Why an image was refused; travels in the status payload kDecodeReasonUrl and reaches the caller as
+// InputError.reason.
+inline constexpr std::string_view kUnsupportedFormat = "UNSUPPORTED_FORMAT";
+inline constexpr std::string_view kCorruptImage = "CORRUPT_IMAGE";
+inline constexpr std::string_view kImageTooLarge = "IMAGE_TOO_LARGE";
+
+class ImageDecoder {
+ public:
+  struct Limits {
+    int64_t max_image_bytes = int64_t{32} << 20;
+    int64_t max_pixels = 64'000'000;
+  };
+
+  virtual ~ImageDecoder() = default;
+
+  // Decodes JPEG, PNG or WebP, told apart by content, as Pillow's Image.open(f).convert("RGB") would.
+  // The header is checked against the limits before any pixel is decoded.
+  // Errors: kInvalidArgument with one of the reasons above (see DecodeReason) and a message for people.
+  virtual absl::StatusOr<RgbImage> Decode(std::string_view file) const = 0;
+};
+
+// Makes an error with a reason, and reads the reason back (empty when there is none).
+absl::Status DecodeError(std::string_view reason, std::string_view message);
+std::string DecodeReason(const absl::Status& status);
+
+}  // namespace embedd
