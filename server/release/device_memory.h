@@ -14,7 +14,7 @@ namespace embedd {
 
 // Bytes, read at one moment.
 struct MemoryReading {
-  int64_t allocated = 0;    // held by live tensors
+  int64_t allocated = 0;    // held by live tensors, in the allocator's block sizes
   int64_t reserved = 0;     // held by the allocator: allocated and its cache
   int64_t driver = 0;       // what the driver counts for this process; = reserved where it does not say
   int64_t peak = 0;         // highest allocated since the last ResetPeak
@@ -36,6 +36,12 @@ class DeviceMemory {
   // OK, or kDataLoss when the counters are garbage (driver total below allocated, or above 16 times the machine's
   // memory): then the device is lost, not full.
   virtual absl::Status CheckSane() = 0;
+  // Changes what the server may hold from now on; more than the recommended maximum is cut to it, and tensors that are
+  // already there stay. kInvalidArgument for 0 and less; kUnimplemented where the limit is fixed at start (cuda).
+  virtual absl::Status ChangeLimit(int64_t bytes) {
+    (void)bytes;
+    return absl::UnimplementedError("this device's memory limit is fixed at start");
+  }
 };
 
 }  // namespace embedd
