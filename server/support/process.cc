@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/support/process.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+
+#if defined(__APPLE__)
+#include <mach/mach.h>
+#include <sys/sysctl.h>
+#endif
+
+namespace embedd {
+namespace {
+
+// Runs in the child, where only async-signal-safe calls are allowed.
+void EndChild() {
+  static constexpr char kMessage[] =
+      "embedd: fork() after the model was loaded; the child ends here, a GPU context does not survive a "
+      "fork\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
+  _exit(134);
+}
+
+#if !defined(__APPLE__)
+// The value of "Pss:  1234 kB" in bytes, or 0.
+int64_t ProportionalSetSize() {
+  std::FILE* const file = std::fopen("/proc/self/smaps_rollup", "re");
+  if (file == nullptr) return 0;
+  char line[256];
+  int64_t kilobytes = 0;
+  while (std::fgets(line, sizeof(line), file) != nullptr) {
+    long long value = 0;  // NOLINT(google-runtime-int): what %lld reads
+    if (std::sscanf(line, "Pss: %lld kB", &value) == 1) {
+      kilobytes = value;
+      break;
+    }
+  }
+  std::fclose(file);
+  return kilobytes * 1024;
+}
+
+int64_t ResidentSetSize() {
+  std::FILE* const file = std::fopen("/proc/self/statm", "re");
+  if (file == nullptr) return 0;
+  long long total = 0, resident = 0;  // NOLINT(google-runtime-int)
+  const int read = std::fscanf(file, "%lld %lld", &total, &resident);
+  std::fclose(file);
+  return read == 2 ? resident * sysconf(_SC_PAGESIZE) : 0;
+}
+#endif
+
+}  // namespace
+
+int64_t ProcessFootprintBytes() {
+#if defined(__APPLE__)
+  task_vm_info_data_t info;
+  mach_msg_type_number_t count = TASK_VM_INFO_COUNT;
+  const kern_return_t result =
+      task_info(mach_task_self(), TASK_VM_INFO, reinterpret_cast<task_info_t>(&info), &count);
+  return result == KERN_SUCCESS ? static_cast<int64_t>(info.phys_footprint) : 0;
+#else
+  const int64_t pss = ProportionalSetSize();
+  return pss > 0 ? pss : ResidentSetSize();
+#endif
+}
+
+int64_t MachineMemoryBytes() {
+#if defined(__APPLE__)
+  int64_t bytes = 0;
+  size_t size = sizeof(bytes);
+  return sysctlbyname("hw.memsize", &bytes, &size, nullptr, 0) == 0 ? bytes : 0;
+#else
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? pages * sysconf(_SC_PAGESIZE) : 0;
+#endif
+}
+
+void SetThreadName(const char* name) {
+#if defined(__APPLE__)
+  pthread_setname_np(name);
+#else
+  char shortened[16];  // Linux refuses longer names instead of cutting them
+  std::snprintf(shortened, sizeof(shortened), "%s", name);
+  pthread_setname_np(pthread_self(), shortened);
+#endif
+}
+
+void InstallForkGuard() {
+  static std::atomic<bool> installed{false};
+  if (!installed.exchange(true)) pthread_atfork(nullptr, nullptr, EndChild);
+}
+
+}  // namespace embedd

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the operating system knows about this process and machine.
+
+#pragma once
+
+#include <cstdint>
+
+namespace embedd {
+
+// Bytes of memory that the system charges to this process: phys_footprint on macOS (what its memory limits
+// count, GPU memory included), PSS on Linux, or RSS where PSS cannot be read. 0 when unknown. Reads a file:
+// not for the road.
+int64_t ProcessFootprintBytes();
+
+// Bytes of memory in the machine; 0 when unknown.
+int64_t MachineMemoryBytes();
+
+// Names the calling thread for debuggers and top. At most 15 characters count on Linux.
+void SetThreadName(const char* name);
+
+// From now on every child made by fork() ends at once with a message and exit code 134: a GPU context does
+// not survive a fork, and goes on with silently wrong numbers. posix_spawn still works. Call it when the
+// model is loaded; later calls do nothing.
+void InstallForkGuard();
+
+}  // namespace embedd
