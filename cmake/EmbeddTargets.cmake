@@ -13,7 +13,7 @@ endif()
 
 function(embedd_compile_settings target)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
-  target_compile_options(${target} PRIVATE -Wall -Wextra -fvisibility=hidden)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-missing-field-initializers -fvisibility=hidden)
   if(EMBEDD_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

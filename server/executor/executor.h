@@ -20,15 +20,17 @@ class Executor {
 
   // Puts the weights on the device. OK when they are there already. kResourceExhausted when they do not fit.
   virtual absl::Status Load() = 0;
-  // Takes the weights off the device; Load brings them back without reading the disk again where memory allows.
+  // Takes the weights off the device; Load brings them back without reading the disk again where memory
+  // allows.
   virtual absl::Status Offload() = 0;
 
   // Embeds `images` in one device batch.
-  //   images   n >= 1 prepared images, each uint8 [3, height, width] planar RGB, as the model's ImageSpec says
-  //   bucket   >= n: the batch is padded to this many images where the device needs fixed shapes
-  //   rows     out, float [n, dimension], not normalised, as the tower gives them
-  // Errors: kResourceExhausted: the device is out of memory; every tensor of the batch is already dropped, a smaller
-  // batch may work. kUnavailable: the device is lost. kInternal: anything else; the next batch may work.
+  //   images   n >= 1 prepared images, each uint8 [3, height, width] planar RGB, as the model's ImageSpec
+  //   says bucket   >= n: the batch is padded to this many images where the device needs fixed shapes rows
+  //   out, float [n, dimension], not normalised, as the tower gives them
+  // Errors: kResourceExhausted: the device is out of memory; every tensor of the batch is already dropped, a
+  // smaller batch may work. kUnavailable: the device is lost. kInternal: anything else; the next batch may
+  // work.
   virtual absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) = 0;
 
   // Waits until the device has finished everything.

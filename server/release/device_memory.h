@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// DeviceMemory: what the server asks of a device's allocator. One implementation over c10::DeviceAllocator serves cpu
-// (our counting allocator), cuda and mps; FakeDeviceMemory follows the MPS rules for tests.
-// Every method is called by the device thread only; others read the published copy (MemoryBoard).
+// DeviceMemory: what the server asks of a device's allocator. One implementation over c10::DeviceAllocator
+// serves cpu (our counting allocator), cuda and mps; FakeDeviceMemory follows the MPS rules for tests. Every
+// method is called by the device thread only; others read the published copy (MemoryBoard).
 
 #pragma once
 
@@ -33,11 +33,12 @@ class DeviceMemory {
   virtual void Trim() = 0;
   // Drops compiled graphs (MPS only; elsewhere nothing): the next batch of each shape compiles again.
   virtual void DropCompiledGraphs() {}
-  // OK, or kDataLoss when the counters are garbage (driver total below allocated, or above 16 times the machine's
-  // memory): then the device is lost, not full.
+  // OK, or kDataLoss when the counters are garbage (driver total below allocated, or above 16 times the
+  // machine's memory): then the device is lost, not full.
   virtual absl::Status CheckSane() = 0;
-  // Changes what the server may hold from now on; more than the recommended maximum is cut to it, and tensors that are
-  // already there stay. kInvalidArgument for 0 and less; kUnimplemented where the limit is fixed at start (cuda).
+  // Changes what the server may hold from now on; more than the recommended maximum is cut to it, and tensors
+  // that are already there stay. kInvalidArgument for 0 and less; kUnimplemented where the limit is fixed at
+  // start (cuda).
   virtual absl::Status ChangeLimit(int64_t bytes) {
     (void)bytes;
     return absl::UnimplementedError("this device's memory limit is fixed at start");

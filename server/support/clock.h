@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Clock: the only way the server reads time. Method names follow absl::Clock (Abseil from 20260526 on).
-// The real one is monotonic: its epoch means nothing, only differences do. On some virtual machines time stands still
-// for milliseconds, so a difference may be zero; nothing may divide by one unchecked.
+// The real one is monotonic: its epoch means nothing, only differences do. On some virtual machines time
+// stands still for milliseconds, so a difference may be zero; nothing may divide by one unchecked.
 // Thread-safe.
 
 #pragma once

@@ -2,9 +2,9 @@
 //
 // Mutex, MutexLock and CondVar over the standard library, with clang's thread-safety annotations.
 //
-// Why not absl::Mutex: packaged Abseil is not built with the thread sanitizer, which then cannot see its locks and
-// reports races that are none. std::mutex is seen, so the sanitizer is exact over the core, with no suppression.
-// Same shape as leveldb's port::Mutex.
+// Why not absl::Mutex: packaged Abseil is not built with the thread sanitizer, which then cannot see its
+// locks and reports races that are none. std::mutex is seen, so the sanitizer is exact over the core, with no
+// suppression. Same shape as leveldb's port::Mutex.
 
 #pragma once
 

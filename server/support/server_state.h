@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ServerState: what the server is doing, as GetServerInfo, health and the metric model_state tell it, and StateBoard,
-// the one place it is kept. Thread-safe.
+// ServerState: what the server is doing, as GetServerInfo, health and the metric model_state tell it, and
+// StateBoard, the one place it is kept. Thread-safe.
 
 #pragma once
 

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// EmbedTask: one prepared image on its way to the device, with everything it holds: pixels, a place in the
+// queue, its deadline and the call it belongs to. Each task is answered exactly once; one that is destroyed
+// unanswered answers itself as failed, so no path can lose a caller.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "server/queue/places.h"
+#include "server/support/outcome.h"
+
+namespace embedd {
+
+// How one input of a call ended.
+struct Answer {
+  Outcome outcome = Outcome::kFailed;
+  absl::Status status;          // OK if and only if outcome is kOk
+  std::string reason;           // stable word, e.g. DEVICE_MEMORY; empty when OK
+  absl::Span<const float> row;  // [dimension], as the tower gave it; valid during the call of Answer only
+  absl::Duration decode, queue, execute;
+  uint64_t batch_id = 0;  // device batch it rode in; 0 = none
+  int batch_size = 0;     // images in that batch
+
+  static Answer Failure(Outcome outcome, absl::Status status, std::string reason) {
+    Answer answer;
+    answer.outcome = outcome;
+    answer.status = std::move(status);
+    answer.reason = std::move(reason);
+    return answer;
+  }
+};
+
+// The call that waits for the answers. Thread-safe.
+class CallSink {
+ public:
+  virtual ~CallSink() = default;
+  // Called once for each index, from any thread, with no lock of the road held.
+  virtual void OnAnswer(uint32_t index, Answer answer) = 0;
+
+  // The caller went away, or the call already failed as a whole: no work is worth doing for it any more.
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
+  void MarkDead() { dead_.store(true, std::memory_order_release); }
+
+ private:
+  std::atomic<bool> dead_{false};
+};
+
+enum class Lane { kInteractive, kBulk };
+
+class EmbedTask {
+ public:
+  EmbedTask() = default;
+  EmbedTask(std::shared_ptr<CallSink> call, uint32_t index) : call_(std::move(call)), index_(index) {}
+  EmbedTask(EmbedTask&&) noexcept = default;
+  EmbedTask& operator=(EmbedTask&& other) noexcept;
+  ~EmbedTask() { AnswerIfForgotten(); }
+
+  // Gives the place and the pixels back, then tells the call. The task is empty afterwards.
+  void Finish(Answer answer);
+
+  bool empty() const { return call_ == nullptr; }
+  bool dead() const { return call_->dead(); }
+  const CallSink* call() const { return call_.get(); }
+  uint32_t index() const { return index_; }
+
+  std::unique_ptr<uint8_t[]> pixels;  // uint8 [3, height, width] planar, as the model's ImageSpec says
+  Places place;
+  Lane lane = Lane::kInteractive;
+  uint64_t flow = 0;  // who sent it: tasks of one connection share a flow, and flows take turns
+  absl::Time deadline = absl::InfiniteFuture();
+  absl::Time queued_at = absl::InfinitePast();
+  absl::Duration decode_took;
+
+ private:
+  void AnswerIfForgotten();
+
+  std::shared_ptr<CallSink> call_;
+  uint32_t index_ = 0;
+};
+
+}  // namespace embedd

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Batch: tasks chosen to run together, and what became of each attempt to run them.
+
+#pragma once
+
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/queue/embed_task.h"
+#include "server/queue/finished_batch.h"
+#include "server/release/batch_memory.h"
+
+namespace embedd {
+
+struct Batch {
+  std::vector<EmbedTask> tasks;
+};
+
+// One run on the device: the whole batch, or a part of it after an out-of-memory.
+struct Attempt {
+  int images = 0;
+  int bucket = 0;
+  absl::Duration took;
+  BatchBytes bytes;
+  bool out_of_memory = false;
+  bool ok = false;
+};
+
+struct BatchReport {
+  FinishedBatch finished;
+  std::vector<Attempt> attempts;
+  bool device_lost = false;
+};
+
+}  // namespace embedd

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// When a batch is formed, and how large. Pure functions, so a test drives them with a simulated clock.
+//
+// A batch is formed as late as possible: when the device is idle and something waits, with what is there; or,
+// while the device works, when a whole batch of the largest size waits already, so that the device finds it
+// ready. There is never a fixed delay, and never more than one batch formed ahead.
+//
+// BOUND. An interactive task at the head of its lane waits at most for the batch on the device and the one
+// formed ahead: two batches at the latency target.
+
+#pragma once
+
+#include "server/queue/bounded_queue.h"
+#include "server/scheduler/cap_controller.h"
+
+namespace embedd {
+
+// `waiting`: images in the queue. `in_flight`: batches on the device and formed ahead.
+bool ShouldForm(int waiting, int in_flight, const CapController& cap);
+
+// How many images to take of `waiting` >= 1, and how long batches take. Where the device runs whole rungs
+// (`padded`) only the rung below is taken when that costs less per image than padding up (the rule of
+// TensorFlow's batching). The result does not refer to `cap`.
+BoundedQueue::Want PlanBatch(int waiting, const CapController& cap, bool padded);
+
+}  // namespace embedd

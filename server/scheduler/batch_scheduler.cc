@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/scheduler/batch_scheduler.h"
+
+#include <memory>
+#include <utility>
+
+#include "server/support/thread_name.h"
+
+namespace embedd {
+
+BatchScheduler::BatchScheduler(CapController::Options options, Deps deps)
+    : options_(options), deps_(std::move(deps)), cap_(options) {
+  deps_.queue->SetPushListener([this] {
+    MutexLock lock(&mu_);
+    wake_.Signal();
+  });
+}
+
+BatchScheduler::~BatchScheduler() { Stop(); }
+
+absl::Status BatchScheduler::Start() {
+  absl::Status status;
+  CapController learned(options_);  // not cap_: others may ask for that one while the model loads
+  deps_.device->Run([&] { status = deps_.session->Start(learned); });
+  if (!status.ok()) return status;
+  {
+    MutexLock lock(&mu_);
+    cap_ = std::move(learned);
+    deps_.metrics->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
+  }
+  deps_.device->SetIdleAction(absl::Milliseconds(200),
+                              [this](absl::Duration idle) { deps_.session->OnIdle(idle); });
+  thread_ = std::thread([this] { Loop(); });
+  return absl::OkStatus();
+}
+
+void BatchScheduler::Stop() {
+  {
+    MutexLock lock(&mu_);
+    stopping_ = true;
+    wake_.Signal();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void BatchScheduler::Loop() {
+  SetThreadName("embed-sched");
+  while (true) {
+    BoundedQueue::Want want;
+    {
+      MutexLock lock(&mu_);
+      while (!stopping_ && (lost_ || !ShouldForm(deps_.queue->size(), in_flight_, cap_))) wake_.Wait(&mu_);
+      if (stopping_) return;
+      want = PlanBatch(deps_.queue->size(), cap_, options_.padded);
+    }
+    // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
+    Batch batch{.tasks = deps_.queue->Pop(want)};
+    if (!batch.tasks.empty()) RunOnDevice(std::move(batch));
+  }
+}
+
+void BatchScheduler::RunOnDevice(Batch batch) {
+  const int images = static_cast<int>(batch.tasks.size());
+  {
+    MutexLock lock(&mu_);
+    ++in_flight_;
+    images_in_flight_ += images;
+  }
+  auto shared = std::make_shared<Batch>(std::move(batch));  // std::function wants to copy
+  deps_.device->Post([this, shared, images] {
+    BatchReport report = deps_.session->Run(std::move(*shared));
+    Learn(report);
+    const bool lost = report.device_lost;
+    deps_.reply(std::move(report.finished));
+    bool first_loss = false;
+    {
+      MutexLock lock(&mu_);
+      --in_flight_;
+      images_in_flight_ -= images;
+      first_loss = lost && !std::exchange(lost_, lost_ || lost);
+      wake_.Signal();
+    }
+    if (first_loss) deps_.on_device_lost();
+  });
+}
+
+void BatchScheduler::Learn(const BatchReport& report) {
+  const MemoryBoard::View memory = deps_.board->view();
+  MutexLock lock(&mu_);
+  cap_.OnMemory(memory.now.limit, memory.baseline);
+  for (const Attempt& attempt : report.attempts) {
+    if (attempt.out_of_memory) {
+      cap_.OnOutOfMemory(attempt.bucket);
+    } else if (attempt.ok) {
+      cap_.OnBatch(attempt.images, attempt.bucket, attempt.took, attempt.bytes);
+    }
+  }
+  deps_.metrics->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
+}
+
+BatchScheduler::Batching BatchScheduler::batching() const {
+  MutexLock lock(&mu_);
+  return {.buckets = cap_.ladder().rungs(), .cap = cap_.cap()};
+}
+
+absl::Duration BatchScheduler::ExpectedTime(int images) const {
+  const int waiting = deps_.queue->size();
+  MutexLock lock(&mu_);
+  const int all = waiting + images_in_flight_ + images;
+  const int size = cap_.cap().images;
+  const int whole = all / size;
+  return whole * cap_.time().Predict(size) + cap_.time().Predict(all % size);
+}
+
+absl::Duration BatchScheduler::ExpectedBatchTime() const {
+  MutexLock lock(&mu_);
+  return cap_.time().Predict(cap_.cap().images);
+}
+
+}  // namespace embedd

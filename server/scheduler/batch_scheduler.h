@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BatchScheduler: the thread between the queue and the device. Forms batches (BatchFormer), gives them to the
+// device thread, feeds what they took back into the CapController and passes the finished ones to the reply
+// stage. It owns the cap. Thread-safe.
+
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/executor/device_thread.h"
+#include "server/release/memory_board.h"
+#include "server/scheduler/batch_former.h"
+#include "server/scheduler/device_session.h"
+#include "server/support/metrics.h"
+#include "server/support/mutex.h"
+
+namespace embedd {
+
+class BatchScheduler {
+ public:
+  struct Deps {
+    BoundedQueue* queue;
+    DeviceThread* device;
+    DeviceSession* session;
+    MemoryBoard* board;
+    Metrics* metrics;
+    // Takes each finished batch; called on the device thread, must not block.
+    std::function<void(FinishedBatch)> reply;
+    // Called once, on the device thread, when the device is lost for good.
+    std::function<void()> on_device_lost;
+  };
+
+  BatchScheduler(CapController::Options options, Deps deps);
+  ~BatchScheduler();
+
+  // Loads and warms the model on the device thread, then starts forming batches. Blocks until it serves.
+  absl::Status Start();
+  // Forms no more batches; those formed still run. Idempotent.
+  void Stop();
+
+  struct Batching {
+    std::vector<int> buckets;
+    CapController::Cap cap;
+  };
+  Batching batching() const;
+
+  // How long `images` more images would take from now to their answer, by the backlog and the measured times.
+  // Zero while nothing is known.
+  absl::Duration ExpectedTime(int images) const;
+  // Expected time of the batch on the device, for the watchdog.
+  absl::Duration ExpectedBatchTime() const;
+
+ private:
+  void Loop();
+  void RunOnDevice(Batch batch);
+  void Learn(const BatchReport& report);
+
+  const CapController::Options options_;
+  const Deps deps_;
+  mutable Mutex mu_;
+  CondVar wake_;
+  CapController cap_ ABSL_GUARDED_BY(mu_);
+  int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches
+  int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  bool lost_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace embedd

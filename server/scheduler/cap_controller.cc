@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/scheduler/cap_controller.h"
+
+#include <algorithm>
+
+namespace embedd {
+
+CapController::CapController(Options options)
+    : options_(options),
+      ladder_(options.max_batch),
+      time_(ladder_, options.padded),
+      oom_cap_(ladder_.largest()),
+      regrow_after_(options.regrow_after) {}
+
+void CapController::OnBatch(int n, int bucket, absl::Duration took, const BatchBytes& bytes) {
+  time_.Add(options_.padded ? bucket : n, took);
+  memory_.Add(bucket, bytes.peak - bytes.before);
+  if (oom_cap_ == ladder_.largest() || bucket < cap().images) return;
+  if (++clean_ < regrow_after_ || MemoryCap() <= oom_cap_) return;
+  clean_ = 0;
+  oom_cap_ = ladder_.Next(oom_cap_);
+  if (oom_cap_ == ladder_.largest()) regrow_after_ = options_.regrow_after;
+}
+
+void CapController::OnOutOfMemory(int bucket) {
+  // A failure right after growing means the size is too large for now: try it again less often.
+  if (bucket > oom_cap_ / 2 && oom_cap_ < ladder_.largest()) {
+    regrow_after_ = std::min(regrow_after_ * 2, options_.regrow_after_most);
+  }
+  oom_cap_ = std::min(oom_cap_, ladder_.Down(bucket / 2));
+  clean_ = 0;
+}
+
+void CapController::OnMemory(int64_t limit, int64_t baseline) {
+  limit_ = limit;
+  baseline_ = baseline;
+}
+
+int CapController::MemoryCap() const {
+  if (limit_ <= 0) return ladder_.largest();
+  const double usable = static_cast<double>(limit_) * (1 - options_.memory_margin);
+  return ladder_.Down(memory_.LargestFitting(static_cast<int64_t>(usable) - baseline_, ladder_.largest()));
+}
+
+int CapController::LatencyCap() const {
+  if (options_.latency_target <= absl::ZeroDuration()) return ladder_.largest();
+  int cap = ladder_.rungs().front();
+  for (const int rung : ladder_.rungs()) {
+    if (time_.Predict(rung) > options_.latency_target) break;
+    cap = rung;
+  }
+  return cap;
+}
+
+CapController::Cap CapController::cap() const {
+  Cap cap{.images = ladder_.largest(), .set_by = "max_batch"};
+  const auto limit_to = [&cap](int images, std::string_view set_by) {
+    if (images < cap.images) cap = {.images = images, .set_by = set_by};
+  };
+  limit_to(LatencyCap(), "latency");
+  limit_to(MemoryCap(), "memory");
+  limit_to(oom_cap_, "oom");
+  return cap;
+}
+
+}  // namespace embedd
