@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ImageDecoder: bytes of an image file in, RGB pixels out. VipsDecoder is the real one, FaultyDecoder the one that
-// fails on demand. Thread-safe: many decode workers share one.
+// ImageDecoder: bytes of an image file in, RGB pixels out. VipsDecoder is the real one, FaultyDecoder the one
+// that fails on demand. Thread-safe: many decode workers share one.
 
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string_view>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace embedd {
 
@@ -21,11 +22,10 @@ struct RgbImage {
   std::unique_ptr<uint8_t[]> rgb;
 };
 
-// Why an image was refused; travels in the status payload kDecodeReasonUrl and reaches the caller as
-// InputError.reason.
-inline constexpr std::string_view kUnsupportedFormat = "UNSUPPORTED_FORMAT";
-inline constexpr std::string_view kCorruptImage = "CORRUPT_IMAGE";
-inline constexpr std::string_view kImageTooLarge = "IMAGE_TOO_LARGE";
+// Why an image was refused; travels as a payload of the status and reaches the caller as InputError.reason.
+inline constexpr absl::string_view kUnsupportedFormat = "UNSUPPORTED_FORMAT";
+inline constexpr absl::string_view kCorruptImage = "CORRUPT_IMAGE";
+inline constexpr absl::string_view kImageTooLarge = "IMAGE_TOO_LARGE";
 
 class ImageDecoder {
  public:
@@ -38,12 +38,13 @@ class ImageDecoder {
 
   // Decodes JPEG, PNG or WebP, told apart by content, as Pillow's Image.open(f).convert("RGB") would.
   // The header is checked against the limits before any pixel is decoded.
-  // Errors: kInvalidArgument with one of the reasons above (see DecodeReason) and a message for people.
-  virtual absl::StatusOr<RgbImage> Decode(std::string_view file) const = 0;
+  // Errors: kInvalidArgument with one of the reasons above (see DecodeReason) and a message for people;
+  // kResourceExhausted when there is no memory for the pixels.
+  virtual absl::StatusOr<RgbImage> Decode(absl::string_view file) const = 0;
 };
 
 // Makes an error with a reason, and reads the reason back (empty when there is none).
-absl::Status DecodeError(std::string_view reason, std::string_view message);
+absl::Status DecodeError(absl::string_view reason, absl::string_view message);
 std::string DecodeReason(const absl::Status& status);
 
 }  // namespace embedd

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Preprocess: RGB pixels of any size in, the uint8 input of the image tower out, byte for byte what Pillow and
-// open_clip's transform compute (before ToTensor and Normalize, which the executor does).
-// Pure functions; thread-safe.
+// Preprocess: RGB pixels of any size in, the uint8 input of the image tower out, byte for byte what Pillow
+// and open_clip's transform compute (before ToTensor and Normalize, which the executor does). Pure functions;
+// thread-safe.
 
 #pragma once
 
@@ -14,8 +14,8 @@ namespace embedd {
 
 // Writes uint8 [3, spec.height, spec.width], planar R, G, B, to `out`.
 //   rgb  RGB8 [height, width, 3], rows top to bottom, no padding; width and height at least 1
-// Cost and memory are bounded by the source and the target: only the rows and columns that survive the crop are
-// computed, so a 3000x10 image makes no 67200x224 intermediate.
+// Cost and memory are bounded by the source and the target: only the rows and columns that survive the crop
+// are computed, so a 3000x10 image makes no 67200x224 intermediate.
 void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out);
 
 }  // namespace embedd

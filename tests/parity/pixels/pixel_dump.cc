@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// pixel_dump: decodes and prepares image files as the server does and writes the bytes, for test_pixels.py.
+//
+//   pixel_dump OUT FILES SPECS      FILES holds one path a line, SPECS one spec a line (or "raw": decoded
+//   RGB8).
+//     Writes OUT/<file number>.<spec number>: planar uint8 [3, height, width], or for "raw" [height, width,
+//     3]. Prints per file "<number>\tok\t<width>\t<height>" or "<number>\t<reason or code>\t<message>".
+//   pixel_dump --time ROUNDS FILES SPECS
+//     Prints per file and spec "<number>\t<spec>\t<decode ms>\t<prepare ms>": the fastest of ROUNDS.
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "server/decode/preprocess.h"
+#include "server/decode/vips_decoder.h"
+#include "tests/parity/pixels/pixel_spec.h"
+
+namespace embedd {
+namespace {
+
+std::vector<std::string> ReadLines(const char* path) {
+  std::ifstream in(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+void WriteFile(const std::string& path, const uint8_t* data, size_t size) {
+  std::ofstream out(path, std::ios::binary);
+  out.write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+}
+
+std::vector<uint8_t> Prepare(const RgbImage& image, const ImageSpec& spec) {
+  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
+  Preprocess(image.rgb.get(), image.width, image.height, spec, out.data());
+  return out;
+}
+
+ImageSpec SpecOrExit(const std::string& text) {
+  const std::optional<ImageSpec> spec = ParsePixelSpec(text);
+  if (!spec) {
+    std::cerr << "no spec: " << text << "\n";
+    std::exit(2);
+  }
+  return *spec;
+}
+
+void Dump(const ImageDecoder& decoder, const std::string& out, const std::vector<std::string>& files,
+          const std::vector<std::string>& specs) {
+  for (size_t f = 0; f < files.size(); ++f) {
+    const absl::StatusOr<RgbImage> image = decoder.Decode(ReadFile(files[f]));
+    if (!image.ok()) {
+      const std::string reason = DecodeReason(image.status());
+      std::cout << f << "\t" << (reason.empty() ? image.status().ToString() : reason) << "\t"
+                << image.status().message() << "\n";
+      continue;
+    }
+    for (size_t s = 0; s < specs.size(); ++s) {
+      const std::string path = absl::StrFormat("%s/%d.%d", out, f, s);
+      if (specs[s] == "raw") {
+        WriteFile(path, image->rgb.get(), size_t{3} * image->width * image->height);
+      } else {
+        const std::vector<uint8_t> bytes = Prepare(*image, SpecOrExit(specs[s]));
+        WriteFile(path, bytes.data(), bytes.size());
+      }
+    }
+    std::cout << f << "\tok\t" << image->width << "\t" << image->height << "\n";
+  }
+}
+
+double Milliseconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+void Time(const ImageDecoder& decoder, int rounds, const std::vector<std::string>& files,
+          const std::vector<std::string>& specs) {
+  using Clock = std::chrono::steady_clock;
+  for (size_t f = 0; f < files.size(); ++f) {
+    const std::string file = ReadFile(files[f]);
+    for (const std::string& text : specs) {
+      const ImageSpec spec = SpecOrExit(text);
+      double decode = 1e9, prepare = 1e9;
+      for (int i = 0; i < rounds; ++i) {
+        const Clock::time_point start = Clock::now();
+        const absl::StatusOr<RgbImage> image = decoder.Decode(file);
+        const Clock::time_point decoded = Clock::now();
+        if (!image.ok()) break;
+        Prepare(*image, spec);
+        decode = std::min(decode, Milliseconds(decoded - start));
+        prepare = std::min(prepare, Milliseconds(Clock::now() - decoded));
+      }
+      std::cout << f << "\t" << text << "\t" << decode << "\t" << prepare << "\n";
+    }
+  }
+}
+
+int Main(int argc, char** argv) {
+  const bool time = argc == 5 && std::string(argv[1]) == "--time";
+  if (!time && argc != 4) {
+    std::cerr << "usage: pixel_dump OUT FILES SPECS | pixel_dump --time ROUNDS FILES SPECS\n";
+    return 2;
+  }
+  ImageDecoder::Limits limits;
+  limits.max_image_bytes = int64_t{256} << 20;
+  const auto decoder = VipsDecoder::Create(limits);
+  if (!decoder.ok()) {
+    std::cerr << decoder.status() << "\n";
+    return 1;
+  }
+  if (time) {
+    Time(**decoder, std::atoi(argv[2]), ReadLines(argv[3]), ReadLines(argv[4]));
+  } else {
+    Dump(**decoder, argv[1], ReadLines(argv[2]), ReadLines(argv[3]));
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace embedd
+
+int main(int argc, char** argv) { return embedd::Main(argc, argv); }
