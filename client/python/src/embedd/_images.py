@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people hold (paths, bytes, PIL images, arrays) to what the wire carries. Shared by the two clients.
+
+Two steps: `open_source` and `Source` look at the objects, cheaply, in the caller's thread; `load` reads files and
+converts pixels, in a worker thread. Files travel untouched and pixels raw: nothing is ever encoded anew, so the server
+sees exactly what the caller has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Union
+
+import numpy as np
+
+from . import errors
+from ._wire import INPUT_OVERHEAD_BYTES, Content, encoded_content, raw_content
+
+_ACCEPTED = (
+    "a path (str or Path), the bytes of a JPEG, PNG or WebP file, a PIL image, or a uint8 array [height, width, 3]"
+)
+
+# One PIL image may be in a list twice, and its pixels load on first use, which two threads must not do at once.
+_pil_locks = [threading.Lock() for _ in range(64)]
+
+
+def _renew_locks() -> None:
+    # A lock held by another thread while the process forks would stay locked in the child for ever.
+    for position in range(len(_pil_locks)):
+        _pil_locks[position] = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Item(NamedTuple):
+    """One input, looked at but not yet read. `value` is a path, a buffer, a `Content` or a PIL image; `size` is what
+    it will take in the message, in bytes, as far as that can be told without reading it."""
+
+    index: int
+    value: Any
+    size: int
+    source: str
+
+
+class Loaded(NamedTuple):
+    """One input, ready to be sent."""
+
+    index: int
+    content: Content
+
+
+class Source:
+    """Turns what the caller passed into items, one at a time.
+
+    Attributes:
+      total: how many there will be; None when that is not known.
+      single: whether one image was passed, not several.
+    """
+
+    def __init__(self, images: Any) -> None:
+        self.single = _is_image(images)
+        self.images = [images] if self.single else images
+        # Objects out of a list stay as they are while the call runs. A generator may close or overwrite what it gave
+        # away as soon as it is asked for the next one, so what it gives is copied before that.
+        self._stable = isinstance(self.images, (list, tuple, np.ndarray))
+        self.total: Optional[int] = len(self.images) if hasattr(self.images, "__len__") else None
+        self._count = 0
+
+    def item(self, value: Any) -> Item:
+        """The next item, made of `value`. Raises TypeError or ValueError for what cannot be an image."""
+        index = self._count
+        self._count += 1
+        return _item(index, value, self._stable)
+
+    def __iter__(self) -> Iterator[Item]:
+        for value in self.images:
+            yield self.item(value)
+
+
+def open_source(images: Any) -> Source:
+    """Raises TypeError when `images` is neither an image nor something to iterate over."""
+    source = Source(images)
+    if not hasattr(source.images, "__iter__") and not hasattr(source.images, "__aiter__"):
+        raise TypeError(f"cannot embed {_type_name(images)}; pass {_ACCEPTED}, or a list or iterator of those")
+    if isinstance(images, dict):
+        raise TypeError("cannot embed a dict; pass its values(), and keep the keys for the rows")
+    return source
+
+
+def load(item: Item, max_image_bytes: int, max_content_bytes: int) -> Loaded:
+    """Reads and converts `item`. Raises ImageRejected when it cannot be read or is larger than the server takes."""
+    value = item.value
+    if isinstance(value, Content):
+        content = value
+    elif isinstance(value, (str, bytes, bytearray, memoryview)):
+        if isinstance(value, str):
+            value = _read(item, max_image_bytes)
+        if len(value) > max_image_bytes:
+            raise _too_large(item, len(value), max_image_bytes)
+        content = encoded_content(value)
+    else:
+        content = _from_pil(item)
+    if len(content.body) == 0:
+        raise _reject(item, "EMPTY_IMAGE", "it holds no bytes")
+    if content.size + INPUT_OVERHEAD_BYTES > max_content_bytes:
+        raise _too_large(item, content.size, max_content_bytes)
+    return Loaded(item.index, content)
+
+
+def _item(index: int, value: Any, stable: bool) -> Item:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        view: Union[bytes, memoryview] = value if isinstance(value, bytes) else memoryview(value).cast("B")
+        if not stable and not isinstance(view, bytes):
+            view = bytes(view)
+        return Item(index, view, len(view) + INPUT_OVERHEAD_BYTES, _type_name(value))
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        path = os.fsdecode(path)
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            size = 0  # `load` finds out why, and says so
+        return Item(index, path, size + INPUT_OVERHEAD_BYTES, path)
+    if isinstance(value, np.ndarray):
+        content = _from_array(index, value, stable)
+        return Item(index, content, content.size + INPUT_OVERHEAD_BYTES, f"array {list(value.shape)}")
+    if _is_pil(value):
+        width, height = value.size
+        item = Item(index, value, 3 * width * height + INPUT_OVERHEAD_BYTES, _type_name(value))
+        return item if stable else item._replace(value=_snapshot(item))
+    raise TypeError(f"cannot embed images[{index}], {_type_name(value)}; pass {_ACCEPTED}")
+
+
+def _snapshot(item: Item) -> Any:
+    try:
+        return _from_pil(item)
+    except errors.ImageRejected as error:
+        return _Unreadable(error)
+
+
+class _Unreadable:
+    """Stands for a PIL image of a generator that could not be read; `load` raises its error where it is expected."""
+
+    def __init__(self, error: errors.ImageRejected) -> None:
+        self.error = error
+
+
+def _read(item: Item, max_image_bytes: int) -> bytes:
+    try:
+        with open(item.value, "rb") as file:
+            # Never more than the limit and one byte: enough to see that it is too large.
+            return file.read(max_image_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise _reject(item, "UNREADABLE", str(error)) from error
+
+
+def _from_pil(item: Item) -> Content:
+    if isinstance(item.value, _Unreadable):
+        raise item.value.error
+    image = item.value
+    try:
+        with _pil_locks[(id(image) >> 4) % len(_pil_locks)]:
+            if image.mode != "RGB":
+                image = image.convert("RGB")
+            pixels = image.tobytes()
+    except Exception as error:  # Pillow's readers raise nearly everything for a broken file
+        raise _reject(item, "UNREADABLE", f"Pillow cannot read it: {error}") from error
+    width, height = image.size
+    return raw_content(width, height, pixels)
+
+
+def _from_array(index: int, array: np.ndarray, stable: bool) -> Content:
+    shape = list(array.shape)
+    if array.dtype != np.uint8:
+        raise TypeError(
+            f"images[{index}] is an array of {array.dtype}; pass uint8 pixels 0..255, not normalised: "
+            "the server resizes and normalises as its model needs"
+        )
+    if array.ndim == 2:  # grey, as Pillow turns "L" into "RGB"
+        array = np.repeat(array[:, :, np.newaxis], 3, axis=2)
+    elif array.ndim != 3 or array.shape[2] != 3:
+        hint = "; use array.transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] == 3 else ""
+        hint = "; drop alpha with array[:, :, :3]" if array.ndim == 3 and array.shape[2] == 4 else hint
+        raise ValueError(f"images[{index}] has shape {shape}; pass [height, width, 3], R, G, B{hint}")
+    height, width = array.shape[:2]
+    if height == 0 or width == 0:
+        raise ValueError(f"images[{index}] has shape {shape}: no pixels")
+    body = array.tobytes() if not stable else memoryview(np.ascontiguousarray(array)).cast("B")
+    return raw_content(width, height, body)
+
+
+def _is_image(value: Any) -> bool:
+    if isinstance(value, (str, os.PathLike, bytes, bytearray, memoryview)):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.ndim in (2, 3) and value.dtype != object
+    return _is_pil(value)
+
+
+def _is_pil(value: Any) -> bool:
+    # Pillow is optional. Where nobody imported it, nobody can hold one of its images.
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(value, pil.Image)
+
+
+def _type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _reject(item: Item, reason: str, why: str) -> errors.ImageRejected:
+    return errors.ImageRejected(
+        f"images[{item.index}] ({item.source}) cannot be embedded: {why}",
+        index=item.index,
+        source=item.source,
+        reason=reason,
+    )
+
+
+def _too_large(item: Item, size: int, limit: int) -> errors.ImageRejected:
+    return _reject(
+        item,
+        "IMAGE_TOO_LARGE",
+        f"it takes at least {size} bytes, the server takes {limit}; shrink it or raise the server's --max-image-bytes "
+        "and --max-message-bytes",
+    )
+
+
+class Planner:
+    """Cuts a row of items into calls: at most `max_inputs` items and, unless one item alone is larger, `max_bytes`.
+
+    Feed items with `add`, which gives back a full call now and then, and end with `rest`.
+    """
+
+    def __init__(self, max_inputs: int, max_bytes: int) -> None:
+        self.max_inputs = max_inputs
+        self._max_bytes = max_bytes
+        self._items: List[Item] = []
+        self._bytes = 0
+
+    def add(self, item: Item) -> Optional[List[Item]]:
+        full = None
+        if self._items and (len(self._items) >= self.max_inputs or self._bytes + item.size > self._max_bytes):
+            full = self.rest()
+        self._items.append(item)
+        self._bytes += item.size
+        return full
+
+    def rest(self) -> List[Item]:
+        items, self._items, self._bytes = self._items, [], 0
+        return items
+
+    def cut(self, items: Iterable[Item]) -> Iterator[List[Item]]:
+        """All calls of `items`, one at a time."""
+        for item in items:
+            full = self.add(item)
+            if full:
+                yield full
+        last = self.rest()
+        if last:
+            yield last

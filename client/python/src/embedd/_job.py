@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One `embed_images` call, without input and output: what to send, what to make of the answers.
+
+The conversations with the server are written as generators that yield what they need done (`Call`, `Sleep`) and get
+the outcome sent back; the clients do it, one with threads, one with asyncio. So both follow the same rules, and the
+rules can be tested without a server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Generator, List, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+
+from . import _images, _wire, errors
+from ._progress import Progress, log
+from ._retry import Retry
+from .result import CallTiming, EmbedResult
+from .v1 import embedding_service_pb2 as pb
+
+# A call as large as a device batch of the server is (its --max-batch default).
+DEFAULT_BATCH_SIZE = 64
+# Bytes of one call: large enough that what a call costs does not matter, small enough to keep several in memory.
+TARGET_CALL_BYTES = 8 << 20
+# Images that should be on their way at once, so that the server's decoders and device do not wait for the network.
+TARGET_IMAGES_IN_FLIGHT = 256
+MIN_CALLS_IN_FLIGHT = 4
+MAX_CALLS_IN_FLIGHT = 8
+# Up to here somebody is thought to wait for the answer.
+INTERACTIVE_IMAGES = 16
+# How long a job outlasts an outage or a full queue.
+DEFAULT_RETRY_FOR_S = 300.0
+
+
+class Limits(NamedTuple):
+    """What the server takes; conservative where it does not say."""
+
+    message_bytes: int = 4 << 20
+    inputs: int = DEFAULT_BATCH_SIZE
+    image_bytes: int = 4 << 20
+    queue_images: int = DEFAULT_BATCH_SIZE
+    dimension: int = 0
+
+    @staticmethod
+    def of(info: pb.GetServerInfoResponse) -> "Limits":
+        known, fallback = info.limits, Limits()
+        message = known.max_message_bytes or fallback.message_bytes
+        return Limits(
+            message_bytes=message,
+            inputs=known.max_inputs_per_request or fallback.inputs,
+            image_bytes=known.max_image_bytes or message,
+            queue_images=known.queue_images or fallback.queue_images,
+            dimension=info.model.dimension,
+        )
+
+
+class Call(NamedTuple):
+    """Wanted: this call made. Outcome: the response, or an EmbedError thrown in."""
+
+    method: str  # "EmbedBatch" or "GetServerInfo"
+    payload: bytes
+    timeout: float
+
+
+class Sleep(NamedTuple):
+    """Wanted: a pause, because of `error`."""
+
+    seconds: float
+    error: errors.EmbedError
+
+
+class Part(NamedTuple):
+    """Answer of one call: the rows of `indices`, in order, and what failed."""
+
+    indices: List[int]
+    rows: Optional[np.ndarray]
+    errors: List[errors.ImageRejected]
+    timing: Optional[CallTiming]
+
+
+Steps = Generator[Union[Call, Sleep], Any, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Checked arguments of an `embed_...` call."""
+
+    batch_size: Optional[int]
+    show_progress_bar: Optional[bool]
+    normalize: bool
+    dtype: str
+    timeout: float
+    on_error: str
+    priority: str
+    expect_fingerprint: str
+    retry_for: float
+    deadline: Optional[float]  # on time.monotonic's clock
+
+    @property
+    def interactive(self) -> bool:
+        return self.priority == "interactive"
+
+
+def make_options(
+    source: _images.Source,
+    *,
+    batch_size: Optional[int] = None,
+    show_progress_bar: Optional[bool] = None,
+    normalize: bool = True,
+    dtype: str = "float32",
+    timeout: float,
+    on_error: str = "raise",
+    priority: Optional[str] = None,
+    expect_fingerprint: Optional[str] = None,
+    retry_for: Optional[float] = None,
+) -> Options:
+    """Checks arguments; raises ValueError with what is allowed."""
+    dtype = np.dtype(dtype).name if not isinstance(dtype, str) else dtype
+    _one_of("dtype", dtype, _wire.DTYPES)
+    _one_of("on_error", on_error, ("raise", "return"))
+    if batch_size is not None and batch_size <= 0:
+        raise ValueError(f"batch_size is {batch_size}; pass 1 or more, or None for the client's choice")
+    if not timeout > 0:
+        raise ValueError(f"timeout is {timeout}; pass seconds, more than 0")
+    if retry_for is not None and retry_for < 0:
+        raise ValueError(f"retry_for is {retry_for}; pass seconds, 0 for no retries")
+    if priority is None:
+        few = source.total is not None and source.total <= INTERACTIVE_IMAGES
+        priority = "interactive" if few else "bulk"
+    _one_of("priority", priority, tuple(_wire.PRIORITIES))
+    interactive = priority == "interactive"
+    if retry_for is None:
+        retry_for = timeout if interactive else DEFAULT_RETRY_FOR_S
+    return Options(
+        batch_size=batch_size,
+        show_progress_bar=show_progress_bar,
+        normalize=normalize,
+        dtype=dtype,
+        timeout=timeout,
+        on_error=on_error,
+        priority=priority,
+        expect_fingerprint=expect_fingerprint or "",
+        retry_for=retry_for,
+        # Where somebody waits, `timeout` covers retries too; a long job gets it for every attempt.
+        deadline=time.monotonic() + timeout if interactive else None,
+    )
+
+
+def _one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; pass one of {', '.join(map(repr, allowed))}")
+
+
+def attempt_timeout(timeout: float, deadline: Optional[float]) -> float:
+    """Seconds for the next attempt. Never 0, which gRPC reads as "already too late" without asking the server."""
+    if deadline is None:
+        return timeout
+    return max(0.001, min(timeout, deadline - time.monotonic()))
+
+
+def server_info_steps(timeout: float, retry: Retry) -> Steps:
+    """Asks what the server is; gives a GetServerInfoResponse."""
+    while True:
+        retry.attempts += 1
+        try:
+            return (yield Call("GetServerInfo", b"", attempt_timeout(timeout, retry.deadline)))
+        except errors.EmbedError as error:
+            step = retry.after(error, 1)
+            if step.delay is None:
+                raise _given_up(error, retry)
+            yield Sleep(step.delay, error)
+
+
+def wait_ready_steps(timeout: float) -> Steps:
+    """Asks until the model serves; gives a GetServerInfoResponse."""
+    end = time.monotonic() + timeout
+    states = pb.GetServerInfoResponse
+    while True:
+        info = yield from server_info_steps(timeout, Retry(timeout, deadline=end))
+        if info.state in (states.READY, states.OFFLOADED):
+            return info
+        name = states.State.Name(info.state)
+        error = errors.ServerUnavailable(f"the server is not ready: {name}", reason=name)
+        if time.monotonic() + 0.2 >= end:
+            raise error._add(f"(waited {timeout:.3g} s)")
+        yield Sleep(0.2, error)
+
+
+class Job:
+    """State of one call of `embed_images`. `load` and `send_steps` run in any thread; the rest in the caller's."""
+
+    def __init__(self, source: _images.Source, options: Options, limits: Limits) -> None:
+        self.options = options
+        self.limits = limits
+        size = options.batch_size or DEFAULT_BATCH_SIZE
+        self.planner = _images.Planner(
+            max_inputs=max(1, min(size, limits.inputs, limits.queue_images)),
+            max_bytes=min(TARGET_CALL_BYTES, limits.message_bytes - 1024),
+        )
+        self.progress = Progress(options.show_progress_bar, source.total)
+        self._lock = threading.Lock()
+        self._fingerprint = options.expect_fingerprint
+        self._rows = _Rows(source.total)
+        self._errors: List[errors.ImageRejected] = []
+        self._timings: List[CallTiming] = []
+
+    def calls_in_flight(self, first: List[_images.Item]) -> int:
+        """How many calls to make at once, given that they are about as large as the first."""
+        return max(MIN_CALLS_IN_FLIGHT, min(MAX_CALLS_IN_FLIGHT, TARGET_IMAGES_IN_FLIGHT // max(1, len(first))))
+
+    def load(self, items: List[_images.Item]) -> Tuple[List[_images.Loaded], List[errors.ImageRejected]]:
+        """Reads and converts; what cannot be read is listed, or raised under on_error="raise"."""
+        loaded, rejected = [], []
+        for item in items:
+            try:
+                loaded.append(_images.load(item, self.limits.image_bytes, self.limits.message_bytes - 1024))
+            except errors.ImageRejected as error:
+                if self.options.on_error == "raise":
+                    raise
+                rejected.append(error)
+        return loaded, rejected
+
+    def send_steps(self, loaded: List[_images.Loaded]) -> Steps:
+        """Has `loaded` embedded, whatever it takes; gives a list of parts."""
+        options = self.options
+        if not loaded:
+            return []
+        retry = Retry(options.retry_for, options.deadline, may_split=not options.interactive)
+        while True:
+            settings = _wire.batch_settings(options.dtype, options.normalize, options.priority, self._fingerprint)
+            payload = _wire.request_bytes(settings, [one.content for one in loaded])
+            timeout = attempt_timeout(options.timeout, options.deadline)
+            # False only where a file grew since it was looked at.
+            fits = len(payload) <= self.limits.message_bytes or len(loaded) == 1
+            if fits:
+                retry.attempts += 1
+                began = time.monotonic()
+                try:
+                    response = yield Call("EmbedBatch", payload, timeout)
+                except errors.EmbedError as error:
+                    step = retry.after(error, len(loaded))
+                    if not step.split:
+                        if step.delay is None:
+                            raise _given_up(error, retry)
+                        del payload  # megabytes, for as long as an outage lasts
+                        yield Sleep(step.delay, error)
+                        continue
+                else:
+                    return [self._part(loaded, response, retry.attempts, time.monotonic() - began)]
+            middle = len(loaded) // 2
+            # Later calls of this job start at the size that may work.
+            self.planner.max_inputs = max(1, min(self.planner.max_inputs, middle))
+            log.debug("a call of %d images was too much; cut in two", len(loaded))
+            left = yield from self.send_steps(loaded[:middle])
+            right = yield from self.send_steps(loaded[middle:])
+            return left + right
+
+    def _part(self, loaded, response: pb.EmbedBatchResponse, attempts: int, round_trip: float) -> Part:
+        _wire.check_encoding(response, self.options.dtype)
+        rows = _wire.rows(response.data, len(loaded), response.dimension, self.options.dtype)
+        self._check_fingerprint(response.model_fingerprint)
+        failed = []
+        for error in response.errors:
+            if error.index >= len(loaded):
+                raise errors.ServerError(f"the answer names input {error.index} of {len(loaded)}")
+            index = loaded[error.index].index
+            failed.append(rejected(index, error))
+        if failed and self.options.on_error == "raise":
+            raise failed[0]
+        return Part([one.index for one in loaded], rows, failed, _timing(response.timing, len(loaded), attempts, round_trip))
+
+    def _check_fingerprint(self, actual: str) -> None:
+        with self._lock:
+            if not self._fingerprint:
+                self._fingerprint = actual
+            expected = self._fingerprint
+        check_same_model(expected, actual)
+
+    def merge(self, parts: List[Part]) -> None:
+        """Takes in the answer of one call. In the order of the images."""
+        for part in parts:
+            if part.rows is not None:
+                self._rows.put(part.indices, part.rows)
+            for error in part.errors:
+                self._errors.append(error)
+            if part.timing is not None:
+                self._timings.append(part.timing)
+            self.progress.advance(len(part.indices))
+
+    def result(self, count: int) -> EmbedResult:
+        """The result, of `count` images."""
+        vectors = self._rows.finish(count, self.limits.dimension, self.options.dtype)
+        self._errors.sort(key=lambda error: error.index)
+        vectors[[error.index for error in self._errors]] = np.nan
+        if self._errors:
+            log.warning("%d of %d images failed; their rows are NaN. First: %s", len(self._errors), count, self._errors[0])
+        return EmbedResult(vectors, self._errors, self._fingerprint, self._timings)
+
+    def close(self) -> None:
+        self.progress.close()
+
+
+def check_same_model(expected: str, actual: str) -> None:
+    """Raises ModelMismatch when vectors of the two models must not be mixed."""
+    if actual != expected:
+        raise errors.ModelMismatch(
+            f"the server runs model {actual}, expected {expected}: their vectors must not be mixed. "
+            "Start again with the model of the earlier vectors, or embed everything anew.",
+            expected=expected,
+            actual=actual,
+            reason="MODEL_MISMATCH",
+        )
+
+
+def unread(rejections: List[errors.ImageRejected]) -> Part:
+    """The part of images that were never sent."""
+    return Part([error.index for error in rejections], None, rejections, None)
+
+
+def rejected(index: int, error: pb.InputError) -> errors.ImageRejected:
+    """The typed form of an error of one input."""
+    return errors.ImageRejected(
+        f"images[{index}] cannot be embedded: {error.message or error.reason}", index=index, reason=error.reason
+    )
+
+
+def _timing(timing: pb.Timing, images: int, attempts: int, round_trip: float) -> CallTiming:
+    return CallTiming(
+        images=images,
+        attempts=attempts,
+        round_trip=round_trip,
+        decode=timing.decode_ns * 1e-9,
+        queue=timing.queue_ns * 1e-9,
+        execute=timing.execute_ns * 1e-9,
+        server_total=timing.total_ns * 1e-9,
+        largest_batch=timing.largest_batch,
+        batches=timing.batches,
+    )
+
+
+def _given_up(error: errors.EmbedError, retry: Retry) -> errors.EmbedError:
+    error.attempts = retry.attempts
+    return error._add(f"(given up after {retry.attempts} attempts)") if retry.attempts > 1 else error
+
+
+class _Rows:
+    """The growing array [N, D]; allocated once where N is known beforehand."""
+
+    def __init__(self, total: Optional[int]) -> None:
+        self._total = total
+        self._out: Optional[np.ndarray] = None
+
+    def put(self, indices: List[int], rows: np.ndarray) -> None:
+        need = indices[-1] + 1
+        if self._out is None:
+            self._out = self._empty(max(self._total or 0, need), rows)
+        if rows.shape[1] != self._out.shape[1]:
+            raise errors.ModelMismatch(f"vectors of {rows.shape[1]} numbers after vectors of {self._out.shape[1]}")
+        if need > len(self._out):
+            grown = self._empty(max(need, 2 * len(self._out)), rows)
+            grown[: len(self._out)] = self._out
+            self._out = grown
+        if need - indices[0] == len(indices):
+            self._out[indices[0] : need] = rows
+        else:
+            self._out[indices] = rows
+
+    def finish(self, count: int, dimension: int, dtype: str) -> np.ndarray:
+        if self._out is None:
+            return np.zeros((count, dimension), dtype=dtype)
+        return self._out if len(self._out) == count else self._out[:count].copy()
+
+    @staticmethod
+    def _empty(count: int, like: np.ndarray) -> np.ndarray:
+        return np.zeros((count, like.shape[1]), dtype=like.dtype.newbyteorder("="))

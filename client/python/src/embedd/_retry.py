@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to try a call again. Pure: no clock of its own, no sleeping; shared by the two clients.
+
+gRPC's own retries are off (`_channel.py`): they stop after five attempts, which no restart of a server fits into, and
+skip every request over 256 KiB unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Callable, NamedTuple, Optional
+
+from . import errors
+from ._status import MESSAGE_TOO_LARGE, TRANSPORT
+
+FIRST_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 5.0
+# A connection that breaks each time the same call is sent is not an outage.
+MAX_TRANSPORT_ATTEMPTS = 5
+
+
+class Step(NamedTuple):
+    """What to do after a failed attempt: wait `delay` seconds and try again, cut the call in two, or (neither) raise."""
+
+    delay: Optional[float] = None
+    split: bool = False
+
+
+RAISE = Step()
+SPLIT = Step(split=True)
+
+
+class Retry:
+    """The attempts of one call.
+
+    Args:
+      retry_for: seconds to go on after the first failure.
+      deadline: moment, on `now`'s clock, after which no attempt starts; None: only `retry_for` counts.
+      may_split: whether a call of several inputs that came too late may be cut in two. Not where somebody waits for
+        the answer: then late is late.
+    """
+
+    def __init__(
+        self,
+        retry_for: float,
+        deadline: Optional[float] = None,
+        may_split: bool = False,
+        now: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.attempts = 0
+        self._retry_for = retry_for
+        self.deadline = deadline
+        self._may_split = may_split
+        self._now = now
+        self._uniform = uniform
+        self._first_failure: Optional[float] = None
+        self._backoff = FIRST_BACKOFF_S
+
+    @classmethod
+    def within(cls, timeout: float) -> "Retry":
+        """Retries that end with `timeout` seconds from now."""
+        return cls(timeout, deadline=time.monotonic() + timeout)
+
+    def after(self, error: errors.EmbedError, inputs: int) -> Step:
+        """The step after an attempt with `inputs` inputs ended in `error`."""
+        now = self._now()
+        if self._first_failure is None:
+            self._first_failure = now
+        if isinstance(error, errors.InvalidRequest):
+            return SPLIT if error.reason == MESSAGE_TOO_LARGE and inputs > 1 else RAISE
+        if isinstance(error, errors.DeadlineExceeded):
+            return SPLIT if self._may_split and inputs > 1 else RAISE
+        if not isinstance(error, (errors.Overloaded, errors.ServerUnavailable)):
+            return RAISE
+        if error._pushback is not None and error._pushback < 0:
+            # Never as it is. A smaller call may still fit where this one never will.
+            return SPLIT if isinstance(error, errors.Overloaded) and inputs > 1 else RAISE
+        if error.reason == TRANSPORT and self.attempts >= MAX_TRANSPORT_ATTEMPTS:
+            return RAISE
+        delay = self._delay(error._pushback)
+        end = self._first_failure + self._retry_for
+        if self.deadline is not None:
+            end = min(end, self.deadline)
+        return Step(delay=delay) if now + delay < end else RAISE
+
+    def _delay(self, pushback: Optional[float]) -> float:
+        if pushback is not None:
+            # Never earlier than asked; spread out, so that those refused together do not come back together.
+            return pushback * self._uniform(1.0, 1.2) + self._uniform(0.0, 0.01)
+        delay = self._backoff * self._uniform(0.8, 1.2)
+        self._backoff = min(self._backoff * 2, MAX_BACKOFF_S)
+        return delay

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`EmbedClient`: images in, numpy arrays out. Threads do the work; `aio.py` is the same with asyncio."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import grpc
+import numpy as np
+
+from . import _fork, _images, _job, _session, _status, _stream, errors
+from ._channel import Endpoint, Tls, Token
+from ._retry import Retry
+from .result import EmbedResult, StreamResult
+from .v1 import embedding_service_pb2 as pb
+
+
+class EmbedClient:
+    """Client of an embedd server.
+
+    Thread-safe. Opens its connection on first use, one per process: it may be used before and after `fork()`, and
+    pickled. Close it, or use it in a `with` statement.
+
+    Args:
+      target: HOST:PORT, `unix:/path`, or either after `grpc://` or `grpcs://` (TLS). None: the environment variable
+        EMBEDD_TARGET, else localhost:50051.
+      tls: None: no TLS. True: the system's authorities. A path: the PEM file of the authority. A dict with `ca`,
+        `cert`, `key` (paths or bytes) for mutual TLS.
+      token: bearer token, or a function that gives the current one; asked before every call.
+      timeout: seconds, the default of the methods below.
+      channel_options: more gRPC channel options, (name, value) pairs; they win over the client's own.
+    """
+
+    def __init__(
+        self,
+        target: Optional[str] = None,
+        *,
+        tls: Tls = None,
+        token: Token = None,
+        timeout: float = 60.0,
+        channel_options: Sequence[Tuple[str, Any]] = (),
+    ) -> None:
+        self._endpoint = Endpoint(target, tls, token, channel_options)
+        self._timeout = timeout
+        self._closed = False
+        self._connections: Dict[Tuple[int, int], _Connection] = {}
+
+    @property
+    def target(self) -> str:
+        """Address of the server."""
+        return self._endpoint.target
+
+    def embed_images(
+        self,
+        images: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "raise",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> np.ndarray:
+        """Embeds images.
+
+        Args:
+          images: one image or a list or iterator of images. An image is a path (str or Path), the bytes of a JPEG,
+            PNG or WebP file, a PIL image, or a uint8 array [height, width, 3] (RGB) or [height, width] (grey). Files
+            travel as they are, pixels raw: nothing is compressed anew. Iterators are read as the work goes on, a few
+            calls ahead. An array [N, height, width, 3] is N images.
+          batch_size: most images in one call; None: the client's choice (64). Calls are also cut by bytes (8 MiB) and
+            by the server's limits, and several are under way at once. The result does not depend on it.
+          show_progress_bar: None: only when the logger "embedd" is at INFO or DEBUG. Needs tqdm.
+          normalize: whether vectors have L2 norm 1.
+          dtype: of the result, "float32" or "float16". float16 halves what travels; its error is below 1e-4.
+          timeout: seconds for one call to the server; None: that of the client (60). Interactive: for everything,
+            retries included.
+          on_error: what an image that cannot be embedded does. "raise": raises `ImageRejected`. "return": its row is
+            NaN, a warning is logged, and `embed_images_detailed` tells why.
+          priority: "interactive" goes before "bulk" in the server's queue. None: interactive up to 16 images, bulk for
+            more and for iterators.
+          expect_fingerprint: fingerprint of the model that the vectors have to come from; None: whichever serves,
+            the same for all of `images`.
+          retry_for: seconds to go on when the server is away or full, counted per call from its first failure. None:
+            300, or `timeout` when interactive. 0: never. A call is sent again as it is, and its answer used once.
+
+        Returns:
+          Array [N, D] in the order of `images`; [1, D] for one image.
+
+        Raises:
+          ImageRejected, Overloaded, DeadlineExceeded, ServerUnavailable, ModelMismatch, Unauthenticated,
+          InvalidRequest, ServerError: all of them `EmbedError`. TypeError, ValueError: for what is no image, or wrong
+          arguments.
+        """
+        return self.embed_images_detailed(
+            images,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            normalize=normalize,
+            dtype=dtype,
+            timeout=timeout,
+            on_error=on_error,
+            priority=priority,
+            expect_fingerprint=expect_fingerprint,
+            retry_for=retry_for,
+        ).vectors
+
+    def embed_images_detailed(
+        self,
+        images: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "return",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> EmbedResult:
+        """`embed_images` with everything that is known: vectors, errors, fingerprint, and where the time went.
+
+        Arguments as there, but images that fail are returned by default.
+        """
+        source = _images.open_source(images)
+        options = _job.make_options(
+            source,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            normalize=normalize,
+            dtype=dtype,
+            timeout=self._timeout if timeout is None else timeout,
+            on_error=on_error,
+            priority=priority,
+            expect_fingerprint=expect_fingerprint,
+            retry_for=retry_for,
+        )
+        connection = self._connection()
+        job = _job.Job(source, options, connection.limits(options))
+        try:
+            count = _run(connection, job, source)
+            return job.result(count)
+        finally:
+            job.close()
+
+    def embed_images_batch(self, images: Any) -> List[List[float]]:
+        """`embed_images(images)` as lists of Python floats, for code written against `embedding_service`."""
+        return self.embed_images(images).tolist()
+
+    def embed_stream(
+        self,
+        images: Iterable[Any],
+        *,
+        normalize: bool = True,
+        dtype: str = "float32",
+        priority: str = "bulk",
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> Iterator[StreamResult]:
+        """Embeds an endless row of images over one stream, each answered as soon as it is ready, in order.
+
+        For many images at hand `embed_images` is faster. There is no deadline; end it by closing the generator.
+
+        Args:
+          images: images as in `embed_images`, or (id, image) pairs. Read in another thread, at most 256 images ahead
+            of the answers.
+          normalize, dtype, priority, expect_fingerprint: as in `embed_images`.
+          retry_for: seconds to go on when the server is away or full; None: 300. Images not yet answered are sent
+            again; each is answered once.
+
+        Yields:
+          One `StreamResult` per image. An image that fails is a result with an error, not an exception.
+        """
+        options = _job.make_options(
+            _images.Source(iter(())),
+            normalize=normalize,
+            dtype=dtype,
+            timeout=self._timeout,
+            on_error="return",
+            priority=priority,
+            expect_fingerprint=expect_fingerprint,
+            retry_for=_job.DEFAULT_RETRY_FOR_S if retry_for is None else retry_for,
+        )
+        return _stream.run(self._connection(), images, options)
+
+    def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
+        """What the server says of itself: model, device, limits, batching, memory, state, versions.
+
+        Asks anew each time; the fields are explained in `proto/embedd/v1/embedding_service.proto`.
+        """
+        seconds = self._timeout if timeout is None else timeout
+        return self._connection().ask(seconds)
+
+    def wait_ready(self, timeout: float = 300.0) -> pb.GetServerInfoResponse:
+        """Waits until the model serves. Raises ServerUnavailable when it does not within `timeout` seconds."""
+        return self._connection().drive(_job.wait_ready_steps(timeout))
+
+    def close(self) -> None:
+        """Closes the connection of this process. The client cannot be used after that."""
+        self._closed = True
+        connection = self._connections.pop(_fork.process_key(), None)
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> "EmbedClient":
+        return self
+
+    def __exit__(self, *_exc: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"EmbedClient({self.target!r})"
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return {**self.__dict__, "_connections": {}}
+
+    def _connection(self) -> "_Connection":
+        if self._closed:
+            raise errors.EmbedError("this client is closed; make a new one")
+        # The connection that a child inherits from its parent stays in the table, untouched: closing it would end the
+        # parent's. Two threads may both make one; the table keeps one of them.
+        key = _fork.process_key()
+        connection = self._connections.get(key)
+        if connection is None:
+            made = _Connection(self._endpoint)
+            connection = self._connections.setdefault(key, made)
+            if connection is not made:
+                made.close()
+        return connection
+
+
+class _Connection:
+    """A channel and what belongs to it: one per client and process."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.state = _session.State(endpoint.target)
+        self.gate = _fork.CallGate()
+        credentials = endpoint.credentials()
+        if credentials is None:
+            self.channel = grpc.insecure_channel(endpoint.target, options=endpoint.options)
+        else:
+            self.channel = grpc.secure_channel(endpoint.target, credentials, options=endpoint.options)
+        self._methods = {
+            name: self.channel.unary_unary(_session.SERVICE + name, response_deserializer=parse)
+            for name, parse in _session.PARSERS.items()
+        }
+        self.stream = self.channel.stream_stream(
+            _session.SERVICE + "EmbedStream", response_deserializer=pb.EmbedStreamResponse.FromString
+        )
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def limits(self, options: _job.Options) -> _job.Limits:
+        """The server's limits; asks for them once."""
+        if self.state.limits is not None:
+            return self.state.limits
+        retry = Retry(options.retry_for, options.deadline)
+        return self.state.learn(self.drive(_job.server_info_steps(options.timeout, retry)))
+
+    def ask(self, timeout: float) -> pb.GetServerInfoResponse:
+        """A fresh GetServerInfoResponse."""
+        info = self.drive(_job.server_info_steps(timeout, Retry.within(timeout)))
+        self.state.learn(info)
+        return info
+
+    def drive(self, steps: _job.Steps, workers: Optional["_Workers"] = None) -> Any:
+        """Does what `steps` wants until it is through; gives its result."""
+        try:
+            wanted = next(steps)
+            while True:
+                try:
+                    outcome = self._perform(wanted, workers)
+                except errors.EmbedError as error:
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(outcome)
+        except StopIteration as stop:
+            return stop.value
+
+    def _perform(self, wanted: Any, workers: Optional["_Workers"]) -> Any:
+        if isinstance(wanted, _job.Sleep):
+            self.state.failed(wanted.error)
+            pause = workers.cancelled if workers else threading.Event()
+            if pause.wait(wanted.seconds):
+                raise errors.EmbedError("cancelled")
+            return None
+        method = self._methods[wanted.method]
+        metadata = self.endpoint.metadata()
+        try:
+            if workers is None:
+                with self.gate:
+                    answer = method(wanted.payload, timeout=wanted.timeout, metadata=metadata)
+            else:
+                with workers.turns, self.gate:
+                    answer = workers.result_of(method.future(wanted.payload, timeout=wanted.timeout, metadata=metadata))
+        except grpc.FutureCancelledError:
+            raise errors.EmbedError("cancelled") from None
+        except grpc.RpcError as error:
+            raise _status.from_rpc_error(error, self.endpoint.target, wanted.timeout) from error
+        self.state.succeeded()
+        return answer
+
+
+class _Workers:
+    """Threads of one job: a few more than calls in flight, so that files are read while calls are under way."""
+
+    READ_AHEAD = 2
+
+    def __init__(self, calls_in_flight: int) -> None:
+        self.size = calls_in_flight + self.READ_AHEAD
+        self.turns = threading.BoundedSemaphore(calls_in_flight)
+        self.cancelled = threading.Event()
+        self.pool = ThreadPoolExecutor(self.size, thread_name_prefix="embedd")
+        self._lock = threading.Lock()
+        self._calls: set = set()
+
+    def result_of(self, call: Any) -> Any:
+        with self._lock:
+            self._calls.add(call)
+        try:
+            if self.cancelled.is_set():
+                call.cancel()
+            return call.result()
+        finally:
+            with self._lock:
+                self._calls.discard(call)
+
+    def stop(self) -> None:
+        """Ends at once what is under way: calls, pauses between attempts, images not yet read."""
+        self.cancelled.set()
+        with self._lock:
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+        self.pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _run(connection: _Connection, job: _job.Job, source: _images.Source) -> int:
+    """Embeds all of `source` into `job`; gives the number of images."""
+    batches = job.planner.cut(source)
+    first = next(batches, None)
+    if first is None:
+        return 0
+    second = next(batches, None)
+    if second is None:  # one call: no threads
+        job.merge(_embed(connection, job, first, None))
+        return len(first)
+    count = 0
+    workers = _Workers(job.calls_in_flight(first))
+    ahead: Deque["Future[List[_job.Part]]"] = deque()
+    try:
+        for batch in itertools.chain((first, second), batches):
+            count += len(batch)
+            ahead.append(workers.pool.submit(_embed, connection, job, batch, workers))
+            while ahead and (len(ahead) >= workers.size or ahead[0].done()):
+                job.merge(ahead.popleft().result())
+        while ahead:
+            job.merge(ahead.popleft().result())
+    finally:
+        workers.stop()
+    return count
+
+
+def _embed(
+    connection: _Connection, job: _job.Job, batch: List[_images.Item], workers: Optional[_Workers]
+) -> List[_job.Part]:
+    loaded, rejections = job.load(batch)
+    parts = connection.drive(job.send_steps(loaded), workers)
+    return parts + [_job.unread(rejections)] if rejections else parts
