@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/executor/torch_device.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/cpu/Utils.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/detail/MPSHooksInterface.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/rand.h>
+#include <c10/core/InferenceMode.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "server/executor/torch_error.h"
+#include "server/support/clock.h"
+#include "server/support/log.h"
+
+namespace embedd {
+namespace {
+
+// The folder LibTorch was loaded from.
+std::filesystem::path LibTorchFolder() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&at::detail::getCUDAHooks), &info) == 0) return {};
+  return std::filesystem::path(info.dli_fname).parent_path();
+}
+
+// The CUDA half of LibTorch is not linked: it takes over a gigabyte of address space and seconds to load.
+// Loading it registers its kernels and hooks, which LibTorch looks for once, on first use.
+absl::Status LoadCuda() {
+  if (dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) == nullptr) {
+    return absl::NotFoundError("device cuda: there is no NVIDIA driver on this machine (libcuda.so.1)");
+  }
+  const std::filesystem::path library = LibTorchFolder() / "libtorch_cuda.so";
+  std::error_code error;
+  if (!std::filesystem::exists(library, error)) {
+    return absl::NotFoundError(
+        absl::StrCat("device cuda: this LibTorch is built without CUDA (", library.string(), " is missing)"));
+  }
+  if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    return absl::NotFoundError(absl::StrCat("device cuda: ", dlerror()));
+  }
+  int devices = 0;
+  if (absl::Status s = CatchTorch([&] { devices = at::detail::getCUDAHooks().deviceCount(); }); !s.ok()) {
+    return absl::NotFoundError(absl::StrCat("device cuda: ", s.message()));
+  }
+  if (devices < 1) return absl::NotFoundError("device cuda: the driver reports no GPU");
+  return absl::OkStatus();
+}
+
+absl::Status CheckMps() {
+  bool available = false;
+  const absl::Status status = CatchTorch([&] { available = at::detail::getMPSHooks().hasMPS(); });
+  if (status.ok() && available) return absl::OkStatus();
+  return absl::NotFoundError("device mps: needs a Mac with Apple silicon and a LibTorch built with MPS");
+}
+
+// Seconds of the fastest of a few runs of the MLP's first product, eight images of 50 tokens.
+double TimeLinear(int width, at::ScalarType dtype) {
+  const c10::InferenceMode no_gradients;
+  const at::Tensor x = at::rand({8 * 50, width}).to(dtype);
+  const at::Tensor weight = at::rand({4 * width, width}).to(dtype);
+  double best = 1e9;
+  for (int round = 0; round < 6; ++round) {
+    const absl::Time start = Clock::Real()->TimeNow();
+    for (int i = 0; i < 4; ++i) at::linear(x, weight);
+    best = std::min(best, absl::ToDoubleSeconds(Clock::Real()->TimeNow() - start));
+  }
+  return best;
+}
+
+bool Bf16IsFaster(int width) {
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  const auto has = [&](const char* name) {
+    const auto it = capabilities.find(name);
+    return it != capabilities.end() && it->second.isBool() && it->second.toBool();
+  };
+  if (!has("avx512_bf16") && !has("amx_bf16")) return false;
+  const double f32 = TimeLinear(width, at::kFloat), bf16 = TimeLinear(width, at::kBFloat16);
+  LogInfo("measured cpu matrix products",
+          {{"f32_ms", absl::StrCat(f32 * 1e3)}, {"bf16_ms", absl::StrCat(bf16 * 1e3)}});
+  return bf16 > 0 && bf16 < 0.8 * f32;
+}
+
+}  // namespace
+
+absl::Status DeviceAvailable(const std::string& device) {
+  if (device == "cpu") return absl::OkStatus();
+  if (device == "cuda") {
+    static const auto* const kCuda = new absl::Status(LoadCuda());
+    return *kCuda;
+  }
+  if (device == "mps") return CheckMps();
+  return absl::InvalidArgumentError(
+      absl::StrCat("device \"", device, "\" is not one of auto, mps, cuda, cpu"));
+}
+
+absl::StatusOr<std::string> ResolveDevice(const std::string& device) {
+  if (device == "auto") {
+    for (const char* candidate : {"mps", "cuda"}) {
+      if (DeviceAvailable(candidate).ok()) return std::string(candidate);
+    }
+    return std::string("cpu");
+  }
+  if (absl::Status status = DeviceAvailable(device); !status.ok()) return status;
+  return device;
+}
+
+absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device, int width) {
+  if (dtype == "f32" || dtype == "f16" || dtype == "bf16") return dtype;
+  if (dtype != "auto") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("dtype \"", dtype, "\" is not one of auto, f32, f16, bf16"));
+  }
+  if (device != "cpu") return std::string("f16");
+  bool bf16 = false;
+  if (absl::Status status = CatchTorch([&] { bf16 = Bf16IsFaster(width); }); !status.ok()) return status;
+  return std::string(bf16 ? "bf16" : "f32");
+}
+
+}  // namespace embedd

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which device and number type the model runs on. Used by main and TorchExecutor; the header does not see
+// LibTorch.
+
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace embedd {
+
+// OK when `device` ("cpu", "cuda" or "mps") can be used here. Loads LibTorch's CUDA libraries when asked
+// about cuda on a machine that has an NVIDIA driver, never otherwise; so call it before any other use of
+// LibTorch. Errors: kNotFound, saying what is missing; kInvalidArgument for another name.
+absl::Status DeviceAvailable(const std::string& device);
+
+// `device` itself, or for "auto" the first of mps, cuda and cpu that is available. Errors as DeviceAvailable.
+absl::StatusOr<std::string> ResolveDevice(const std::string& device);
+
+// `dtype` itself ("f32", "f16" or "bf16"), or for "auto" the type that is fastest where that costs no
+// accuracy to speak of: f16 on mps and cuda; on cpu f32, unless the processor multiplies bf16 in hardware and
+// a short measurement, with matrices of a tower of this width, shows that bf16 is faster. Errors:
+// kInvalidArgument for another name.
+absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device, int width);
+
+}  // namespace embedd

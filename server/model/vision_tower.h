@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// VisionTower: the forward pass of a CLIP vision transformer over LibTorch, with its weights on one device. Made by
+// TorchExecutor::Load, destroyed by Offload; used by the device thread only. Owns its weights; never touches a file after
+// construction. Architecture: OpenCLIP v3.3.0, transformer.py (VisionTransformer).
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "server/model/vision_config.h"
+#include "server/model/vision_weights.h"
+
+namespace embedd {
+
+class VisionTower {
+ public:
+  struct Options {
+    at::Device device = at::kCPU;
+    // kFloat, kHalf or kBFloat16. In the latter two the matrix products run in that type and LayerNorm in f32, as
+    // OpenCLIP's precision "fp16"/"bf16" does.
+    at::ScalarType dtype = at::kFloat;
+  };
+
+  // Copies the weights to the device. Throws what LibTorch throws (out of memory).
+  VisionTower(const VisionConfig& config, const VisionWeights& weights, const Options& options);
+
+  // Embeds normalised pixels.
+  //   pixels   [n, 3, image_height, image_width], dtype and device of the options, contiguous
+  //   returns  float32 [n, embed_dim] on the device, not normalised
+  // Throws what LibTorch throws. Everything it allocated is free again when the result is dropped.
+  at::Tensor Forward(const at::Tensor& pixels) const;
+
+ private:
+  struct Norm {
+    at::Tensor weight, bias;
+  };
+  struct Linear {
+    at::Tensor weight, bias;
+  };
+  struct Block {
+    Norm ln_1, ln_2;
+    Linear in_proj, out_proj, c_fc, c_proj;
+    at::Tensor ls_1, ls_2;  // undefined without layer scale
+  };
+
+  at::Tensor Embed(const at::Tensor& pixels) const;
+  at::Tensor Normalize(const Norm& norm, const at::Tensor& x) const;
+  at::Tensor Attention(const Block& block, const at::Tensor& x) const;
+  at::Tensor Mlp(const Block& block, const at::Tensor& x) const;
+  at::Tensor PoolTokens(const at::Tensor& x) const;
+
+  const VisionConfig config_;
+  const Options options_;
+  at::Tensor conv1_, class_embedding_, positional_embedding_, proj_;
+  Norm ln_pre_, ln_post_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace embedd

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LoadWeight: from the mapped file to a tensor on a device. Used by VisionTower. Sees LibTorch.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "server/model/vision_weights.h"
+
+namespace embedd {
+
+// The tensor in the tower's shape, contiguous, in memory of its own on `device`, as `dtype`.
+// Joins, transposes and casts on the CPU, then copies once (blocking). Throws what LibTorch throws.
+at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype);
+
+}  // namespace embedd
