@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// embedctl embed: image files in, vectors out as lines, as JSON or as a NumPy file.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cpp/ctl/commands.h"
+#include "client/cpp/ctl/npy.h"
+#include "nlohmann/json.hpp"
+
+namespace embedd::ctl {
+namespace {
+
+// Files of one call: results of a long list appear while it is worked on.
+constexpr size_t kSlice = 2048;
+
+struct Flags {
+  std::vector<std::string> files;
+  bool json = false;
+  std::string npy;
+  bool fp16 = false;
+  bool no_normalize = false;
+  bool bulk = false;
+};
+
+std::string JsonLine(const std::string& file, std::span<const float> row) {
+  return absl::StrCat(
+      "{\"file\":", nlohmann::json(file).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+      ",\"vector\":", NumbersText(row), "}");
+}
+
+std::string JsonLine(const std::string& file, const client::InputError& error) {
+  const nlohmann::ordered_json line = {
+      {"file", file},
+      {"error", {{"code", CodeName(error.code)}, {"reason", error.reason}, {"message", error.message}}}};
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string TextLine(const std::string& file, std::span<const float> row) {
+  constexpr size_t kShown = 4;
+  double squares = 0;
+  for (const float x : row) squares += double{x} * x;
+  std::string line = absl::StrFormat("%s  [%d] norm %.4f ", file, row.size(), std::sqrt(squares));
+  for (size_t i = 0; i < std::min(kShown, row.size()); ++i) absl::StrAppendFormat(&line, " %+.5f", row[i]);
+  return row.size() > kShown ? line + " ..." : line;
+}
+
+void PrintSlice(const Flags& flags, std::span<const std::string> files, const client::EmbedResult& result) {
+  auto error = result.errors.begin();
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (error != result.errors.end() && error->index == i) {
+      absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", files[i], error->reason, error->message);
+      if (flags.json) absl::PrintF("%s\n", JsonLine(files[i], *error));
+      ++error;
+    } else if (flags.json) {
+      absl::PrintF("%s\n", JsonLine(files[i], result.row(i)));
+    } else if (flags.npy.empty()) {
+      absl::PrintF("%s\n", TextLine(files[i], result.row(i)));
+    }
+  }
+  std::fflush(stdout);
+}
+
+absl::Status WriteFile(const std::string& path, const std::string& content) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out.write(content.data(), static_cast<std::streamsize>(content.size()));
+  out.close();
+  return out ? absl::OkStatus()
+             : absl::PermissionDeniedError(
+                   absl::StrCat(path, " cannot be written; check the folder and its space"));
+}
+
+int Run(const Common& common, const Flags& flags) {
+  const auto client = Connect(common);
+  if (!client.ok()) return Fail(client.status());
+  client::EmbedOptions options{.normalize = !flags.no_normalize, .float16 = flags.fp16, .bulk = flags.bulk};
+  std::vector<float> rows;
+  size_t dimension = 0;
+  bool failed = false;
+  for (size_t first = 0; first < flags.files.size(); first += kSlice) {
+    const auto files = std::span(flags.files).subspan(first, std::min(kSlice, flags.files.size() - first));
+    const auto result = (*client)->EmbedFiles(files, options);
+    if (!result.ok()) return Fail(result.status());
+    PrintSlice(flags, files, *result);
+    options.expect_fingerprint = result->fingerprint;
+    failed |= !result->errors.empty();
+    dimension = result->dimension;
+    if (!flags.npy.empty()) rows.insert(rows.end(), result->rows.begin(), result->rows.end());
+  }
+  if (!flags.npy.empty()) {
+    if (auto status = WriteFile(flags.npy, WriteNpy(rows, flags.files.size(), dimension)); !status.ok()) {
+      return Fail(status);
+    }
+  }
+  return failed ? kFailed : kOk;
+}
+
+}  // namespace
+
+void AddEmbed(CLI::App& app, const Common& common, int* exit_code) {
+  auto* command = app.add_subcommand("embed", "Embed image files (JPEG, PNG, WebP)");
+  auto flags = std::make_shared<Flags>();
+  command->add_option("files", flags->files, "Image files")->required()->type_name("FILE");
+  auto* json = command->add_flag("--json", flags->json,
+                                 "One JSON object per line: file and vector, or file and error");
+  command
+      ->add_option("--npy", flags->npy,
+                   "Write a NumPy file [files, dimension] float32; rows of failed files are zero")
+      ->type_name("OUT")
+      ->excludes(json);
+  command->add_flag("--fp16", flags->fp16, "Have vectors sent as half floats");
+  command->add_flag("--no-normalize", flags->no_normalize,
+                    "Vectors as the model gives them, not of length 1");
+  command->add_flag("--bulk", flags->bulk, "Wait behind interactive callers");
+  command->footer(
+      "Files that fail are named on stderr; the exit code is then 1.\n"
+      "Examples:\n"
+      "  embedctl embed cat.jpg dog.png\n"
+      "  embedctl embed *.jpg --npy vectors.npy\n"
+      "  embedctl embed *.jpg --json | jq -c '[.file, .vector[0]]'");
+  command->callback([&common, flags, exit_code] { *exit_code = Run(common, *flags); });
+}
+
+}  // namespace embedd::ctl

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "client/cpp/src/embed_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/src/retry.h"
+#include "client/cpp/src/rows.h"
+#include "client/cpp/src/status.h"
+#include "grpcpp/alarm.h"
+#include "grpcpp/support/async_unary_call.h"
+
+namespace embedd::client::internal {
+
+struct EmbedCall::Request {
+  explicit Request(const Retry::Options& options) : retry(options) {}
+
+  v1::EmbedBatchRequest message;
+  std::vector<size_t> positions;  // in the call, of the inputs of the message
+  Retry retry;
+  RequestTiming timing;
+
+  // The attempt under way, or the wait before the next one.
+  bool waiting = false;
+  grpc::Alarm alarm;
+  absl::Time sent;
+  std::unique_ptr<grpc::ClientContext> context;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<v1::EmbedBatchResponse>> reader;
+  v1::EmbedBatchResponse answer;
+  grpc::Status status;
+};
+
+namespace {
+
+void SetTiming(const v1::Timing& from, RequestTiming* to) {
+  to->decode = absl::Nanoseconds(from.decode_ns());
+  to->queue = absl::Nanoseconds(from.queue_ns());
+  to->execute = absl::Nanoseconds(from.execute_ns());
+  to->server_total = absl::Nanoseconds(from.total_ns());
+  to->largest_batch = from.largest_batch();
+  to->batches = from.batches();
+}
+
+}  // namespace
+
+EmbedCall::EmbedCall(const Connection& connection, const Source& source, const EmbedOptions& options)
+    : connection_(connection), source_(source), options_(options) {}
+
+EmbedCall::~EmbedCall() {
+  events_.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (events_.Next(&tag, &ok)) {
+  }
+}
+
+absl::StatusOr<EmbedResult> EmbedCall::Run(std::span<const Part> parts, size_t inputs) {
+  inputs_ = inputs;
+  size_t next = 0;
+  while (true) {
+    while (status_.ok() && next < parts.size() &&
+           active_.size() < static_cast<size_t>(connection_.options().max_in_flight)) {
+      Start(parts[next++]);
+    }
+    if (active_.empty()) break;
+    void* tag = nullptr;
+    bool ok = false;
+    if (!events_.Next(&tag, &ok)) break;
+    auto* request = static_cast<Request*>(tag);
+    if (!request->waiting) {
+      OnAnswer(request);
+    } else if (status_.ok()) {
+      Send(request);
+    } else {
+      Remove(request);
+    }
+  }
+  if (!status_.ok()) return status_;
+  std::sort(result_.errors.begin(), result_.errors.end(),
+            [](const InputError& a, const InputError& b) { return a.index < b.index; });
+  std::sort(result_.requests.begin(), result_.requests.end(),
+            [](const RequestTiming& a, const RequestTiming& b) { return a.first_input < b.first_input; });
+  return std::move(result_);
+}
+
+void EmbedCall::Start(const Part& part) {
+  const absl::Time begin = absl::Now();
+  auto request = std::make_unique<Request>(
+      Retry::Options{.retry_for = connection_.options().retry_for, .deadline = options_.deadline});
+  for (size_t i = part.first; i < part.first + part.count; ++i) {
+    v1::Input input;
+    if (auto error = source_.Fill(i, &input)) {
+      result_.errors.push_back(*std::move(error));
+    } else {
+      *request->message.add_inputs() = std::move(input);
+      request->positions.push_back(i);
+    }
+  }
+  if (request->positions.empty()) return;
+  request->message.set_encoding(options_.float16 ? v1::ENCODING_FLOAT16 : v1::ENCODING_FLOAT32);
+  request->message.set_normalize(options_.normalize);
+  request->message.set_priority(options_.bulk ? v1::PRIORITY_BULK : v1::PRIORITY_INTERACTIVE);
+  request->timing.first_input = request->positions.front();
+  request->timing.inputs = request->positions.size();
+  request->timing.request_bytes = request->message.ByteSizeLong();
+  request->timing.prepare = absl::Now() - begin;
+  Send(request.get());
+  active_.push_back(std::move(request));
+}
+
+void EmbedCall::Send(Request* request) {
+  request->waiting = false;
+  ++request->timing.attempts;
+  // Once rows of a model are here, no other model may answer: the server refuses before it computes.
+  request->message.set_expect_fingerprint(result_.fingerprint.empty() ? options_.expect_fingerprint
+                                                                      : result_.fingerprint);
+  request->answer.Clear();
+  request->sent = absl::Now();
+  request->reader.reset();  // lives in the memory of its context
+  request->context = connection_.NewContext(AttemptDeadline(connection_.options(), options_.deadline));
+  request->reader = connection_.stub().AsyncEmbedBatch(request->context.get(), request->message, &events_);
+  request->reader->Finish(&request->answer, &request->status, request);
+}
+
+void EmbedCall::OnAnswer(Request* request) {
+  if (!status_.ok()) return Remove(request);
+  if (!request->status.ok()) return Refused(request);
+  connection_.ReportAnswer();
+  request->timing.round_trip = absl::Now() - request->sent;
+  SetTiming(request->answer.timing(), &request->timing);
+  auto status = PlaceAnswer(request->answer, request->positions, inputs_, &result_);
+  result_.requests.push_back(request->timing);
+  Remove(request);
+  if (!status.ok()) Fail(std::move(status));
+}
+
+void EmbedCall::Refused(Request* request) {
+  const auto failure =
+      FailureOf(request->status, request->context->GetServerTrailingMetadata(), connection_.options().target);
+  const auto now = absl::Now();
+  const auto wait = request->retry.WaitAfter(failure, now, Chance());
+  if (!wait) {
+    Remove(request);
+    return Fail(failure.status);
+  }
+  connection_.ReportRefusal(failure.status);
+  request->waiting = true;
+  request->alarm.Set(&events_, absl::ToChronoTime(now + *wait), request);
+}
+
+void EmbedCall::Fail(absl::Status status) {
+  status_ = std::move(status);
+  for (auto& request : active_) {
+    request->context->TryCancel();
+    request->alarm.Cancel();
+  }
+}
+
+void EmbedCall::Remove(Request* request) {
+  std::erase_if(active_, [request](const auto& other) { return other.get() == request; });
+}
+
+}  // namespace embedd::client::internal
