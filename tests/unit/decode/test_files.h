@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Small image files for the decoder's tests, drawn and written by Pillow 13. All but the grey one and the GIF
+// show the same gradient of 21x13 pixels.
+
+#pragma once
+
+#include <string>
+
+namespace embedd::test_files {
+
+std::string Jpeg();
+std::string ProgressiveJpeg();
+std::string CmykJpeg();
+std::string Png();
+std::string Grey16Png();  // 5x3, values 0, 30, … 420
+std::string LossyWebp();
+std::string LosslessWebp();
+std::string AnimatedWebp();  // 8x8, two frames; the second is red
+std::string Gif();
+
+}  // namespace embedd::test_files
