@@ -52,3 +52,57 @@ def start_server():
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+class AioAdapter:
+    """An `aio.EmbedClient` that can be called like the other one, so that one test holds for both."""
+
+    def __init__(self, *arguments, **keywords):
+        import asyncio
+
+        from embedd import aio
+
+        self._loop = asyncio.new_event_loop()
+        self._client = aio.EmbedClient(*arguments, **keywords)
+
+    def _run(self, awaitable):
+        return self._loop.run_until_complete(awaitable)
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+        return lambda *arguments, **keywords: self._run(method(*arguments, **keywords))
+
+    def embed_stream(self, *arguments, **keywords):
+        results = self._client.embed_stream(*arguments, **keywords)
+        try:
+            while True:
+                try:
+                    yield self._run(results.__anext__())
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._run(results.aclose())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_exc):
+        self._run(self._client.close())
+        self._loop.close()
+
+
+@pytest.fixture(params=["threads", "asyncio"])
+def make_client(request):
+    """Either client: `make_client(target, ...)`. Closed at the end of the test."""
+    from embedd import EmbedClient
+
+    made = []
+
+    def make(*arguments, **keywords):
+        kind = EmbedClient if request.param == "threads" else AioAdapter
+        made.append(kind(*arguments, **{"timeout": 20, **keywords}))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.__exit__(None, None, None)

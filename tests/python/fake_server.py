@@ -68,7 +68,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
     """The server, on a free port of the loopback.
 
     Attributes to script it with:
-      before: called with every EmbedBatchRequest; may raise `Failure`, block, or return a response to send instead.
+      before: called with every EmbedBatchRequest; may raise `Failure`, block, or return a response to send instead (other values do not count).
       script: failures (or None) for the next EmbedBatch calls, one each; the rest succeeds.
       on_stream: called with (stream number, messages so far) for every stream message; may raise `Failure`.
     What it saw:
@@ -132,7 +132,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
                 raise scripted
             special = self.before(request)
             self._check(request)
-            return special if special is not None else self._embed(request)
+            return special if isinstance(special, pb.EmbedBatchResponse) else self._embed(request)
         except Failure as failure:
             failure.abort(context)
         finally:
@@ -236,7 +236,7 @@ def main() -> None:
     with FakeServer(arguments.port, arguments.fingerprint) as server:
         if arguments.delay:
             pause = threading.Event()
-            server.before = lambda request: pause.wait(arguments.delay) and None
+            server.before = lambda request: pause.wait(arguments.delay)
         print(server.port, flush=True)
         server.wait()
 

@@ -46,8 +46,8 @@ class Endpoint:
 
     @property
     def options(self) -> List[Tuple[str, Any]]:
-        """Options of the channel. The later of two equal names wins in gRPC."""
-        return [
+        """Options of the channel."""
+        ours = [
             ("grpc.primary_user_agent", f"embedd-python/{__version__}"),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
@@ -64,8 +64,8 @@ class Endpoint:
             ("grpc.keepalive_timeout_ms", 20_000),
             # Connections are shared by address within a process, across fork() too: a child would use its parent's.
             ("grpc.use_local_subchannel_pool", 1),
-            *self._options,
         ]
+        return list({**dict(ours), **dict(self._options)}.items())
 
     def credentials(self) -> Optional[grpc.ChannelCredentials]:
         """None without TLS. Reads the files anew: a new connection takes new certificates."""

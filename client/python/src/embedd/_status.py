@@ -50,7 +50,7 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
     if code is _Code.UNAVAILABLE:
         return errors.ServerUnavailable(_unavailable(text, reason, target), **known)
     if code is _Code.DEADLINE_EXCEEDED:
-        given = "" if timeout is None else f" within {timeout:.3g} s"
+        given = "" if timeout is None else f" within {round(timeout, 1 if timeout >= 0.1 else 3):g} s"
         return errors.DeadlineExceeded(
             f"no answer from {target}{given}: {text}. Pass a longer timeout, or a smaller batch_size.", **known
         )

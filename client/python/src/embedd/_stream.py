@@ -44,7 +44,7 @@ class StreamLog:
         self._first = 0  # index of the first entry
         self._pending = 0  # entries that the server has to answer
         self._bytes = 0
-        self._answers = 0  # in the current stream
+        self.answers = 0  # in the current stream
         self._fingerprint = options.expect_fingerprint
 
     @property
@@ -53,7 +53,7 @@ class StreamLog:
 
     def begin(self) -> int:
         """A stream begins; gives the index to send first."""
-        self._answers = 0
+        self.answers = 0
         return self._first
 
     def settings(self) -> bytes:
@@ -95,11 +95,11 @@ class StreamLog:
 
     def answer(self, response: pb.EmbedStreamResponse) -> StreamResult:
         """The result that `response` means. Call `failed_here` before."""
-        if not self._entries or response.index != self._answers:
-            raise errors.ServerError(f"the stream answered input {response.index}, expected {self._answers}")
+        if not self._entries or response.index != self.answers:
+            raise errors.ServerError(f"the stream answered input {response.index}, expected {self.answers}")
         entry = self._entries.popleft()
         self._first += 1
-        self._answers += 1
+        self.answers += 1
         self._pending -= 1
         self._bytes -= entry.content.size
         if response.HasField("error"):

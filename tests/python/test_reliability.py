@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Overload, outages, restarts, forks: nothing lost, nothing doubled, and an end in sight."""
+
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import numpy as np
+import pytest
+
+import embedd
+from embedd import EmbedClient, _fork
+from fake_server import Failure, FakeServer, queue_full, vectors
+
+Code = grpc.StatusCode
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here")
+
+
+def images(count):
+    return [b"image-%d" % number for number in range(count)]
+
+
+def test_a_full_queue_is_waited_out(server, make_client):
+    server.script = [queue_full(5), queue_full(5), None, queue_full(5)]
+    client = make_client(server.target)
+    assert np.array_equal(client.embed_images(images(100), batch_size=25), vectors(images(100)))
+    assert len(server.requests) == 4 + 3 and sorted(server.answered) == sorted(images(100))
+
+
+def test_the_servers_pushback_is_honoured(server, make_client):
+    server.script = [queue_full(300)]
+    arrivals = []
+    server.before = lambda request: arrivals.append(time.monotonic())
+    began = time.monotonic()
+    make_client(server.target).embed_images(b"x")
+    assert arrivals[-1] - began >= 0.3
+
+
+def test_a_negative_pushback_ends_the_call(server, make_client):
+    server.script = [Failure(Code.UNAVAILABLE, "go away", "DRAINING", pushback_ms=-1)]
+    with pytest.raises(embedd.ServerUnavailable):
+        make_client(server.target).embed_images(b"x")
+    assert len(server.requests) == 1
+
+
+def test_a_call_that_can_never_fit_is_cut_until_it_does(server, make_client):
+    client = make_client(server.target)
+    client.server_info()
+    server.limits.queue_images = 10  # the client does not know of it
+    assert np.array_equal(client.embed_images(images(200)), vectors(images(200)))
+    # What was learned is kept: later calls are small from the start.
+    assert len(server.requests) < 200 / 8 * 2 and sorted(server.answered) == sorted(images(200))
+
+
+def test_a_message_over_grpcs_own_limit_is_cut(make_client):
+    with FakeServer(max_message_bytes=10_000) as server:
+        server.limits.max_message_bytes = 1 << 20  # a proxy in between may know other limits
+        contents = [bytes([number]) * 3000 for number in range(1, 20)]
+        client = make_client(server.target)
+        assert np.array_equal(client.embed_images(contents), vectors(contents))
+        with pytest.raises(embedd.InvalidRequest, match="max-message-bytes"):
+            client.embed_images(b"x" * 20_000)
+
+
+def test_a_late_bulk_call_is_cut_and_an_interactive_one_fails(server, make_client):
+    def too_slow_for_many(request):
+        if len(request.inputs) > 3:
+            raise Failure(Code.DEADLINE_EXCEEDED, "cannot be met", "DEADLINE")
+
+    server.before = too_slow_for_many
+    client = make_client(server.target)
+    assert np.array_equal(client.embed_images(images(40)), vectors(images(40)))
+    with pytest.raises(embedd.DeadlineExceeded):
+        client.embed_images(images(4))
+    with pytest.raises(embedd.DeadlineExceeded):
+        client.embed_images(images(40), priority="interactive")
+
+
+def test_the_timeout_reaches_the_server_and_ends_the_wait(server, make_client):
+    release = threading.Event()
+    server.before = lambda request: release.wait(20)
+    client = make_client(server.target)
+    client.server_info()
+    began = time.monotonic()
+    with pytest.raises(embedd.DeadlineExceeded, match="0.2 s"):
+        client.embed_images(b"x", timeout=0.2)
+    release.set()
+    assert time.monotonic() - began < 10
+
+
+def test_interactive_calls_end_by_their_timeout_retries_included(server, make_client):
+    server.script = [queue_full(50)] * 1000
+    began = time.monotonic()
+    with pytest.raises(embedd.Overloaded, match="attempts") as caught:
+        make_client(server.target).embed_images(b"x", timeout=0.5)
+    assert time.monotonic() - began < 10 and caught.value.attempts == len(server.requests) > 1
+
+
+def test_a_job_ends_when_the_server_stays_away(make_client):
+    with pytest.raises(embedd.ServerUnavailable, match="given up"):
+        make_client("localhost:1").embed_images(images(100), retry_for=0.4)
+
+
+def test_the_first_error_ends_the_job_and_leaves_nothing_behind(server, make_client):
+    release = threading.Event()
+
+    def fail_first_hold_others(request):
+        if request.inputs[0].image == b"image-0":
+            raise Failure(Code.INTERNAL, "boom", "BAD_OUTPUT")
+        release.wait(20)
+
+    server.before = fail_first_hold_others
+    with pytest.raises(embedd.ServerError, match="boom"):
+        make_client(server.target).embed_images(images(600), batch_size=10)
+    release.set()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("embedd")]
+
+
+def test_one_outage_is_one_warning_however_many_calls_notice(server, make_client, caplog):
+    caplog.set_level(logging.WARNING, "embedd")
+    server.script = [Failure(Code.UNAVAILABLE, "x", "DRAINING")] * 8
+    make_client(server.target).embed_images(images(400), batch_size=10)
+    messages = [record.getMessage() for record in caplog.records if record.name == "embedd"]
+    away = [message for message in messages if "shutting down" in message]
+    assert len(away) == len([message for message in messages if "answers again" in message]) and 1 <= len(away) <= 8
+    assert len(server.requests) == 48
+
+
+def test_a_job_survives_kill_9_and_restart_without_loss_or_double(start_server, make_client, caplog):
+    process, port = start_server("--delay", "0.01")
+    killed = []
+
+    def source():
+        for number, image in enumerate(images(3000)):
+            if number in (700, 1900):
+                running = killed[-1] if killed else process
+                running.kill()
+                running.wait()
+                killed.append(start_server("--port", str(port), "--delay", "0.01")[0])
+            yield image
+
+    got = make_client(f"localhost:{port}").embed_images(source(), batch_size=20)
+    assert len(killed) == 2
+    assert np.array_equal(got, vectors(images(3000)))
+
+
+def test_a_restart_with_another_model_ends_the_job(start_server, make_client):
+    process, port = start_server()
+
+    def source():
+        for number, image in enumerate(images(2000)):
+            if number == 700:
+                process.kill()
+                process.wait()
+                start_server("--port", str(port), "--fingerprint", "fp-2")
+            yield image
+
+    with pytest.raises(embedd.ModelMismatch) as caught:
+        make_client(f"localhost:{port}").embed_images(source(), batch_size=20)
+    assert (caught.value.expected, caught.value.actual) == ("fp-1", "fp-2")
+
+
+def test_limits_are_asked_again_after_an_outage(server, make_client):
+    client = make_client(server.target)
+    client.embed_images(b"x")
+    server.script = [Failure(Code.UNAVAILABLE, "x", "DRAINING")]
+    client.embed_images(b"x")
+    server.limits.max_inputs_per_request = 3
+    client.embed_images(images(10))
+    assert server.info_calls == 2 and max(len(request.inputs) for request in server.requests) == 3
+
+
+def test_threads_share_a_client(server, client):
+    def work(number):
+        mine = [b"%d-%d" % (number, index) for index in range(50)]
+        return np.array_equal(client.embed_images(mine, batch_size=7), vectors(mine))
+
+    with ThreadPoolExecutor(12) as pool:
+        assert all(pool.map(work, range(40)))
+    assert server.info_calls <= 12
+
+
+def test_clients_travel_by_pickle_without_their_connection(server, make_client):
+    with EmbedClient(server.target, timeout=7, token="t") as client:
+        client.embed_images(b"x")
+        with pickle.loads(pickle.dumps(client)) as copy:
+            assert copy.target == client.target and copy.embed_images(b"x").shape == (1, 16)
+
+
+def in_child(work):
+    """Runs `work` in a forked child; gives its exit code, negative for a signal."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(30)
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: B036 - a child of a test must never return into pytest
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@needs_fork
+def test_forked_children_and_their_parent_use_one_client(start_server):
+    _, port = start_server()
+    with EmbedClient(f"localhost:{port}", timeout=20) as client:
+        client.embed_images(images(200))
+
+        def child():
+            assert np.array_equal(client.embed_images(images(200)), vectors(images(200)))
+
+        for _ in range(8):
+            assert in_child(child) == 0
+            assert np.array_equal(client.embed_images(images(200)), vectors(images(200)))
+
+
+@needs_fork
+def test_a_fork_while_other_threads_are_in_calls_is_safe(start_server):
+    _, port = start_server("--delay", "0.005")
+    stop = threading.Event()
+    with EmbedClient(f"localhost:{port}", timeout=20) as client:
+
+        def keep_calling():
+            while not stop.is_set():
+                client.embed_images(images(40), batch_size=5)
+
+        def child():
+            assert np.array_equal(client.embed_images(images(40)), vectors(images(40)))
+
+        with ThreadPoolExecutor(3) as pool:
+            busy = [pool.submit(keep_calling) for _ in range(3)]
+            try:
+                for _ in range(8):
+                    assert in_child(child) == 0
+            finally:
+                stop.set()
+            for one in busy:
+                one.result()
+
+
+@needs_fork
+def test_a_call_that_is_stuck_does_not_hold_a_fork_for_ever(monkeypatch, caplog):
+    monkeypatch.setattr(_fork, "MAX_FORK_WAIT_S", 0.05)
+    gate = _fork.CallGate()
+    with gate:
+        assert in_child(lambda: None) == 0
+    assert "the child may fail" in caplog.text
+    with gate:  # open again
+        pass
+
+
+_pool_client = None
+
+
+def _in_pool(number):
+    return _pool_client.embed_images([b"pool-%d" % number])[0]
+
+
+@needs_fork
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_pools_work_however_they_start(start_server, method):
+    global _pool_client
+    _, port = start_server()
+    _pool_client = EmbedClient(f"localhost:{port}", timeout=20)
+    _pool_client.embed_images(b"x")
+    with multiprocessing.get_context(method).Pool(2, _set_client, (_pool_client,)) as pool:
+        got = pool.map(_in_pool, range(20))
+    assert np.array_equal(got, vectors([b"pool-%d" % number for number in range(20)]))
+    _pool_client.close()
+
+
+def _set_client(client):
+    global _pool_client
+    _pool_client = client
+
+
+def test_errors_of_pool_workers_arrive_as_they_are(start_server):
+    _, port = start_server()
+    client = EmbedClient(f"localhost:{port}", timeout=20)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        with pytest.raises(embedd.ImageRejected) as caught:
+            pool.apply(client.embed_images, ([b"x", b"bad"],))
+    assert caught.value.index == 1
