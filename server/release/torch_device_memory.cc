@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/release/torch_device_memory.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "server/release/machine_memory.h"
+#include "server/release/torch_allocator_memory.h"
+#include "server/release/torch_cpu_allocator.h"
+#include "server/support/log.h"
+
+namespace embedd {
+namespace {
+
+// The rest is for the weights' file cache, decoding, and libraries that do not allocate through tensors.
+constexpr double kCpuShare = 0.8;
+
+class CpuMemory final : public AllocatorMemory {
+ public:
+  explicit CpuMemory(Options options) : AllocatorMemory(&CountingCpuAllocator::Install(), options) {}
+
+ protected:
+  absl::Status ApplyLimit(int64_t bytes) override {
+    CountingCpuAllocator::Get().SetLimit(static_cast<size_t>(bytes));
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit) {
+  int64_t machine = MachineMemory();
+  const int64_t group = CgroupMemoryLimit();
+  if (group > 0 && (machine == 0 || group < machine)) machine = group;
+  if (machine == 0) return absl::UnavailableError("the system does not say how much memory it has");
+  const auto recommended = static_cast<int64_t>(kCpuShare * static_cast<double>(machine));
+  // Asked for by name, more than recommended is allowed, but not more than there is.
+  const int64_t most = limit > recommended ? machine : recommended;
+  if (limit > most) {
+    LogWarn("--memory-limit is above the memory there is; it is cut to that",
+            {{"limit", absl::StrCat(limit)}, {"memory", absl::StrCat(most)}});
+  }
+  const int64_t bytes = limit == 0 ? recommended : std::min(limit, most);
+  auto memory = std::make_unique<CpuMemory>(
+      AllocatorMemory::Options{.limit = bytes, .recommended = most, .machine = machine});
+  if (absl::Status applied = memory->ChangeLimit(bytes); !applied.ok()) return applied;
+  return memory;
+}
+
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std::string& device,
+                                                                      int64_t limit) {
+  if (limit < 0) return absl::InvalidArgumentError("--memory-limit is negative");
+  if (device == "cpu") return CreateCpuMemory(limit);
+  if (device == "mps") return CreateMpsMemory(limit);
+  if (device == "cuda") return CreateCudaMemory(limit);
+  return absl::InvalidArgumentError(absl::StrCat("no such device: ", device));
+}
+
+}  // namespace embedd

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/release/torch_cpu_allocator.h"
+
+#include <ATen/ATen.h>
+#include <c10/util/Exception.h>
+
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "server/release/machine_memory.h"
+#include "tests/support/catch.h"
+
+namespace embedd {
+namespace {
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr size_t kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
+// The allocator with nothing cached and no limit, before and after a test.
+class Fresh {
+ public:
+  Fresh() { Reset(); }
+  ~Fresh() { Reset(); }
+  CountingCpuAllocator* operator->() { return &CountingCpuAllocator::Get(); }
+  int64_t allocated() { return stats().allocated_bytes[kAll].current; }
+  int64_t reserved() { return stats().reserved_bytes[kAll].current; }
+  int64_t peak() { return stats().allocated_bytes[kAll].peak; }
+  c10::CachingDeviceAllocator::DeviceStats stats() { return CountingCpuAllocator::Get().getDeviceStats(0); }
+
+ private:
+  static void Reset() {
+    CountingCpuAllocator& allocator = CountingCpuAllocator::Install();
+    allocator.SetLimit(0);
+    allocator.emptyCache();
+    allocator.resetPeakStats(0);
+    allocator.resetAccumulatedStats(0);
+  }
+};
+
+TEST_CASE("a block is at most a sixteenth larger than what was asked for, and never smaller") {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100'000; ++i) {
+    const size_t bytes = 1 + (random() >> (18 + random() % 46)) % (size_t{1} << 46);
+    const size_t block = CountingCpuAllocator::BlockSize(bytes);
+    REQUIRE(block >= bytes);
+    REQUIRE(block % 64 == 0);
+    REQUIRE(block <= bytes + std::max<size_t>(bytes / 16 + 1, 64));
+    REQUIRE(CountingCpuAllocator::BlockSize(block) == block);
+  }
+  // Weights of ViT-B-32 fit exactly.
+  CHECK(CountingCpuAllocator::BlockSize(9 << 20) == 9 << 20);
+  CHECK(CountingCpuAllocator::BlockSize(768 * 768 * 4) == 768 * 768 * 4);
+  CHECK(CountingCpuAllocator::BlockSize(std::numeric_limits<size_t>::max()) ==
+        std::numeric_limits<size_t>::max());
+}
+
+TEST_CASE("every tensor is counted while it lives, and not after") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  {
+    const at::Tensor t = at::empty({9, 1024, 1024}, at::kByte);
+    CHECK(allocator.allocated() - before == 9 * kMiB);
+    CHECK(reinterpret_cast<uintptr_t>(t.data_ptr()) % 64 == 0);
+    const at::Tensor small = at::empty({3}, at::kFloat);
+    CHECK(allocator.allocated() - before == 9 * kMiB + 64);
+    CHECK(reinterpret_cast<uintptr_t>(small.data_ptr()) % 64 == 0);
+  }
+  CHECK(allocator.allocated() == before);
+  CHECK(allocator.reserved() - before >= 9 * kMiB);  // cached
+  CHECK(allocator.stats().requested_bytes[kAll].current <= before);
+}
+
+TEST_CASE("a freed block is used again for the same size, and trimming gives the cache back to the system") {
+  Fresh allocator;
+  void* first = at::empty({64 * kMiB}, at::kByte).zero_().data_ptr();
+  CHECK(at::empty({64 * kMiB}, at::kByte).data_ptr() == first);
+  CHECK(allocator.stats().num_device_alloc == 1);
+  const int64_t with_cache = ProcessFootprint();
+  allocator->emptyCache();
+  CHECK(allocator.reserved() == allocator.allocated());
+  CHECK(with_cache - ProcessFootprint() > 60 * kMiB);
+}
+
+TEST_CASE("the cache is bounded: the longest unused block goes first") {
+  Fresh allocator;
+  std::vector<at::Tensor> tensors;
+  for (int i = 0; i < 10; ++i) tensors.push_back(at::empty({(100 + 8 * i) * kMiB}, at::kByte));
+  while (!tensors.empty()) tensors.erase(tensors.begin());
+  const int64_t cached = allocator.reserved() - allocator.allocated();
+  CHECK(cached <= static_cast<int64_t>(CountingCpuAllocator::kMaxCachedBytes));
+  CHECK(cached > static_cast<int64_t>(CountingCpuAllocator::kMaxCachedBytes) - 200 * kMiB);
+  CHECK(allocator.stats().num_device_free > 0);
+  const at::Tensor again = at::empty({100 * kMiB}, at::kByte);  // the first one is gone
+  CHECK(allocator.stats().num_device_alloc == 11);
+}
+
+TEST_CASE("the peak follows the highest allocated bytes since it was reset") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  { const at::Tensor t = at::empty({50 * kMiB}, at::kByte); }
+  CHECK(allocator.peak() - before >= 50 * kMiB);
+  allocator->resetPeakStats(0);
+  CHECK(allocator.peak() == before);
+}
+
+TEST_CASE(
+    "above the limit an allocation throws OutOfMemoryError that names the numbers, and the rest lives on") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  allocator->SetLimit(static_cast<size_t>(before + 20 * kMiB));
+  const at::Tensor kept = at::ones({10 * kMiB}, at::kByte);
+  try {
+    at::empty({11 * kMiB}, at::kByte);
+    FAIL("11 MiB fitted beside 10 MiB under a limit of 20 MiB");
+  } catch (const c10::OutOfMemoryError& e) {
+    const std::string text = e.what_without_backtrace();
+    INFO(text);
+    CHECK(text.find("CPU device memory limit reached: tried to allocate 11534336 bytes, allocated ") == 0);
+    CHECK(text.find(", limit " + std::to_string(before + 20 * kMiB)) != std::string::npos);
+  }
+  CHECK(allocator.stats().num_ooms == 1);
+  CHECK(allocator.allocated() - before == 10 * kMiB);
+  CHECK(kept.data_ptr<uint8_t>()[10 * kMiB - 1] == 1);
+}
+
+TEST_CASE("the cache is given back before an allocation is refused") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  allocator->SetLimit(static_cast<size_t>(before + 20 * kMiB));
+  { const at::Tensor t = at::empty({15 * kMiB}, at::kByte); }
+  CHECK_NOTHROW(at::empty({18 * kMiB}, at::kByte));
+  CHECK(allocator.stats().num_alloc_retries == 1);
+  CHECK(allocator.stats().num_ooms == 0);
+}
+
+TEST_CASE("a limit lowered below what is held refuses until enough is freed") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  at::Tensor held = at::empty({30 * kMiB}, at::kByte);
+  allocator->SetLimit(static_cast<size_t>(before + 20 * kMiB));
+  CHECK_THROWS_AS(at::empty({kMiB}, at::kByte), c10::OutOfMemoryError);
+  held.reset();
+  CHECK(allocator.reserved() == before);  // too much to be cached
+  CHECK_NOTHROW(at::empty({kMiB}, at::kByte));
+}
+
+TEST_CASE("sizes that cannot be are refused, not rounded to something small") {
+  Fresh allocator;
+  for (const size_t bytes : {std::numeric_limits<size_t>::max(), size_t{1} << 63, (size_t{1} << 46) + 1}) {
+    CHECK_THROWS_AS(allocator->allocate(bytes), c10::OutOfMemoryError);
+  }
+  CHECK(allocator->allocate(0).get() == nullptr);
+  CHECK(allocator.stats().num_device_alloc == 0);
+}
+
+TEST_CASE("threads may allocate and free each other's blocks, and the books stay exact") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  std::vector<std::vector<c10::DataPtr>> blocks(4);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&allocator, &mine = blocks[static_cast<size_t>(t)], t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      for (int i = 0; i < 5'000; ++i) {
+        mine.push_back(allocator->allocate(1 + random() % 100'000));
+        if (mine.size() > 20) mine.erase(mine.begin() + static_cast<long>(random() % mine.size()));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int64_t live = 0;
+  for (const auto& mine : blocks) live += static_cast<int64_t>(mine.size());
+  CHECK(allocator.stats().allocation[kAll].current >= live);
+  blocks.clear();  // freed by another thread than the one that allocated
+  CHECK(allocator.allocated() == before);
+  allocator->emptyCache();
+  CHECK(allocator.reserved() == before);
+}
+
+TEST_CASE("out of memory in the middle of an operation leaves nothing behind") {
+  Fresh allocator;
+  const int64_t before = allocator.allocated();
+  {
+    const at::Tensor a = at::rand({512, 1024}), b = at::rand({1024, 1024});
+    allocator->SetLimit(static_cast<size_t>(allocator.allocated() + kMiB));
+    for (int i = 0; i < 100; ++i) CHECK_THROWS_AS(at::gelu(at::matmul(a, b)), c10::OutOfMemoryError);
+    allocator->SetLimit(0);
+    CHECK_NOTHROW(at::gelu(at::matmul(a, b)));
+  }
+  CHECK(allocator.allocated() == before);
+}
+
+}  // namespace
+}  // namespace embedd
