@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/model/fingerprint.h"
+
+#include <set>
+
+#include "server/model/model_folder.h"
+#include "tests/support/catch.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temp_folder.h"
+
+namespace embedd {
+namespace {
+
+VisionConfig Tiny() {
+  VisionConfig config;
+  config.image_height = config.image_width = 32;
+  config.patch = 16;
+  config.width = 16;
+  config.layers = 1;
+  config.heads = 2;
+  config.mlp_width = 32;
+  config.embed_dim = 8;
+  return config;
+}
+
+ModelFolder Read(const TempFolder& folder, const std::string& name, uint64_t seed) {
+  REQUIRE(WriteRandomModel(folder.path() + "/" + name, Tiny(), seed).ok());
+  auto model = ReadModelFolder(folder.path() + "/" + name);
+  REQUIRE(model.ok());
+  return *std::move(model);
+}
+
+TEST_CASE("Equal weights, preprocessing and dtype have an equal fingerprint, wherever the folder lies") {
+  TempFolder folder;
+  const ModelFolder a = Read(folder, "a", 1), b = Read(folder, "b", 1);
+  CHECK(Fingerprint(a.vision, a.image, a.weights, "f32") == Fingerprint(b.vision, b.image, b.weights, "f32"));
+  CHECK(Fingerprint(a.vision, a.image, a.weights, "f32").size() == 32);
+}
+
+TEST_CASE("Anything that changes a vector changes the fingerprint") {
+  TempFolder folder;
+  const ModelFolder model = Read(folder, "a", 1), other = Read(folder, "b", 2);
+  std::set<std::string> seen = {Fingerprint(model.vision, model.image, model.weights, "f32")};
+  const auto is_new = [&](const VisionConfig& v, const ImageSpec& i, const std::string& dtype) {
+    return seen.insert(Fingerprint(v, i, model.weights, dtype)).second;
+  };
+  CHECK(seen.insert(Fingerprint(other.vision, other.image, other.weights, "f32")).second);
+  CHECK(is_new(model.vision, model.image, "f16"));
+  VisionConfig vision = model.vision;
+  vision.activation = Activation::kQuickGelu;
+  CHECK(is_new(vision, model.image, "f32"));
+  vision = model.vision;
+  vision.heads = 1;
+  CHECK(is_new(vision, model.image, "f32"));
+  vision = model.vision;
+  vision.eps = 1e-6;
+  CHECK(is_new(vision, model.image, "f32"));
+  vision = model.vision;
+  vision.pool = Pool::kAverage;
+  CHECK(is_new(vision, model.image, "f32"));
+  ImageSpec image = model.image;
+  image.resize_mode = ResizeMode::kSquash;
+  CHECK(is_new(model.vision, image, "f32"));
+  image = model.image;
+  image.interpolation = Interpolation::kBilinear;
+  CHECK(is_new(model.vision, image, "f32"));
+  image = model.image;
+  image.crop_rounding = CropRounding::kFloor;
+  CHECK(is_new(model.vision, image, "f32"));
+  image = model.image;
+  image.mean[2] += 1e-7f;
+  CHECK(is_new(model.vision, image, "f32"));
+}
+
+}  // namespace
+}  // namespace embedd

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/model/safetensors.h"
+
+#include <cstring>
+#include <string>
+
+#include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
+
+namespace embedd {
+namespace {
+
+// A file with this header (as text) and this many bytes of data, counting up from 1.
+std::string FileText(const std::string& header, size_t data_bytes) {
+  const uint64_t size = header.size();
+  std::string text(reinterpret_cast<const char*>(&size), sizeof(size));
+  text += header;
+  for (size_t i = 0; i < data_bytes; ++i) text += static_cast<char>(i + 1);
+  return text;
+}
+
+// The message of opening such a file; empty when it opens.
+std::string Problem(const std::string& header, size_t data_bytes) {
+  TempFolder folder;
+  const auto file = SafetensorsFile::Open(folder.Write("w.safetensors", FileText(header, data_bytes)));
+  if (file.ok()) return "";
+  CHECK(file.status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(std::string(file.status().message()).find("w.safetensors") != std::string::npos);
+  return std::string(file.status().message());
+}
+
+using Catch::Matchers::Contains;
+
+TEST_CASE("A well-formed file gives every tensor its type, shape and bytes") {
+  TempFolder folder;
+  const auto file = SafetensorsFile::Open(folder.Write(
+      "w.safetensors", FileText(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                                R"("b":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]},)"
+                                R"("empty":{"dtype":"F16","shape":[0,3],"data_offsets":[12,12]},)"
+                                R"("scalar":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}   )",
+                                16)));
+  REQUIRE(file.ok());
+  const auto& tensors = (*file)->tensors();
+  REQUIRE(tensors.size() == 4);
+  CHECK(tensors.at("a").type == TensorType::kF32);
+  CHECK(tensors.at("b").shape == std::vector<int64_t>{1, 2});
+  CHECK(tensors.at("b").bytes == 4);
+  CHECK(tensors.at("b").data[0] == 9);
+  CHECK(tensors.at("empty").bytes == 0);
+  CHECK(tensors.at("scalar").data[3] == 16);
+}
+
+TEST_CASE("A tensor that lies askew in the file is copied to where its type may lie") {
+  TempFolder folder;
+  for (int padding = 0; padding < 4; ++padding) {
+    const std::string header =
+        R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" + std::string(padding, ' ');
+    const auto file = SafetensorsFile::Open(folder.Write("w.safetensors", FileText(header, 4)));
+    REQUIRE(file.ok());
+    const TensorView& view = (*file)->tensors().at("a");
+    CHECK(reinterpret_cast<uintptr_t>(view.data) % 4 == 0);
+    CHECK(view.data[0] == 1);
+    CHECK(view.data[3] == 4);
+  }
+}
+
+TEST_CASE("A header that claims more than the file has is refused before it is read") {
+  TempFolder folder;
+  for (uint64_t claim : {uint64_t{100}, uint64_t{100'000'001}, ~uint64_t{0}}) {
+    std::string text(reinterpret_cast<const char*>(&claim), sizeof(claim));
+    const auto file = SafetensorsFile::Open(folder.Write("w.safetensors", text + "{}"));
+    REQUIRE_FALSE(file.ok());
+    CHECK_THAT(std::string(file.status().message()), Contains("header claims"));
+  }
+  CHECK_FALSE(SafetensorsFile::Open(folder.Write("w.safetensors", "short")).ok());
+  CHECK_FALSE(SafetensorsFile::Open(folder.Write("w.safetensors", "")).ok());
+  CHECK(SafetensorsFile::Open(folder.path() + "/none").status().code() == absl::StatusCode::kNotFound);
+}
+
+TEST_CASE("A header that is not the JSON of the format is refused") {
+  CHECK_THAT(Problem("[1]", 0), Contains("not a JSON object"));
+  CHECK_THAT(Problem("{", 0), Contains("not valid JSON"));
+  CHECK_THAT(Problem("{} x", 0), Contains("not valid JSON"));
+  CHECK_THAT(Problem(R"({"a":1})", 0), Contains("\"a\""));
+  CHECK_THAT(Problem(R"({"a":{"b":{"c":{"d":[]}}}})", 0), Contains("nested too deeply"));
+  CHECK_THAT(Problem(std::string(1'000'000, '{'), 0), Contains("not valid JSON"));
+}
+
+TEST_CASE("A key that is there twice is refused") {
+  CHECK_THAT(Problem(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},)"
+                     R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})",
+                     4),
+             Contains("twice"));
+}
+
+TEST_CASE("Offsets must lie in the file, leave no hole and not overlap") {
+  const auto two = [](const std::string& a, const std::string& b) {
+    return R"({"a":{"dtype":"F32","shape":[1],"data_offsets":)" + a +
+           R"(},"b":{"dtype":"F32","shape":[1],"data_offsets":)" + b + "}}";
+  };
+  CHECK(Problem(two("[4,8]", "[0,4]"), 8) == "");
+  CHECK_THAT(Problem(two("[0,4]", "[0,4]"), 8), Contains("overlaps"));
+  CHECK_THAT(Problem(two("[0,4]", "[2,6]"), 6), Contains("overlaps"));
+  CHECK_THAT(Problem(two("[0,4]", "[8,12]"), 12), Contains("hole"));
+  CHECK_THAT(Problem(two("[4,8]", "[8,12]"), 12), Contains("hole"));
+  CHECK_THAT(Problem(two("[0,4]", "[4,8]"), 9), Contains("after the last tensor"));
+  CHECK_THAT(Problem(two("[0,4]", "[4,8]"), 7), Contains("outside the file"));
+  CHECK_THAT(Problem(two("[0,4]", "[8,4]"), 8), Contains("outside the file"));
+  CHECK_THAT(Problem(two("[0,4]", "[18446744073709551612,18446744073709551615]"), 8), Contains("outside the file"));
+  CHECK_THAT(Problem(two("[0,4]", "[4,8.0]"), 8), Contains("data_offsets"));
+  CHECK_THAT(Problem(two("[0,4]", "[-4,0]"), 8), Contains("data_offsets"));
+}
+
+TEST_CASE("Bytes must match the shape, and a shape must not overflow") {
+  const auto one = [](const std::string& dtype, const std::string& shape) {
+    return R"({"a":{"dtype":")" + dtype + R"(","shape":)" + shape + R"(,"data_offsets":[0,8]}})";
+  };
+  CHECK(Problem(one("F32", "[2,1]"), 8) == "");
+  CHECK(Problem(one("I64", "[1]"), 8) == "");
+  CHECK_THAT(Problem(one("F32", "[3]"), 8), Contains("needs 12"));
+  CHECK_THAT(Problem(one("F32", "[4294967296,4294967296,4294967296]"), 8), Contains("too large"));
+  CHECK_THAT(Problem(one("F32", "[9223372036854775808]"), 8), Contains("bad shape"));
+  CHECK_THAT(Problem(one("F32", "[-2]"), 8), Contains("bad shape"));
+  CHECK_THAT(Problem(one("F8_E4M3", "[8]"), 8), Contains("F8_E4M3 is not supported"));
+}
+
+TEST_CASE("A file that is cut or written to while it is open is noticed, one that is replaced is not touched by it") {
+  TempFolder folder;
+  const std::string text = FileText(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4);
+  const auto file = SafetensorsFile::Open(folder.Write("w.safetensors", text));
+  REQUIRE(file.ok());
+  folder.Write("other", text + "x");
+  std::filesystem::rename(folder.path() + "/other", folder.path() + "/w.safetensors");
+  CHECK((*file)->CheckUnchanged().ok());
+  CHECK((*file)->tensors().at("a").data[0] == 1);
+
+  const auto replaced = SafetensorsFile::Open(folder.Write("w.safetensors", text));
+  REQUIRE(replaced.ok());
+  std::filesystem::resize_file(folder.path() + "/w.safetensors", 10);
+  CHECK((*replaced)->CheckUnchanged().code() == absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace embedd
