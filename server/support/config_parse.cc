@@ -104,7 +104,8 @@ absl::StatusOr<std::vector<ConfigFileEntry>> ReadFile(const std::string& path) {
 
 void WarnOfUnknown(const Environment& environment, std::vector<std::string>* warnings) {
   for (const auto& [name, value] : environment) {
-    if (!absl::StartsWith(name, "EMBEDD_") || name == "EMBEDD_CONFIG") continue;
+    // EMBEDD_TARGET is for embedctl and the clients, which may run in the same environment.
+    if (!absl::StartsWith(name, "EMBEDD_") || name == "EMBEDD_CONFIG" || name == "EMBEDD_TARGET") continue;
     bool known = false;
     for (const Flag& flag : Flags()) known = known || EnvironmentName(flag.name) == name;
     if (known) continue;

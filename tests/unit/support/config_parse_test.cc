@@ -201,7 +201,9 @@ TEST_CASE("Unknown names are errors that suggest the nearest, but an unknown var
         std::string(file.path()) + ":1: unknown key max-btach; did you mean max-batch?");
   CHECK(ErrorOf({"--config", "/nowhere/at/all"}) == "--config: cannot read /nowhere/at/all");
   const ParsedConfig parsed =
-      Parse({"--model", "m"}, {{"EMBEDD_MAXBATCH", "3"}, {"EMBEDD_ZZZZZZZZ", ""}}).value();
+      Parse({"--model", "m"},
+            {{"EMBEDD_MAXBATCH", "3"}, {"EMBEDD_TARGET", "host:1"}, {"EMBEDD_ZZZZZZZZ", ""}})
+          .value();
   REQUIRE(parsed.warnings.size() == 2);
   CHECK(parsed.warnings[0] ==
         "unknown environment variable EMBEDD_MAXBATCH is ignored; did you mean EMBEDD_MAX_BATCH?");
