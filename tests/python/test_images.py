@@ -2,6 +2,8 @@
 """What is taken as an image, and that its pixels and bytes travel unchanged."""
 
 import io
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -117,6 +119,19 @@ def test_a_file_that_cannot_be_sent_fails_alone(server, make_client, tmp_path, n
     result = client.embed_images_detailed([b"good", path, b"other"])
     assert np.array_equal(result.vectors[[0, 2]], vectors([b"good", b"other"]))
     assert np.isnan(result.vectors[1]).all() and [error.index for error in result.errors] == [1]
+
+
+def test_a_pipe_is_read_like_a_file_up_to_the_limit(server, client, tmp_path):
+    server.limits.max_image_bytes = 1000
+    for size, fits in ((1000, True), (1001, False)):
+        pipe = tmp_path / str(size)
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=lambda: pipe.write_bytes(b"x" * size))  # noqa: B023 - joined in the loop
+        writer.start()
+        result = client.embed_images_detailed(pipe)
+        writer.join()
+        assert result.ok.tolist() == [fits]
+        assert fits or result.errors[0].reason == "IMAGE_TOO_LARGE"
 
 
 def test_a_broken_pil_image_fails_alone(client):

@@ -4,8 +4,10 @@
 import logging
 import multiprocessing
 import os
+import pathlib
 import pickle
-import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -193,58 +195,15 @@ def test_clients_travel_by_pickle_without_their_connection(server, make_client):
             assert copy.target == client.target and copy.embed_images(b"x").shape == (1, 16)
 
 
-def in_child(work):
-    """Runs `work` in a forked child; gives its exit code, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        signal.alarm(30)
-        try:
-            work()
-            os._exit(0)
-        except BaseException:  # noqa: B036 - a child of a test must never return into pytest
-            import traceback
-
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 @needs_fork
-def test_forked_children_and_their_parent_use_one_client(start_server):
-    _, port = start_server()
-    with EmbedClient(f"localhost:{port}", timeout=20) as client:
-        client.embed_images(images(200))
-
-        def child():
-            assert np.array_equal(client.embed_images(images(200)), vectors(images(200)))
-
-        for _ in range(8):
-            assert in_child(child) == 0
-            assert np.array_equal(client.embed_images(images(200)), vectors(images(200)))
-
-
-@needs_fork
-def test_a_fork_while_other_threads_are_in_calls_is_safe(start_server):
+@pytest.mark.parametrize("scenario", ["idle", "busy", "generations", "pool"])
+def test_forked_children_and_their_parent_use_one_client(start_server, scenario):
     _, port = start_server("--delay", "0.005")
-    stop = threading.Event()
-    with EmbedClient(f"localhost:{port}", timeout=20) as client:
-
-        def keep_calling():
-            while not stop.is_set():
-                client.embed_images(images(40), batch_size=5)
-
-        def child():
-            assert np.array_equal(client.embed_images(images(40)), vectors(images(40)))
-
-        with ThreadPoolExecutor(3) as pool:
-            busy = [pool.submit(keep_calling) for _ in range(3)]
-            try:
-                for _ in range(8):
-                    assert in_child(child) == 0
-            finally:
-                stop.set()
-            for one in busy:
-                one.result()
+    script = pathlib.Path(__file__).with_name("fork_scenarios.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), scenario, str(port)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @needs_fork
@@ -252,35 +211,13 @@ def test_a_call_that_is_stuck_does_not_hold_a_fork_for_ever(monkeypatch, caplog)
     monkeypatch.setattr(_fork, "MAX_FORK_WAIT_S", 0.05)
     gate = _fork.CallGate()
     with gate:
-        assert in_child(lambda: None) == 0
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
     assert "the child may fail" in caplog.text
     with gate:  # open again
         pass
-
-
-_pool_client = None
-
-
-def _in_pool(number):
-    return _pool_client.embed_images([b"pool-%d" % number])[0]
-
-
-@needs_fork
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_worker_pools_work_however_they_start(start_server, method):
-    global _pool_client
-    _, port = start_server()
-    _pool_client = EmbedClient(f"localhost:{port}", timeout=20)
-    _pool_client.embed_images(b"x")
-    with multiprocessing.get_context(method).Pool(2, _set_client, (_pool_client,)) as pool:
-        got = pool.map(_in_pool, range(20))
-    assert np.array_equal(got, vectors([b"pool-%d" % number for number in range(20)]))
-    _pool_client.close()
-
-
-def _set_client(client):
-    global _pool_client
-    _pool_client = client
 
 
 def test_errors_of_pool_workers_arrive_as_they_are(start_server):

@@ -8,7 +8,9 @@ sees exactly what the caller has.
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 import sys
 import threading
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Union
@@ -151,9 +153,14 @@ class _Unreadable:
 
 def _read(item: Item, max_image_bytes: int) -> bytes:
     try:
-        with open(item.value, "rb") as file:
-            # Never more than the limit and one byte: enough to see that it is too large.
-            return file.read(max_image_bytes + 1)
+        with open(item.value, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode):
+                if found.st_size > max_image_bytes:
+                    raise _too_large(item, found.st_size, max_image_bytes)
+                return file.readall()
+            # A pipe does not tell its size. Never more than the limit and one byte: enough to see that it is too large.
+            return io.BufferedReader(file).read(max_image_bytes + 1)
     except (OSError, ValueError) as error:
         raise _reject(item, "UNREADABLE", str(error)) from error
 

@@ -27,7 +27,7 @@ def from_rpc_error(error: Any, target: str, timeout: Optional[float]) -> errors.
     """The typed form of a `grpc.RpcError` (or `grpc.aio.AioRpcError`) of a call to `target`."""
     code = error.code()
     text = error.details() or ""
-    trailers = dict(error.trailing_metadata() or ())
+    trailers = {key: value for key, value in error.trailing_metadata() or ()}
     reason, metadata, delay = _details(trailers.get("grpc-status-details-bin", b""))
     pushback = _pushback(trailers.get("grpc-retry-pushback-ms"))
     made = _make(code, text, reason, metadata, target, timeout, pushback if pushback is not None else delay)
