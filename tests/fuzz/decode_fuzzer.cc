@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer target: any bytes through the decoder and the resampler. The last byte picks the spec.
+//   python tests/fuzz/decode_seeds.py CORPUS && decode_fuzzer -max_total_time=60 -rss_limit_mb=1024 CORPUS
+
+#include <cstdlib>
+#include <vector>
+
+#include "server/decode/preprocess.h"
+#include "server/decode/vips_decoder.h"
+
+namespace embedd {
+namespace {
+
+ImageSpec SpecOf(uint8_t choice) {
+  ImageSpec spec;
+  spec.width = choice & 1 ? 32 : 48;
+  spec.height = choice & 2 ? 32 : 40;
+  spec.resize_mode = choice & 4   ? ResizeMode::kSquash
+                     : choice & 8 ? ResizeMode::kLongest
+                                  : ResizeMode::kShortest;
+  spec.interpolation = choice & 16 ? Interpolation::kBilinear : Interpolation::kBicubic;
+  spec.crop_rounding = choice & 32 ? CropRounding::kFloor : CropRounding::kHalfEven;
+  return spec;
+}
+
+const ImageDecoder& Decoder() {
+  ImageDecoder::Limits limits;
+  limits.max_pixels = 1 << 20;
+  static const VipsDecoder& decoder = *VipsDecoder::Create(limits).value().release();
+  return decoder;
+}
+
+}  // namespace
+}  // namespace embedd
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace embedd;
+  if (size == 0) return 0;
+  const absl::StatusOr<RgbImage> image =
+      Decoder().Decode(absl::string_view(reinterpret_cast<const char*>(data), size - 1));
+  if (!image.ok()) {
+    if (DecodeReason(image.status()).empty() && !absl::IsResourceExhausted(image.status())) std::abort();
+    return 0;
+  }
+  const ImageSpec spec = SpecOf(data[size - 1]);
+  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
+  Preprocess(image->rgb.get(), image->width, image->height, spec, out.data());
+  return 0;
+}
