@@ -63,6 +63,11 @@ absl::StatusOr<ImageHeader> ReadPng(absl::string_view s) {
     return Corrupt(ImageFormat::kPng, "no IHDR chunk at the start");
   header.width = Big32(s, 16);
   header.height = Big32(s, 20);
+  // PNG allows 2^31 - 1, which also keeps the number of pixels within 64 bits.
+  constexpr int64_t kLongestSide = 0x7FFFFFFF;
+  if (header.width > kLongestSide || header.height > kLongestSide) {
+    return Corrupt(ImageFormat::kPng, "a side longer than PNG allows");
+  }
   header.bits = static_cast<int>(Byte(s, 24));
   header.png_color = static_cast<int>(Byte(s, 25));
   return header;

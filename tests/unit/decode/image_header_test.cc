@@ -69,6 +69,7 @@ TEST_CASE("A header that ends early or means nothing is a corrupt image, at ever
     CHECK(DecodeReason(ReadImageHeader(jpeg.substr(0, length)).status()) == kCorruptImage);
   }
   CHECK(DecodeReason(ReadImageHeader(Png(0, 5)).status()) == kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Png(4294901784, 2173651322)).status()) == kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xDA, 0, 4, 0, 0})).status()) == kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xE0, 0, 0, 0, 0})).status()) == kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xFF, 0, 0})).status()) ==
