@@ -10,6 +10,7 @@
 #include <ATen/ops/rand.h>
 #include <c10/core/InferenceMode.h>
 #include <dlfcn.h>
+#include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -121,5 +122,7 @@ absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::st
   if (absl::Status status = CatchTorch([&] { bf16 = Bf16IsFaster(width); }); !status.ok()) return status;
   return std::string(bf16 ? "bf16" : "f32");
 }
+
+std::string LibTorchVersion() { return TORCH_VERSION; }
 
 }  // namespace embedd

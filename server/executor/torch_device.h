@@ -26,4 +26,7 @@ absl::StatusOr<std::string> ResolveDevice(const std::string& device);
 // kInvalidArgument for another name.
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device, int width);
 
+// Of the library the server was built against, such as "2.13.0".
+std::string LibTorchVersion();
+
 }  // namespace embedd

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/embedd_server.h"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/decode/decode_pool.h"
+#include "server/executor/device_thread.h"
+#include "server/queue/bounded_queue.h"
+#include "server/queue/places.h"
+#include "server/release/batch_ledger.h"
+#include "server/release/memory_board.h"
+#include "server/release/release_policy.h"
+#include "server/reply/reply_stage.h"
+#include "server/rpc/grpc_server.h"
+#include "server/scheduler/batch_scheduler.h"
+#include "server/support/http_server.h"
+#include "server/support/listen_address.h"
+#include "server/support/log.h"
+#include "server/support/ops_pages.h"
+#include "server/support/process.h"
+#include "server/support/version.h"
+#include "server/support/watchdog.h"
+
+namespace embedd {
+namespace {
+
+int OrCores(int threads) { return threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency()); }
+
+bool AllLocal(const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
+    const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(address);
+    if (!parsed.ok() || !parsed->IsLocal()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// Members stand in the order of the road's lives: what stands later uses what stands earlier, and goes first.
+struct EmbeddServer::Stages {
+  Stages(const Config& config, Parts parts, std::function<void()> on_lost)
+      : config(config),
+        parts(std::move(parts)),
+        on_device_lost(std::move(on_lost)),
+        budget({.images = config.queue_images, .bytes = config.queue_bytes}),
+        queue({}, clock),
+        policy({.kind = ReleasePolicy::Parse(config.release).value_or(ReleasePolicy::Kind::kWatermark)}),
+        device(clock),
+        reply(clock, &metrics),
+        decode_pool(DecodePool::Options{.threads = OrCores(config.decode_threads)}) {}
+
+  const Config config;
+  Parts parts;
+  const std::function<void()> on_device_lost;
+  Clock* const clock = Clock::Real();
+  const absl::Time started = clock->TimeNow();
+  std::atomic<bool> lost{false};
+
+  Metrics metrics;
+  StateBoard state;
+  MemoryBoard memory;
+  BatchLedger ledger;
+  std::unique_ptr<TokenCheck> tokens;
+  PlaceBudget budget;
+  BoundedQueue queue;
+  const ReleasePolicy policy;
+  Model model;
+  DeviceThread device;
+  ReplyStage reply;
+  std::unique_ptr<BucketLadder> ladder;
+  std::unique_ptr<DeviceSession> session;
+  std::unique_ptr<BatchScheduler> scheduler;
+  std::atomic<BatchScheduler*> serving_scheduler{nullptr};  // set once the scheduler is there
+  DecodePool decode_pool;
+  std::unique_ptr<Watchdog> watchdog;
+  Road road;
+  std::unique_ptr<GrpcServer> grpc;
+  std::unique_ptr<HttpServer> http;
+  std::string http_address;
+
+  void FillRoad() {
+    road.limits = {.max_message_bytes = config.max_message_bytes,
+                   .max_inputs = config.max_inputs,
+                   .max_image_bytes = config.max_image_bytes,
+                   .max_pixels = config.max_pixels};
+    road.clock = clock;
+    road.metrics = &metrics;
+    road.state = &state;
+    road.tokens = tokens.get();
+    road.budget = &budget;
+    road.queue = &queue;
+    road.decode_pool = &decode_pool;
+    road.decoder = parts.decoder.get();
+    road.expected_time = [this](int images) {
+      const BatchScheduler* s = serving_scheduler.load();
+      return s == nullptr ? absl::ZeroDuration() : s->ExpectedTime(images);
+    };
+    metrics.SetGaugeSource([this] { return ReadGauges(); });
+    metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version,
+                         GrpcVersion());
+    state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
+  }
+
+  Metrics::Gauges ReadGauges() const {
+    const PlaceBudget::Usage used = budget.usage();
+    const MemoryBoard::View view = memory.view();
+    return {.queue_images = used.images,
+            .queue_bytes = used.bytes,
+            .baseline = view.baseline,
+            .allocated = view.now.allocated,
+            .reserved = view.now.reserved,
+            .driver = view.now.driver,
+            .peak = view.highest_peak,
+            .limit = view.now.limit,
+            .process_footprint = ProcessFootprintBytes()};
+  }
+
+  ServerFacts ReadFacts() const {
+    const Metrics::Gauges g = ReadGauges();
+    ServerFacts facts{.baseline = g.baseline,
+                      .allocated = g.allocated,
+                      .reserved = g.reserved,
+                      .driver = g.driver,
+                      .peak = g.peak,
+                      .limit = g.limit,
+                      .process_footprint = g.process_footprint,
+                      .version = std::string(Version()),
+                      .libtorch = parts.libtorch_version,
+                      .libvips = parts.libvips_version,
+                      .grpc = GrpcVersion(),
+                      .uptime_seconds = absl::ToDoubleSeconds(clock->TimeNow() - started)};
+    if (const BatchScheduler* s = serving_scheduler.load()) {
+      const BatchScheduler::Batching batching = s->batching();
+      facts.buckets = batching.buckets;
+      facts.cap = batching.cap.images;
+      facts.cap_set_by = batching.cap.set_by;
+    }
+    return facts;
+  }
+
+  OpsInfo ReadOpsInfo() const {
+    const ServerFacts f = ReadFacts();
+    const PlaceBudget::Usage used = budget.usage();
+    OpsInfo info;
+    info.state = StateName(state.state());
+    info.serving = state.serving();
+    info.version = f.version;
+    info.uptime_seconds = f.uptime_seconds;
+    if (const ModelSpec* spec = road.model.load()) {
+      info.model = spec->name;
+      info.architecture = spec->architecture;
+      info.fingerprint = spec->fingerprint;
+      info.device = spec->device;
+      info.dtype = spec->dtype;
+      info.dimension = spec->dimension;
+      info.image_size = spec->image.height;
+    }
+    info.batch_cap = f.cap;
+    info.max_batch = config.max_batch;
+    info.cap_set_by = f.cap_set_by;
+    info.queue_images = used.images;
+    info.queue_images_limit = config.queue_images;
+    info.queue_bytes = used.bytes;
+    info.queue_bytes_limit = config.queue_bytes;
+    info.baseline = f.baseline;
+    info.allocated = f.allocated;
+    info.reserved = f.reserved;
+    info.driver = f.driver;
+    info.peak = f.peak;
+    info.limit = f.limit;
+    info.process_footprint = f.process_footprint;
+    return info;
+  }
+
+  absl::Status StartGrpc() {
+    absl::StatusOr<std::unique_ptr<GrpcServer>> started_grpc =
+        GrpcServer::Start({.listen = config.listen,
+                           .tls_cert = config.tls_cert,
+                           .tls_key = config.tls_key,
+                           .tls_client_ca = config.tls_client_ca,
+                           .reflection = config.reflection.value_or(AllLocal(config.listen)),
+                           .max_message_bytes = config.max_message_bytes,
+                           .queue_bytes = config.queue_bytes},
+                          &road, [this] { return ReadFacts(); });
+    if (!started_grpc.ok()) return started_grpc.status();
+    grpc = *std::move(started_grpc);
+    for (const std::string& address : grpc->addresses()) LogInfo(absl::StrCat("listening on ", address));
+    return absl::OkStatus();
+  }
+
+  absl::Status StartHttp() {
+    if (config.http == "off") return absl::OkStatus();
+    HttpServer::Options options;
+    options.address = config.http;
+    options.routes = MakeOpsRoutes({.metrics = [this] { return metrics.Scrape(); },
+                                    .batches = [this] { return ToJson(ledger.Last()); },
+                                    .info = [this] { return ReadOpsInfo(); }});
+    absl::StatusOr<std::unique_ptr<HttpServer>> started_http = HttpServer::Start(std::move(options));
+    if (!started_http.ok()) return started_http.status();
+    http = *std::move(started_http);
+    http_address = absl::StrCat(config.http.substr(0, config.http.rfind(':')), ":", http->port());
+    LogInfo(absl::StrCat("status page at http://", http_address, "/"));
+    return absl::OkStatus();
+  }
+
+  // From any thread; the first word counts.
+  void LoseDevice(const char* why) {
+    if (lost.exchange(true)) return;
+    LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
+             {{"why", why}});
+    state.Set(ServerState::kFailed);
+    queue.FailAll(absl::UnavailableError("the device was lost; the server restarts"), "DEVICE_FAILED");
+    on_device_lost();
+  }
+
+  void StartWatchdog() {
+    watchdog = std::make_unique<Watchdog>(
+        &state, Watchdog::Options{
+                    .busy_for = [this] { return device.busy_for(); },
+                    .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }});
+    state.Subscribe([this](ServerState now, bool serving) {
+      const bool hangs = !serving && (now == ServerState::kReady || now == ServerState::kOffloaded);
+      // A thread of its own: a listener must not change the state it listens to.
+      if (hangs) std::thread([this] { LoseDevice("a batch hangs"); }).detach();
+    });
+  }
+};
+
+EmbeddServer::EmbeddServer(std::unique_ptr<Stages> stages) : stages_(std::move(stages)) {}
+
+absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config& config, Parts parts,
+                                                                   std::function<void()> on_device_lost) {
+  auto stages = std::make_unique<Stages>(config, std::move(parts), std::move(on_device_lost));
+  absl::StatusOr<std::unique_ptr<TokenCheck>> tokens = TokenCheck::Create(config.token_file, stages->clock);
+  if (!tokens.ok()) return tokens.status();
+  stages->tokens = *std::move(tokens);
+  stages->FillRoad();
+  if (absl::Status status = stages->StartGrpc(); !status.ok()) return status;
+  if (absl::Status status = stages->StartHttp(); !status.ok()) return status;
+  return std::unique_ptr<EmbeddServer>(new EmbeddServer(std::move(stages)));
+}
+
+absl::Status EmbeddServer::Serve(Model model) {
+  Stages& s = *stages_;
+  s.model = std::move(model);
+  s.ladder = std::make_unique<BucketLadder>(s.config.max_batch);
+  const BatchRunner::Deps deps{.executor = s.model.executor.get(),
+                               .clock = s.clock,
+                               .metrics = &s.metrics,
+                               .board = &s.memory,
+                               .ledger = &s.ledger,
+                               .policy = &s.policy,
+                               .ladder = s.ladder.get(),
+                               .padded = s.model.padded};
+  const ImageSpec& image = s.model.spec.image;
+  s.session = std::make_unique<DeviceSession>(
+      DeviceSession::Options{.pixel_bytes = int64_t{3} * image.height * image.width,
+                             .idle_offload = s.config.idle_offload},
+      deps, &s.state);
+  s.scheduler = std::make_unique<BatchScheduler>(
+      CapController::Options{.max_batch = s.config.max_batch,
+                             .latency_target = s.config.latency_target,
+                             .padded = s.model.padded},
+      BatchScheduler::Deps{.queue = &s.queue,
+                           .device = &s.device,
+                           .session = s.session.get(),
+                           .board = &s.memory,
+                           .metrics = &s.metrics,
+                           .reply = [&s](FinishedBatch batch) { s.reply.Send(std::move(batch)); },
+                           .on_device_lost = [&s] { s.LoseDevice("the device failed"); }});
+  // Before READY: whoever sees the state finds the model and the scheduler.
+  s.road.model.store(&s.model.spec);
+  s.serving_scheduler.store(s.scheduler.get());
+  if (absl::Status status = s.scheduler->Start(); !status.ok()) return status;
+  s.StartWatchdog();
+  LogInfo("ready", {{"model", s.model.spec.name},
+                    {"fingerprint", s.model.spec.fingerprint},
+                    {"device", s.model.spec.device},
+                    {"dtype", s.model.spec.dtype},
+                    {"batch_cap", absl::StrCat(s.scheduler->batching().cap.images)}});
+  return absl::OkStatus();
+}
+
+void EmbeddServer::Drain() {
+  Stages& s = *stages_;
+  const absl::Time start = s.clock->TimeNow();
+  s.state.Set(ServerState::kDraining);
+  if (s.config.drain_delay > absl::ZeroDuration()) {  // balancers notice before calls are refused
+    Mutex mu;
+    CondVar never;
+    MutexLock lock(&mu);
+    while (s.clock->TimeNow() < start + s.config.drain_delay) {
+      never.WaitFor(&mu, start + s.config.drain_delay - s.clock->TimeNow());
+    }
+  }
+  s.grpc->open_streams().Drain();
+  const bool clean = s.road.live_calls.WaitUntilNone(s.config.drain_timeout, *s.clock);
+  const int64_t cancelled = s.road.live_calls.live();
+  s.grpc->Shutdown(clean ? absl::Milliseconds(50) : absl::ZeroDuration());
+  LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
+                      {"answered", absl::StrCat(s.road.live_calls.entered() - cancelled)},
+                      {"cancelled", absl::StrCat(cancelled)},
+                      {"seconds", absl::StrCat(absl::ToDoubleSeconds(s.clock->TimeNow() - start))}});
+}
+
+void EmbeddServer::LeaveAfterDeviceLoss() {
+  stages_->road.live_calls.WaitUntilNone(absl::Seconds(2), *stages_->clock);
+  stages_->grpc->Shutdown(absl::ZeroDuration());
+}
+
+EmbeddServer::~EmbeddServer() {
+  Stages& s = *stages_;
+  s.watchdog.reset();
+  s.http.reset();
+  s.grpc->Shutdown(absl::ZeroDuration());
+  s.decode_pool.Stop();
+  if (s.scheduler != nullptr) s.scheduler->Stop();
+  s.queue.FailAll(absl::UnavailableError("the server stopped"), "DRAINING");
+  // The device's objects end on its own thread; on MPS nothing else is safe.
+  if (s.model.executor != nullptr) s.device.Run([&s] { s.model.executor.reset(); });
+  s.device.Stop();
+  s.reply.Stop();
+}
+
+const std::vector<std::string>& EmbeddServer::addresses() const { return stages_->grpc->addresses(); }
+
+const std::string& EmbeddServer::http_address() const { return stages_->http_address; }
+
+}  // namespace embedd

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/admission.h"
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace embedd {
+namespace {
+
+// A retry is worth it when about half the backlog is gone; never at once, and not so late that the device
+// idles.
+constexpr absl::Duration kSoonestRetry = absl::Milliseconds(20);
+constexpr absl::Duration kLatestRetry = absl::Seconds(30);
+
+}  // namespace
+
+CallFailure QueueFull(const absl::Status& refused, const Road& road, int images) {
+  const PlaceBudget::Usage used = road.budget->usage();
+  CallFailure failure{.status = absl::ResourceExhaustedError(refused.message()),
+                      .reason = "QUEUE_FULL",
+                      .metadata = {{"images", absl::StrCat(images)},
+                                   {"queue_images", absl::StrCat(road.budget->options().images)},
+                                   {"queue_bytes", absl::StrCat(road.budget->options().bytes)},
+                                   {"queued_images", absl::StrCat(used.images)},
+                                   {"queued_bytes", absl::StrCat(used.bytes)}}};
+  if (absl::IsOutOfRange(refused)) {
+    failure.retry_after = -absl::Seconds(1);
+  } else {
+    failure.retry_after = std::clamp(road.expected_time(0) / 2, kSoonestRetry, kLatestRetry);
+  }
+  return failure;
+}
+
+std::optional<CallFailure> CheckDeadline(const Road& road, int images, absl::Time deadline) {
+  if (deadline == absl::InfiniteFuture()) return std::nullopt;
+  const absl::Duration left = deadline - road.clock->TimeNow();
+  const absl::Duration needed = road.expected_time(images);
+  if (left > absl::ZeroDuration() && needed <= left) return std::nullopt;
+  return CallFailure{
+      .status = absl::DeadlineExceededError(absl::StrCat(
+          "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", images,
+          " images would take ", absl::ToInt64Milliseconds(needed), " ms behind what waits already")),
+      .reason = "DEADLINE",
+      .metadata = {{"left_ms", absl::StrCat(absl::ToInt64Milliseconds(left))},
+                   {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
+}
+
+absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline) {
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  const auto left = deadline - std::chrono::system_clock::now();
+  if (left > std::chrono::hours(24 * 365)) return absl::InfiniteFuture();
+  return road.clock->TimeNow() + absl::FromChrono(left);
+}
+
+}  // namespace embedd

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Admission: whether a call gets a place, and what it is told when it does not. Costs no more than a lock.
+
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "server/rpc/call_failure.h"
+#include "server/rpc/road.h"
+
+namespace embedd {
+
+// QUEUE_FULL for a failed reservation: with the time after which a retry is worth it, from the actual
+// backlog, or "never" when the call is larger than the queue could ever hold.
+CallFailure QueueFull(const absl::Status& refused, const Road& road, int images);
+
+// DEADLINE_EXCEEDED when `images` more images cannot be answered before `deadline`, by the backlog and the
+// measured batch times; nothing when they can, or while nothing was measured.
+std::optional<CallFailure> CheckDeadline(const Road& road, int images, absl::Time deadline);
+
+// A gRPC deadline (system clock; may be infinite) on the clock of the road.
+absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline);
+
+}  // namespace embedd

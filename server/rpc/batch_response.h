@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Writes what the road computed into the messages callers get.
+
+#pragma once
+
+#include "embedd/v1/embedding_service.pb.h"
+#include "server/reply/pending_call.h"
+#include "server/rpc/request_checks.h"
+
+namespace embedd {
+
+void FillResponse(CallResult result, const CallSettings& settings, const ModelSpec& model, int inputs,
+                  absl::Duration total, v1::EmbedBatchResponse* response);
+
+// One answer of a stream; `result` is that of a call with one input.
+void FillStreamResponse(CallResult result, const CallSettings& settings, const ModelSpec& model,
+                        uint64_t index, std::string id, absl::Duration total,
+                        v1::EmbedStreamResponse* response);
+
+// How the inputs of a call that failed before it was on the road are counted.
+Outcome RefusalOutcome(const CallFailure& failure);
+
+}  // namespace embedd

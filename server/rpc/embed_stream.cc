@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/embed_stream.h"
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/admission.h"
+#include "server/rpc/batch_response.h"
+#include "server/rpc/intake.h"
+#include "server/rpc/request_checks.h"
+#include "server/rpc/status_mapping.h"
+
+namespace embedd {
+namespace {
+
+// Inputs of one stream that are accepted and not yet written back: two batches of the default size, so that
+// one stream alone can keep the device busy.
+constexpr uint64_t kWindow = 128;
+
+// gRPC calls OnReadDone, OnWriteDone and OnCancel from any thread, and answers arrive from others. What only
+// the reading side uses needs no lock, because there is one read, or one wait for a place, at a time.
+class Stream final : public StreamReactor, public std::enable_shared_from_this<Stream> {
+ public:
+  Stream(Road* road, OpenStreams* streams, grpc::CallbackServerContext* context)
+      : road_(road), streams_(streams), context_(context), arrived_(road->clock->TimeNow()) {
+    road_->live_calls.Enter();
+  }
+
+  void Start() {
+    self_ = shared_from_this();
+    entry_ = streams_->Add([this] { StopReading(); });
+    if (!road_->tokens->Allows(*context_)) return Fail(Unauthenticated());
+    if (auto failure = CheckServing(*road_)) return Fail(*failure);
+    model_ = road_->model.load();
+    flow_ = std::hash<std::string>{}(context_->peer());
+    deadline_ = RoadDeadline(*road_, context_->deadline());
+    Advance();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (ok && !Finished()) {
+      if (!Accept()) return;  // the read side goes on when there is a place, or the stream has ended
+    }
+    EndRead(/*half_closed=*/!ok);
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      MutexLock lock(&mu_);
+      writing_ = false;
+      ++written_;
+    }
+    if (!ok) return Abandon();
+    Advance();
+  }
+
+  void OnCancel() override { Abandon(); }
+
+  void OnDone() override {
+    streams_->Remove(entry_);
+    road_->live_calls.Leave();
+    self_.reset();
+  }
+
+ private:
+  void StopReading() {
+    {
+      MutexLock lock(&mu_);
+      draining_ = true;
+    }
+    Advance();
+  }
+
+  // The message is on the road, or there is none any more: the next may be read.
+  void EndRead(bool half_closed) {
+    {
+      MutexLock lock(&mu_);
+      reading_ = false;
+      half_closed_ = half_closed_ || half_closed;
+    }
+    Advance();
+  }
+
+  // Takes in the message that was just read. False: not done, and somebody else goes on.
+  bool Accept() {
+    auto failure = CheckServing(*road_);
+    if (!failure && reads_ == 0) {
+      const std::optional<bool> normalize =
+          message_.has_normalize() ? std::optional<bool>(message_.normalize()) : std::nullopt;
+      failure = ReadSettings(message_.encoding(), normalize, message_.priority(),
+                             message_.expect_fingerprint(), &settings_);
+      if (!failure) failure = CheckFingerprint(settings_.expect_fingerprint, *model_);
+    }
+    if (failure) {
+      road_->metrics->CountImages(RefusalOutcome(*failure));
+      Fail(*failure);
+      return false;
+    }
+    ++reads_;
+    input_ = std::make_shared<v1::Input>(std::move(*message_.mutable_input()));
+    return TakePlace();
+  }
+
+  // Puts `input_` on the road. False: it waits until the queue has a place for it, or the stream has ended.
+  bool TakePlace() {
+    const uint64_t index = reads_ - 1;
+    if (auto malformed = CheckInput(*input_, "input")) {
+      Refuse(index, {malformed->status, malformed->reason});
+      return true;
+    }
+    if (auto refusal = RefuseInput(*input_, road_->limits)) {
+      Refuse(index, *refusal);
+      return true;
+    }
+    const int64_t bytes = RoadBytes(*input_, *model_);
+    absl::StatusOr<Places> place = road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this()] {
+      // A turn of its own: the thread that gave the place back has other things to do.
+      self->road_->decode_pool->Submit([self] {
+        if (!self->Finished() && self->TakePlace()) self->EndRead(/*half_closed=*/false);
+      });
+    });
+    if (absl::IsResourceExhausted(place.status())) return false;
+    if (!place.ok()) {
+      road_->metrics->CountImages(Outcome::kRefused);
+      Fail(QueueFull(place.status(), *road_, 1));
+      return false;
+    }
+    std::shared_ptr<PendingCall> call = NewCall(index);
+    IntakeItem item{
+        .input = input_, .call = call, .lane = settings_.lane, .flow = flow_, .deadline = deadline_};
+    item.shelf = std::make_shared<PlaceShelf>(*std::move(place), std::vector<int64_t>{bytes});
+    StartIntake(road_, std::move(item));
+    return true;
+  }
+
+  void Refuse(uint64_t index, const InputRefusal& refusal) {
+    road_->metrics->CountRejected(refusal.reason);
+    NewCall(index)->OnAnswer(0, Answer::Failure(Outcome::kRejected, refusal.status, refusal.reason));
+  }
+
+  std::shared_ptr<PendingCall> NewCall(uint64_t index) {
+    const absl::Time arrived = road_->clock->TimeNow();
+    auto call = std::make_shared<PendingCall>(
+        PendingCall::Options{.inputs = 1,
+                             .dimension = model_->dimension,
+                             .encoding = settings_.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16
+                                                                                    : RowEncoding::kFloat32,
+                             .normalize = settings_.normalize},
+        road_->metrics,
+        [self = shared_from_this(), index, arrived, id = std::move(*input_->mutable_id())](
+            CallResult result) mutable { self->OnResult(index, arrived, std::move(id), std::move(result)); });
+    MutexLock lock(&mu_);
+    calls_[index] = call;
+    accepted_ = index + 1;
+    return call;
+  }
+
+  void OnResult(uint64_t index, absl::Time arrived, std::string id, CallResult result) {
+    const absl::Status status = result.status;
+    const std::string reason = result.reason;
+    {
+      MutexLock lock(&mu_);
+      calls_.erase(index);
+      if (status.ok() && !finished_) {
+        FillStreamResponse(std::move(result), settings_, *model_, index, std::move(id),
+                           road_->clock->TimeNow() - arrived, &ready_[index]);
+      }
+    }
+    if (!status.ok()) return Fail({.status = status, .reason = reason});
+    Advance();
+  }
+
+  // Starts whatever can be started: the next write, the next read, the end.
+  void Advance() {
+    bool write = false, read = false, end_ok = false, end_drained = false;
+    {
+      MutexLock lock(&mu_);
+      if (finished_) return;
+      if (const auto next = ready_.find(written_); !writing_ && next != ready_.end()) {
+        response_ = std::move(next->second);
+        ready_.erase(next);
+        writing_ = write = true;
+      }
+      const uint64_t outstanding = accepted_ - written_;
+      if (!reading_ && !half_closed_ && !draining_ && outstanding < kWindow) {
+        reading_ = read = true;
+      }
+      if (outstanding == 0 && !writing_ && !read) {
+        end_ok = half_closed_;
+        end_drained = draining_ && !half_closed_;
+      }
+    }
+    if (write) StartWrite(&response_);
+    if (read) StartRead(&message_);
+    if (end_ok) End(grpc::Status::OK);
+    if (end_drained) {
+      if (auto failure = CheckServing(*road_)) Fail(*failure);
+    }
+  }
+
+  // The caller went away.
+  void Abandon() {
+    Fail({.status = absl::CancelledError("the caller went away"), .reason = "CANCELLED"});
+    road_->queue->DropDead(flow_);
+  }
+
+  void Fail(const CallFailure& failure) { End(ToGrpcStatus(failure, context_)); }
+
+  void End(const grpc::Status& status) {
+    std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
+    {
+      MutexLock lock(&mu_);
+      if (std::exchange(finished_, true)) return;
+      calls.swap(calls_);
+      ready_.clear();
+    }
+    for (const auto& [index, call] : calls) call->MarkDead();
+    road_->metrics->CountRequest("EmbedStream", CodeName(status.error_code()),
+                                 road_->clock->TimeNow() - arrived_);
+    Finish(status);
+  }
+
+  bool Finished() {
+    MutexLock lock(&mu_);
+    return finished_;
+  }
+
+  Road* const road_;
+  OpenStreams* const streams_;
+  grpc::CallbackServerContext* const context_;
+  const absl::Time arrived_;
+  std::shared_ptr<Stream> self_;  // until OnDone
+  OpenStreams::Entry entry_;
+  const ModelSpec* model_ = nullptr;
+  uint64_t flow_ = 0;
+  absl::Time deadline_ = absl::InfiniteFuture();
+
+  // The reading side.
+  v1::EmbedStreamRequest message_;
+  std::shared_ptr<v1::Input> input_;
+  CallSettings settings_;
+  uint64_t reads_ = 0;
+
+  v1::EmbedStreamResponse response_;  // being written
+
+  Mutex mu_;
+  bool reading_ ABSL_GUARDED_BY(mu_) = false;  // from a read's start until its message is on the road
+  bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mu_) = false;
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  bool finished_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t accepted_ ABSL_GUARDED_BY(mu_) = 0;  // inputs on the road so far
+  uint64_t written_ ABSL_GUARDED_BY(mu_) = 0;   // of those, answered to the end
+  std::map<uint64_t, v1::EmbedStreamResponse> ready_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, std::shared_ptr<PendingCall>> calls_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+OpenStreams::Entry OpenStreams::Add(std::function<void()> stop_reading) {
+  MutexLock lock(&mu_);
+  return streams_.insert(streams_.end(), std::move(stop_reading));
+}
+
+void OpenStreams::Remove(Entry entry) {
+  MutexLock lock(&mu_);
+  streams_.erase(entry);
+}
+
+void OpenStreams::Drain() {
+  MutexLock lock(&mu_);
+  for (const auto& stop_reading : streams_) stop_reading();
+}
+
+StreamReactor* StartEmbedStream(Road* road, OpenStreams* streams, grpc::CallbackServerContext* context) {
+  auto stream = std::make_shared<Stream>(road, streams, context);
+  stream->Start();
+  return stream.get();
+}
+
+}  // namespace embedd

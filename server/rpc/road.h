@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Road: what the handlers of a call need from the rest of the server. Filled once by main; everything in it
+// outlives the gRPC server. Plain data.
+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+
+#include "absl/time/time.h"
+#include "server/decode/decode_pool.h"
+#include "server/decode/image_decoder.h"
+#include "server/model/model_spec.h"
+#include "server/queue/bounded_queue.h"
+#include "server/queue/places.h"
+#include "server/rpc/auth.h"
+#include "server/support/clock.h"
+#include "server/support/live_count.h"
+#include "server/support/metrics.h"
+#include "server/support/server_state.h"
+
+namespace embedd {
+
+struct RequestLimits {
+  int64_t max_message_bytes = int64_t{64} << 20;
+  int max_inputs = 1024;
+  int64_t max_image_bytes = int64_t{32} << 20;
+  int64_t max_pixels = 64'000'000;
+};
+
+struct Road {
+  RequestLimits limits;
+  Clock* clock = nullptr;
+  Metrics* metrics = nullptr;
+  StateBoard* state = nullptr;
+  const TokenCheck* tokens = nullptr;
+  PlaceBudget* budget = nullptr;
+  BoundedQueue* queue = nullptr;
+  DecodePool* decode_pool = nullptr;
+  const ImageDecoder* decoder = nullptr;
+  // The model; set before the state becomes READY, null before.
+  std::atomic<const ModelSpec*> model{nullptr};
+  // How long n more images would take from now to their answer; zero while not known.
+  std::function<absl::Duration(int images)> expected_time;
+  // Calls of EmbedBatch and EmbedStream that are not finished: a drain waits for them.
+  LiveCount live_calls;
+};
+
+}  // namespace embedd
