@@ -87,13 +87,13 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Want& want) {
     if (bulk.size > 0 && interactive.size > 0) {
       const int batch = std::min(want.max_images, interactive.size + bulk.size);
       bulk_credit_ = std::min(bulk_credit_ + options_.bulk_floor * batch, double(want.max_images));
-      owed = std::min(static_cast<int>(bulk_credit_), bulk.size);
+      owed = std::min({static_cast<int>(bulk_credit_), bulk.size, want.max_with_bulk});
     } else {
       bulk_credit_ = 0;  // nobody is kept waiting
     }
-    PopLane(interactive, want.max_images - owed, picker);
+    PopLane(interactive, owed > 0 ? want.max_with_bulk - owed : want.max_images, picker);
     const size_t before = picker.batch.size();
-    PopLane(bulk, want.max_images, picker);
+    PopLane(bulk, want.max_with_bulk, picker);
     bulk_credit_ = std::max(0.0, bulk_credit_ - double(picker.batch.size() - before));
   }
   for (EmbedTask& task : picker.dead) task.Finish(Cancelled());
@@ -175,9 +175,9 @@ void BoundedQueue::FailAll(absl::Status status, std::string reason) {
   for (EmbedTask& task : failed) task.Finish(Answer::Failure(Outcome::kFailed, status, reason));
 }
 
-int BoundedQueue::size() const {
+BoundedQueue::Sizes BoundedQueue::sizes() const {
   MutexLock lock(&mu_);
-  return lanes_[0].size + lanes_[1].size;
+  return {.interactive = lanes_[0].size, .bulk = lanes_[1].size};
 }
 
 }  // namespace embedd

@@ -49,6 +49,7 @@ class BoundedQueue {
   // How a batch is chosen.
   struct Want {
     int max_images = 1;
+    int max_with_bulk = 1;  // as soon as bulk images are in the batch: at most max_images
     // Time a batch of n images takes on the device; zero when not known. May be null.
     std::function<absl::Duration(int n)> batch_time;
   };
@@ -63,7 +64,16 @@ class BoundedQueue {
   // Answers every task, and every later one, with `status`.
   void FailAll(absl::Status status, std::string reason);
 
-  int size() const;
+  // Images waiting, by lane.
+  struct Sizes {
+    int interactive = 0;
+    int bulk = 0;
+  };
+  Sizes sizes() const;
+  int size() const {
+    const Sizes now = sizes();
+    return now.interactive + now.bulk;
+  }
 
  private:
   struct Flow {

@@ -16,12 +16,12 @@
 
 namespace embedd {
 
-// `waiting`: images in the queue. `in_flight`: batches on the device and formed ahead.
-bool ShouldForm(int waiting, int in_flight, const CapController& cap);
+// `waiting`: images in the queue, by lane. `in_flight`: batches on the device and formed ahead.
+bool ShouldForm(const BoundedQueue::Sizes& waiting, int in_flight, const CapController& cap);
 
-// How many images to take of `waiting` >= 1, and how long batches take. Where the device runs whole rungs
+// How many images to take of those `waiting`, and how long batches take. Where the device runs whole rungs
 // (`padded`) only the rung below is taken when that costs less per image than padding up (the rule of
 // TensorFlow's batching). The result does not refer to `cap`.
-BoundedQueue::Want PlanBatch(int waiting, const CapController& cap, bool padded);
+BoundedQueue::Want PlanBatch(const BoundedQueue::Sizes& waiting, const CapController& cap, bool padded);
 
 }  // namespace embedd

@@ -50,9 +50,9 @@ void BatchScheduler::Loop() {
     BoundedQueue::Want want;
     {
       MutexLock lock(&mu_);
-      while (!stopping_ && (lost_ || !ShouldForm(deps_.queue->size(), in_flight_, cap_))) wake_.Wait(&mu_);
+      while (!stopping_ && (lost_ || !ShouldForm(deps_.queue->sizes(), in_flight_, cap_))) wake_.Wait(&mu_);
       if (stopping_) return;
-      want = PlanBatch(deps_.queue->size(), cap_, options_.padded);
+      want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
     }
     // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
     Batch batch{.tasks = deps_.queue->Pop(want)};

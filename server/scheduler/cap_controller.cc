@@ -43,24 +43,31 @@ int CapController::MemoryCap() const {
   return ladder_.Down(memory_.LargestFitting(static_cast<int64_t>(usable) - baseline_, ladder_.largest()));
 }
 
-int CapController::LatencyCap() const {
-  if (options_.latency_target <= absl::ZeroDuration()) return ladder_.largest();
-  int cap = ladder_.rungs().front();
+int CapController::LargestWithin(absl::Duration target) const {
+  int largest = ladder_.rungs().front();
   for (const int rung : ladder_.rungs()) {
-    if (time_.Predict(rung) > options_.latency_target) break;
-    cap = rung;
+    if (time_.Predict(rung) > target) break;
+    largest = rung;
   }
-  return cap;
+  return largest;
 }
 
 CapController::Cap CapController::cap() const {
-  Cap cap{.images = ladder_.largest(), .set_by = "max_batch"};
-  const auto limit_to = [&cap](int images, std::string_view set_by) {
-    if (images < cap.images) cap = {.images = images, .set_by = set_by};
+  Cap cap{.images = ladder_.largest(), .bulk = ladder_.largest(), .set_by = "max_batch"};
+  const auto limit_to = [&cap](int images, int bulk, std::string_view set_by) {
+    if (images < cap.images) cap.set_by = set_by;
+    cap.images = std::min(cap.images, images);
+    cap.bulk = std::min(cap.bulk, bulk);
   };
-  limit_to(LatencyCap(), "latency");
-  limit_to(MemoryCap(), "memory");
-  limit_to(oom_cap_, "oom");
+  if (options_.latency_target > absl::ZeroDuration()) {
+    const int within = LargestWithin(options_.latency_target);
+    const int efficient = std::min(ladder_.Down(options_.efficient_batch),
+                                   LargestWithin(options_.latency_target * options_.efficient_slack));
+    limit_to(std::max(within, efficient), within, "latency");
+  }
+  const int memory = MemoryCap();
+  limit_to(memory, memory, "memory");
+  limit_to(oom_cap_, oom_cap_, "oom");
   return cap;
 }
 

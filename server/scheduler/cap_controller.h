@@ -3,7 +3,11 @@
 // CapController: the largest batch the scheduler may form at the moment, and why. The cap is the least of
 //   max_batch  what the operator allows
 //   memory     what fits limit - baseline - margin, by the MemoryModel
-//   latency    the largest rung that the device finishes within the latency target, by the TimeModel
+//   latency    the largest rung that the device finishes within the latency target, by the TimeModel;
+//   interactive
+//              batches may be as large as `efficient_batch` even so, up to `efficient_slack` times the
+//              target: below that size a device computes markedly fewer images a second, and everybody would
+//              wait longer
 //   oom        half of a size that ran out of memory; grows back one rung after some clean full batches, each
 //   failure
 //              doubling how many, and only while memory agrees
@@ -27,9 +31,11 @@ class CapController {
   struct Options {
     int max_batch = 64;
     absl::Duration latency_target = absl::Milliseconds(200);  // zero: no cap from latency
-    bool padded = false;                                      // the device runs whole rungs (mps, cuda)
-    double memory_margin = 0.05;                              // of the limit, kept free
-    int regrow_after = 8;  // clean full batches before the cap grows after an out-of-memory
+    int efficient_batch = 8;  // a CPU of few cores is saturated from here on (docs/performance.md)
+    double efficient_slack = 10;
+    bool padded = false;          // the device runs whole rungs (mps, cuda)
+    double memory_margin = 0.05;  // of the limit, kept free
+    int regrow_after = 8;         // clean full batches before the cap grows after an out-of-memory
     int regrow_after_most = 64;
   };
 
@@ -43,7 +49,9 @@ class CapController {
   void OnMemory(int64_t limit, int64_t baseline);
 
   struct Cap {
-    int images = 1;
+    int images = 1;  // of an interactive batch
+    int bulk =
+        1;  // of a batch with bulk images in it: never longer than the latency target, if one image fits it
     std::string_view set_by = "max_batch";
   };
   Cap cap() const;
@@ -53,7 +61,8 @@ class CapController {
 
  private:
   int MemoryCap() const;
-  int LatencyCap() const;
+  // The largest rung that takes at most `target`; the first one when none does.
+  int LargestWithin(absl::Duration target) const;
 
   Options options_;
   BucketLadder ladder_;
