@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house rules that a compiler does not know: who may include whom, who may read time, how long a file may be.
+
+The rules are docs/architecture.md's. A failure names the file, the line and the rule.
+"""
+import pathlib
+import re
+import statistics
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVER = ROOT / "server"
+
+# Folder -> folders of ours it may include, beside itself and support.
+MAY_INCLUDE = {
+    "support": set(),
+    "model": set(),
+    "decode": {"model"},
+    "queue": set(),
+    "release": set(),
+    "executor": {"model", "release"},
+    "scheduler": {"queue", "executor", "release"},
+    "reply": {"queue"},
+    "rpc": {"decode", "model", "queue", "reply"},
+}
+
+# Header pattern -> (folder or file patterns that may include it).
+ONLY_IN = {
+    r"grpcpp/|.*\.grpc\.pb\.h": ["rpc/"],
+    r".*\.pb\.h": ["rpc/"],
+    r"(torch|ATen|c10)/": ["model/", "executor/torch_", "release/torch_"],
+    r"vips/": ["decode/vips_"],
+    r"spdlog/": ["support/log"],
+    r"prometheus/": ["support/metrics"],
+}
+
+# The composition root sees everything.
+ROOTS = {"main.cc", "embedd_server.h", "embedd_server.cc"}
+
+
+def sources():
+    return [f for f in sorted(SERVER.rglob("*")) if f.suffix in {".h", ".cc"}]
+
+
+def includes(path):
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        match = re.match(r'\s*#\s*include\s+["<]([^">]+)[">]', line)
+        if match:
+            yield number, match.group(1)
+
+
+def test_every_folder_includes_only_what_lies_below_it():
+    wrong = []
+    for path in sources():
+        where = path.relative_to(SERVER)
+        if where.name in ROOTS and len(where.parts) == 1:
+            continue
+        folder = where.parts[0]
+        for number, header in includes(path):
+            if not header.startswith("server/"):
+                continue
+            other = header.split("/")[1]
+            if other != folder and other != "support" and other not in MAY_INCLUDE[folder]:
+                wrong.append(f"server/{where}:{number}: {folder}/ must not include {header}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_outside_headers_stay_behind_their_wall():
+    wrong = []
+    for path in sources():
+        where = str(path.relative_to(SERVER))
+        for number, header in includes(path):
+            for pattern, places in ONLY_IN.items():
+                if re.match(pattern, header) and not any(where.startswith(p) for p in places):
+                    wrong.append(f"server/{where}:{number}: {header} belongs in {', '.join(places)} only")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_file_sees_both_grpc_and_libtorch():
+    torch, rpc = re.compile(r"(torch|ATen|c10)/"), re.compile(r"grpcpp/|google/protobuf/|.*\.pb\.h|spdlog/|fmt/")
+    for path in sources():
+        headers = [h for _, h in includes(path)]
+        assert not (any(torch.match(h) for h in headers) and any(rpc.match(h) for h in headers)), path
+
+
+def test_time_is_read_and_slept_in_clock_cc_only():
+    forbidden = re.compile(r"steady_clock|high_resolution_clock|absl::Now\(|sleep_for|sleep_until|\busleep\(|absl::SleepFor")
+    wrong = []
+    for path in sources():
+        where = str(path.relative_to(SERVER))
+        if where == "support/clock.cc":
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if forbidden.search(line.split("//")[0]):
+                wrong.append(f"server/{where}:{number}: {line.strip()}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_files_stay_small():
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in sources()}
+    too_long = {f: n for f, n in lengths.items() if n > 500}
+    assert not too_long, too_long
+    values = sorted(lengths.values())
+    assert statistics.median(values) <= 120, statistics.median(values)
+    assert values[int(len(values) * 0.9)] <= 350, values[int(len(values) * 0.9)]
+
+
+def test_every_source_file_says_what_it_is():
+    for path in sources():
+        first = path.read_text().splitlines()[:3]
+        assert first and first[0] == "// SPDX-License-Identifier: Apache-2.0", path
