@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/executor/torch_autorelease.h"
+#include "server/release/torch_autorelease.h"
 #include "server/executor/torch_device.h"
 #include "server/executor/torch_error.h"
 #include "server/executor/torch_parity.h"

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "server/executor/torch_autorelease.h"
+#include "server/release/torch_autorelease.h"
 #include "server/release/memory_sanity.h"
 #include "server/support/log.h"
 

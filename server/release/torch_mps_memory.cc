@@ -13,7 +13,7 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
-#include "server/executor/torch_autorelease.h"
+#include "server/release/torch_autorelease.h"
 #include "server/release/machine_memory.h"
 #include "server/release/torch_allocator_memory.h"
 #include "server/support/log.h"

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// embedctl as its user meets it: the binary, its output and its exit codes.
+
+#include <sstream>
+#include <thread>
+
+#include "client/cpp/ctl/npy.h"
+#include "embedd/v1/embedding_service.pb.h"
+#include "httplib.h"
+#include "nlohmann/json.hpp"
+#include "tests/support/catch.h"
+#include "tests/unit/client/fake_service.h"
+#include "tests/unit/client/run_ctl.h"
+
+namespace embedd::client {
+namespace {
+
+using Json = nlohmann::json;
+
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+// /batches on a port of its own.
+class FakeHttp {
+ public:
+  explicit FakeHttp(const std::string& body) {
+    http_.Get("/batches", [body](const httplib::Request&, httplib::Response& response) {
+      response.set_content(body, "application/json");
+    });
+    port_ = http_.bind_to_any_port("127.0.0.1");
+    thread_ = std::thread([this] { http_.listen_after_bind(); });
+  }
+  ~FakeHttp() {
+    http_.stop();
+    thread_.join();
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  httplib::Server http_;
+  int port_ = 0;
+  std::thread thread_;
+};
+
+TEST_CASE("embedctl info shows the model, and as JSON for programs") {
+  FakeServer server;
+  const auto text = RunCtl({"info", "--target", server.target()});
+  CHECK(text.exit_code == 0);
+  CHECK(Contains(text.out, "fake-1"));
+  const auto json = RunCtl({"--target", server.target(), "info", "--json"});
+  CHECK(json.exit_code == 0);
+  CHECK(Json::parse(json.out)["model"]["dimension"] == kFakeDimension);
+  CHECK(Json::parse(json.out)["state"] == "READY");
+}
+
+TEST_CASE("embedctl embed prints one line per file and names on stderr those that fail") {
+  FakeServer server;
+  const TempDir dir;
+  const auto good = dir.File("good.jpg", "good");
+  const auto bad = dir.File("bad.jpg", "bad bytes");
+  const auto fine = RunCtl({"--target", server.target(), "embed", good});
+  CHECK(fine.exit_code == 0);
+  CHECK(Contains(fine.out, "good.jpg  [4]"));
+  CHECK(fine.err.empty());
+  const auto mixed = RunCtl({"--target", server.target(), "embed", bad, good, dir.Path("missing.jpg")});
+  CHECK(mixed.exit_code == 1);
+  CHECK(Contains(mixed.out, "good.jpg"));
+  CHECK_FALSE(Contains(mixed.out, "bad.jpg"));
+  CHECK(Contains(mixed.err, "bad.jpg: CORRUPT_IMAGE"));
+  CHECK(Contains(mixed.err, "missing.jpg: UNREADABLE_FILE"));
+}
+
+TEST_CASE("embedctl embed --json prints one object per file, in order") {
+  FakeServer server;
+  const TempDir dir;
+  const auto run = RunCtl({"--target", server.target(), "embed", "--json", dir.File("a.jpg", "aaa"),
+                           dir.File("b.jpg", "bad"), dir.File("c.jpg", "c"), "--no-normalize"});
+  CHECK(run.exit_code == 1);
+  std::istringstream lines(run.out);
+  std::string line;
+  std::vector<Json> objects;
+  while (std::getline(lines, line)) objects.push_back(Json::parse(line));
+  REQUIRE(objects.size() == 3);
+  CHECK(objects[0]["vector"] == Json({3, 97, 0, 0}));
+  CHECK(objects[1]["error"]["reason"] == "CORRUPT_IMAGE");
+  CHECK(objects[2]["vector"][0] == 1);
+}
+
+TEST_CASE("embedctl embed --npy writes what NumPy reads, and --fp16 changes nothing in it") {
+  FakeServer server;
+  const TempDir dir;
+  for (const char* flag : {"--no-normalize", "--fp16"}) {
+    const auto run = RunCtl({"--target", server.target(), "embed", flag, "--npy", dir.Path("v.npy"),
+                             dir.File("a.jpg", "aaa"), dir.File("b.jpg", "bad"), dir.File("c.jpg", "c")});
+    CHECK(run.exit_code == 1);
+    const auto matrix = ctl::ParseNpy(ReadAll(dir.Path("v.npy")));
+    REQUIRE(matrix.ok());
+    CHECK(matrix->rows == 3);
+    CHECK(matrix->columns == kFakeDimension);
+    CHECK(matrix->row(0)[1] == 97);
+    CHECK(matrix->row(1)[0] == 0);
+    CHECK(matrix->row(2)[0] == 1);
+  }
+}
+
+TEST_CASE("embedctl probe answers with the exit codes of grpc_health_probe") {
+  std::string gone;
+  {
+    FakeServer server;
+    gone = server.target();
+    CHECK(RunCtl({"--target", server.target(), "probe"}).exit_code == 0);
+    CHECK(
+        RunCtl({"--target", server.target(), "probe", "--service", "embedd.v1.EmbeddingService"}).exit_code ==
+        0);
+    CHECK(RunCtl({"--target", server.target(), "probe", "--service", "unknown"}).exit_code == 3);
+    server.health.status = grpc::health::v1::HealthCheckResponse::NOT_SERVING;
+    CHECK(RunCtl({"--target", server.target(), "probe"}).exit_code == 4);
+  }
+  CHECK(RunCtl({"--target", gone, "probe"}).exit_code == 2);
+  CHECK(RunCtl({"--target", gone, "probe", "--bogus"}).exit_code == 1);
+  CHECK(RunCtl({"--target", gone, "probe", "--token-file", "/nonexistent/token"}).exit_code == 1);
+}
+
+TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
+  CHECK(RunCtl({}).exit_code == 2);
+  CHECK(RunCtl({"embed"}).exit_code == 2);
+  CHECK(RunCtl({"info", "--timeout", "soon"}).exit_code == 2);
+  CHECK(RunCtl({"--help"}).exit_code == 0);
+  FakeServer server;
+  server.service.before = [](int, const v1::EmbedBatchRequest&, grpc::ServerContext* context) {
+    return QueueFull(context, "-1");
+  };
+  const TempDir dir;
+  const auto run = RunCtl({"--target", server.target(), "embed", dir.File("a.jpg", "a")});
+  CHECK(run.exit_code == 1);
+  CHECK(Contains(run.err, "RESOURCE_EXHAUSTED QUEUE_FULL"));
+  CHECK(Contains(run.err, "--retry-for"));
+}
+
+TEST_CASE("embedctl verify agrees with itself and finds the vector that differs") {
+  FakeServer server;
+  const TempDir dir;
+  const auto a = dir.File("a.jpg", "aaa");
+  const auto b = dir.File("b.jpg", "b");
+  REQUIRE(RunCtl({"--target", server.target(), "embed", "--npy", dir.Path("old.npy"), a, b}).exit_code == 0);
+  const auto same =
+      RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), a, b, "--json"});
+  CHECK(same.exit_code == 0);
+  CHECK(Json::parse(same.out)["min_cosine"] == Approx(1));
+  const auto swapped =
+      RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), b, a});
+  CHECK(swapped.exit_code == 1);
+  CHECK(Contains(swapped.out, "differ"));
+  const auto fewer = RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), a});
+  CHECK(fewer.exit_code == 1);
+  CHECK(Contains(fewer.err, "2 rows"));
+}
+
+TEST_CASE("embedctl profile shows every part of the road") {
+  FakeServer server;
+  const TempDir dir;
+  const auto run =
+      RunCtl({"--target", server.target(), "profile", dir.File("a.jpg", "aaa"), "--repeat", "2"});
+  CHECK(run.exit_code == 0);
+  for (const char* part : {"total", "network", "decode", "queue", "execute", "reply"})
+    CHECK(Contains(run.out, part));
+}
+
+TEST_CASE("embedctl batches prints the records as a table") {
+  FakeHttp http(
+      R"([{"id":1,"size":3,"bucket":4,"requests":2,"before":1024,"peak":3072,"after":1024,"outcome":"ok"}])");
+  const auto run = RunCtl({"--http", http.url(), "batches"});
+  CHECK(run.exit_code == 0);
+  CHECK(Contains(run.out, "2.00 KiB"));
+  const auto json = RunCtl({"--http", http.url(), "batches", "--json"});
+  CHECK(Json::parse(json.out)["peak"] == 3072);
+  CHECK(RunCtl({"--http", "nonsense", "batches"}).exit_code == 1);
+}
+
+TEST_CASE("embedctl request writes a message that load tools can send") {
+  const TempDir dir;
+  const auto run =
+      RunCtl({"request", "--out", dir.Path("request.bin"), dir.File("a.jpg", "aaa"), dir.File("b.jpg", "b")});
+  CHECK(run.exit_code == 0);
+  v1::EmbedBatchRequest request;
+  REQUIRE(request.ParseFromString(ReadAll(dir.Path("request.bin"))));
+  CHECK(request.inputs_size() == 2);
+  CHECK(request.inputs(0).image() == "aaa");
+}
+
+}  // namespace
+}  // namespace embedd::client
