@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A drain finishes what was accepted and refuses the rest.
+
+#include <future>
+#include <thread>
+
+#include "tests/support/catch.h"
+#include "tests/support/in_process_server.h"
+
+namespace embedd {
+namespace {
+
+grpc::Status Call(InProcessServer& server) {
+  v1::EmbedBatchRequest request;
+  for (int i = 0; i < 5; ++i) *request.add_inputs() = RawInput(static_cast<uint8_t>(i));
+  v1::EmbedBatchResponse response;
+  grpc::ClientContext context;
+  return server.stub().EmbedBatch(&context, request, &response);
+}
+
+grpc::health::v1::HealthCheckResponse::ServingStatus Health(InProcessServer& server) {
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckResponse response;
+  server.health().Check(&context, {}, &response);
+  return response.status();
+}
+
+TEST_CASE("Accepted calls end well, new ones are UNAVAILABLE, DRAINING, and the drain ends") {
+  InProcessServer server;
+  server.gate().Close();
+  std::future<grpc::Status> accepted = std::async(std::launch::async, [&] { return Call(server); });
+  server.gate().WaitForArrivals(1);
+  std::future<void> drain = std::async(std::launch::async, [&] { server.server().Drain(); });
+  while (Health(server) == grpc::health::v1::HealthCheckResponse::SERVING) std::this_thread::yield();
+  const grpc::Status late = Call(server);
+  CHECK(late.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(Reason(late) == "DRAINING");
+  server.gate().Open();
+  drain.get();
+  CHECK(accepted.get().ok());
+}
+
+TEST_CASE("A call that does not end is cancelled after the drain timeout") {
+  InProcessServer server(Config{.drain_timeout = absl::Milliseconds(50)});
+  server.gate().Close();
+  std::future<grpc::Status> accepted = std::async(std::launch::async, [&] { return Call(server); });
+  server.gate().WaitForArrivals(1);
+  server.server().Drain();
+  CHECK_FALSE(accepted.get().ok());
+}
+
+TEST_CASE("A stream that says nothing does not hold a drain") {
+  InProcessServer server;
+  grpc::ClientContext context;
+  auto stream = server.stub().EmbedStream(&context);
+  v1::EmbedStreamRequest request;
+  *request.mutable_input() = RawInput(3);
+  REQUIRE(stream->Write(request));
+  v1::EmbedStreamResponse response;
+  REQUIRE(stream->Read(&response));
+  server.server().Drain();
+  CHECK_FALSE(stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  CHECK(status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(Reason(status) == "DRAINING");
+}
+
+TEST_CASE("Weights that are away do not hold a drain") {
+  InProcessServer server;
+  server.server().Drain();
+  CHECK(Health(server) != grpc::health::v1::HealthCheckResponse::SERVING);
+}
+
+}  // namespace
+}  // namespace embedd

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is refused, with which code, reason and hint.
+
+#include <future>
+#include <thread>
+
+#include "tests/support/catch.h"
+#include "tests/support/in_process_server.h"
+
+namespace embedd {
+namespace {
+
+grpc::Status Call(InProcessServer& server, const v1::EmbedBatchRequest& request,
+                  grpc::ClientContext& context) {
+  v1::EmbedBatchResponse response;
+  return server.stub().EmbedBatch(&context, request, &response);
+}
+
+grpc::Status Call(InProcessServer& server, const v1::EmbedBatchRequest& request) {
+  grpc::ClientContext context;
+  return Call(server, request, context);
+}
+
+v1::EmbedBatchRequest Images(int n) {
+  v1::EmbedBatchRequest request;
+  for (int i = 0; i < n; ++i) *request.add_inputs() = RawInput(static_cast<uint8_t>(i));
+  return request;
+}
+
+TEST_CASE("A malformed request is INVALID_ARGUMENT and names the field") {
+  InProcessServer server(Config{.max_inputs = 8});
+  v1::EmbedBatchRequest request;
+  std::string field;
+  SECTION("no inputs") { field = "inputs"; }
+  SECTION("too many inputs") {
+    request = Images(9);
+    field = "inputs";
+  }
+  SECTION("an empty input") {
+    request = Images(1);
+    request.add_inputs();
+    field = "inputs[1]";
+  }
+  SECTION("an empty file") {
+    request.add_inputs()->set_image("");
+    field = "inputs[0].image";
+  }
+  SECTION("raw pixels of the wrong size") {
+    request = Images(4);
+    request.mutable_inputs(3)->mutable_raw_image()->set_width(3);
+    field = "inputs[3].raw_image.rgb";
+  }
+  SECTION("a zero-sized image") {
+    request = Images(1);
+    request.mutable_inputs(0)->mutable_raw_image()->set_height(0);
+    field = "inputs[0].raw_image.height";
+  }
+  SECTION("sides whose product overflows 32 bits") {
+    request = Images(1);
+    request.mutable_inputs(0)->mutable_raw_image()->set_width(1u << 24);
+    request.mutable_inputs(0)->mutable_raw_image()->set_height(1u << 24);
+    field = "inputs[0].raw_image.rgb";
+  }
+  SECTION("an unknown encoding") {
+    request = Images(1);
+    request.set_encoding(static_cast<v1::Encoding>(77));
+    field = "encoding";
+  }
+  SECTION("an unknown priority") {
+    request = Images(1);
+    request.set_priority(static_cast<v1::Priority>(77));
+    field = "priority";
+  }
+  const grpc::Status status = Call(server, request);
+  CHECK(status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK(status.error_message().find(field) == 0);
+  CHECK(server.batches().empty());
+  CHECK(server.Metric("embedd_queue_images") == 0);
+}
+
+TEST_CASE(
+    "A full queue refuses with QUEUE_FULL and says when to come back; an empty one takes any call that "
+    "fits") {
+  InProcessServer server(Config{.queue_images = 10});
+  server.gate().Close();
+  std::future<grpc::Status> first = std::async(std::launch::async, [&] { return Call(server, Images(10)); });
+  server.gate().WaitForArrivals(1);
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = Call(server, Images(1), context);
+    CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+    CHECK(Reason(status) == "QUEUE_FULL");
+    CHECK(std::stoi(Trailer(context, "grpc-retry-pushback-ms")) > 0);
+  }
+  server.gate().Open();
+  CHECK(first.get().ok());
+  CHECK(Call(server, Images(10)).ok());
+  CHECK(server.Metric("embedd_rejected_total{reason=\"QUEUE_FULL\"}") == 1);
+  CHECK(server.Metric("embedd_images_total{outcome=\"refused\"}") == 1);
+}
+
+TEST_CASE("A call that the queue could never hold is told not to retry, with both numbers") {
+  InProcessServer server(Config{.queue_images = 10});
+  grpc::ClientContext context;
+  const grpc::Status status = Call(server, Images(11), context);
+  CHECK(status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(Reason(status) == "QUEUE_FULL");
+  CHECK(std::stoi(Trailer(context, "grpc-retry-pushback-ms")) < 0);
+  CHECK(status.error_message().find("11") != std::string::npos);
+  CHECK(status.error_message().find("10") != std::string::npos);
+}
+
+TEST_CASE("One image over a limit fails alone with IMAGE_TOO_LARGE") {
+  InProcessServer server(Config{.max_image_bytes = 3, .max_pixels = 4});
+  v1::EmbedBatchRequest request;
+  request.add_inputs()->set_image("px12");
+  v1::RawImage* raw = request.add_inputs()->mutable_raw_image();
+  raw->set_width(5);
+  raw->set_height(1);
+  raw->set_rgb(std::string(15, 'x'));
+  *request.add_inputs() = RawInput(1);
+  v1::EmbedBatchResponse response;
+  grpc::ClientContext context;
+  REQUIRE(server.stub().EmbedBatch(&context, request, &response).ok());
+  REQUIRE(response.errors_size() == 2);
+  CHECK(response.errors(0).reason() == "IMAGE_TOO_LARGE");
+  CHECK(response.errors(1).reason() == "IMAGE_TOO_LARGE");
+}
+
+TEST_CASE("expect_fingerprint of another model is MODEL_MISMATCH") {
+  InProcessServer server;
+  v1::EmbedBatchRequest request = Images(1);
+  request.set_expect_fingerprint("other");
+  const grpc::Status status = Call(server, request);
+  CHECK(status.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+  CHECK(Reason(status) == "MODEL_MISMATCH");
+  request.set_expect_fingerprint("f00d");
+  CHECK(Call(server, request).ok());
+}
+
+TEST_CASE("A deadline that passes in the queue is DEADLINE_EXCEEDED and costs no device work") {
+  InProcessServer server;
+  server.gate().Close();
+  std::future<grpc::Status> first = std::async(std::launch::async, [&] { return Call(server, Images(1)); });
+  server.gate().WaitForArrivals(1);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(60));
+  CHECK(Call(server, Images(5), context).error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);
+  server.gate().Open();
+  CHECK(first.get().ok());
+  CHECK(Call(server, Images(1)).ok());
+  CHECK(server.batches() == std::vector<int>{1, 1});
+  CHECK(server.Metric("embedd_queue_images") == 0);
+  CHECK(server.Metric("embedd_queue_bytes") == 0);
+}
+
+TEST_CASE("A caller that goes away leaves the queue, and no device work is spent on it") {
+  InProcessServer server;
+  server.gate().Close();
+  std::future<grpc::Status> first = std::async(std::launch::async, [&] { return Call(server, Images(1)); });
+  server.gate().WaitForArrivals(1);
+  grpc::ClientContext context;
+  std::future<grpc::Status> second =
+      std::async(std::launch::async, [&] { return Call(server, Images(5), context); });
+  while (server.Metric("embedd_queue_images") < 6) std::this_thread::yield();
+  context.TryCancel();
+  CHECK(second.get().error_code() == grpc::StatusCode::CANCELLED);
+  // Its places come back while the device is still held.
+  while (server.Metric("embedd_queue_images") > 1) std::this_thread::yield();
+  server.gate().Open();
+  CHECK(first.get().ok());
+  CHECK(Call(server, Images(1)).ok());
+  CHECK(server.batches() == std::vector<int>{1, 1});
+  CHECK(server.Metric("embedd_images_total{outcome=\"cancelled\"}") == 5);
+}
+
+TEST_CASE("Without a valid token every method but health is UNAUTHENTICATED") {
+  const std::string file = std::string(std::tmpnam(nullptr)) + ".tokens";
+  {
+    std::unique_ptr<FILE, int (*)(FILE*)> out(std::fopen(file.c_str(), "w"), std::fclose);
+    std::fputs("old-token\nnew-token\n", out.get());
+  }
+  InProcessServer server(Config{.token_file = file});
+  CHECK(Call(server, Images(1)).error_code() == grpc::StatusCode::UNAUTHENTICATED);
+  for (const char* token : {"old-token", "new-token"}) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", std::string("Bearer ") + token);
+    CHECK(Call(server, Images(1), context).ok());
+  }
+  {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer wrong");
+    CHECK(Call(server, Images(1), context).error_code() == grpc::StatusCode::UNAUTHENTICATED);
+  }
+  {
+    grpc::ClientContext context;
+    v1::GetServerInfoResponse info;
+    CHECK(server.stub().GetServerInfo(&context, {}, &info).error_code() == grpc::StatusCode::UNAUTHENTICATED);
+  }
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckResponse health;
+  CHECK(server.health().Check(&context, {}, &health).ok());
+  std::remove(file.c_str());
+}
+
+}  // namespace
+}  // namespace embedd
