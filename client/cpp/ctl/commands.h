@@ -15,6 +15,7 @@ void AddProbe(CLI::App& app, const Common& common, int* exit_code);
 void AddVerify(CLI::App& app, const Common& common, int* exit_code);
 void AddProfile(CLI::App& app, const Common& common, int* exit_code);
 void AddBatches(CLI::App& app, const Common& common, int* exit_code);
+void AddBench(CLI::App& app, const Common& common, int* exit_code);
 void AddRequest(CLI::App& app, const Common& common, int* exit_code);
 
 }  // namespace embedd::ctl

@@ -12,6 +12,7 @@ constexpr char kFooter[] = R"(Examples:
   embedctl embed cat.jpg dog.png             one line per image
   embedctl embed *.jpg --npy vectors.npy     a NumPy file [images, dimension]
   embedctl --target gpu-host:50051 --tls-ca ca.pem embed cat.jpg --json
+  embedctl bench --callers 16 --images 16    how fast it is
 `embedctl COMMAND --help` shows the flags of a command; server flags may stand before or after it.)";
 
 }  // namespace
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   AddBatches(app, common, &exit_code);
   AddVerify(app, common, &exit_code);
   AddRequest(app, common, &exit_code);
+  AddBench(app, common, &exit_code);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

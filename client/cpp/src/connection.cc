@@ -84,7 +84,7 @@ absl::StatusOr<ServerInfo> Connection::KnownInfo(absl::Time deadline) const {
 
 void Connection::ReportRefusal(const absl::Status& status) const {
   // A full queue is an answer: the server is there.
-  if (!absl::IsUnavailable(status) || out_of_reach_.exchange(true) || !options_.on_outage) return;
+  if (!OutOfReach(status) || out_of_reach_.exchange(true) || !options_.on_outage) return;
   // A server of ours says why it refuses; else what gRPC says comes with the error, if it comes to that.
   const std::string why = ErrorReason(status).empty() ? absl::StrCat("cannot reach ", options_.target)
                                                       : std::string(status.message());

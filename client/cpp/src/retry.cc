@@ -8,9 +8,13 @@
 
 namespace embedd::client::internal {
 
+bool OutOfReach(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsCancelled(status);
+}
+
 bool MayRetry(const Failure& failure) {
   if (failure.retry_forbidden) return false;
-  if (absl::IsUnavailable(failure.status)) return true;
+  if (OutOfReach(failure.status)) return true;
   return absl::IsResourceExhausted(failure.status) &&
          (failure.pushback.has_value() || ErrorReason(failure.status) == "QUEUE_FULL");
 }

@@ -2,9 +2,10 @@
 //
 // When to try one refused request again. Pure: time and chance are passed in, so its tests never wait.
 //
-// Only two refusals are tried again, both made before the server spent anything on the request: UNAVAILABLE
-// (not reachable, loading, draining) and RESOURCE_EXHAUSTED that says so (reason QUEUE_FULL, or a pushback).
-// A message that is too large is RESOURCE_EXHAUSTED too and would fail for ever.
+// Tried again are refusals made before the server spent anything on the request, RESOURCE_EXHAUSTED that says
+// so (reason QUEUE_FULL, or a pushback) and UNAVAILABLE (loading, draining), and calls cut by a server that
+// went away: UNAVAILABLE or CANCELLED, which gRPC uses by turns for a server that is shut down. A message
+// that is too large is RESOURCE_EXHAUSTED too and would fail for ever.
 
 #pragma once
 
@@ -39,6 +40,9 @@ class Retry {
   absl::Time first_refusal_ = absl::InfiniteFuture();
   int refusals_ = 0;
 };
+
+// The server is not there, or not ready. CANCELLED only counts as long as this side did not cancel.
+bool OutOfReach(const absl::Status& status);
 
 // Whether another attempt could succeed at all.
 bool MayRetry(const Failure& failure);

@@ -48,6 +48,7 @@ Failure FailureOf(const grpc::Status& status, const Trailers& trailers, const st
     message = absl::StrCat("cannot reach ", target, " (", message,
                            "). Is embedd running, and is this an address it listens on?");
   }
+  if (status.error_code() == grpc::StatusCode::CANCELLED && !detailed) message = target + " ended the call";
   failure.status = absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
   for (const auto& detail : details.details())
     failure.status.SetPayload(detail.type_url(), absl::Cord(detail.value()));

@@ -142,7 +142,7 @@ TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
 TEST_CASE("embedctl verify agrees with itself and finds the vector that differs") {
   FakeServer server;
   const TempDir dir;
-  const auto a = dir.File("a.jpg", "aaa");
+  const auto a = dir.File("a.jpg", std::string(300, 'a'));
   const auto b = dir.File("b.jpg", "b");
   REQUIRE(RunCtl({"--target", server.target(), "embed", "--npy", dir.Path("old.npy"), a, b}).exit_code == 0);
   const auto same =
@@ -166,6 +166,37 @@ TEST_CASE("embedctl profile shows every part of the road") {
   CHECK(run.exit_code == 0);
   for (const char* part : {"total", "network", "decode", "queue", "execute", "reply"})
     CHECK(Contains(run.out, part));
+}
+
+TEST_CASE("embedctl bench measures both loops and counts what is refused") {
+  FakeServer server;
+  const auto bench = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"--target", server.target(), "bench", "--json", "--warmup", "0"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCtl(arguments);
+  };
+  const auto closed =
+      bench({"--duration", "300ms", "--callers", "2", "--images", "3", "--width", "8", "--height", "8"});
+  CHECK(closed.exit_code == 0);
+  auto json = Json::parse(closed.out);
+  CHECK(json["loop"] == "closed");
+  CHECK(json["images_per_second"].get<double>() > 0);
+  CHECK(json["ok"] == json["calls"]);
+  CHECK(json["latency_ms"]["p50"].get<double>() <= json["latency_ms"]["p99"].get<double>());
+
+  const auto seen = server.service.seen().size();
+  server.service.before = [](int call, const v1::EmbedBatchRequest&, grpc::ServerContext* context) {
+    return call % 2 == 0 ? QueueFull(context, "1") : grpc::Status::OK;
+  };
+  const auto open =
+      bench({"--duration", "500ms", "--rate", "100", "--input", "jpeg", "--width", "17", "--height", "9"});
+  CHECK(open.exit_code == 1);
+  json = Json::parse(open.out);
+  CHECK(json["loop"] == "open");
+  CHECK(json["calls"] == server.service.seen().size() - seen);
+  CHECK(json["ok"].get<size_t>() + json["errors"]["RESOURCE_EXHAUSTED"].get<size_t>() == json["calls"]);
+  CHECK(RunCtl({"--target", server.target(), "bench", "--images", "2000"}).exit_code == 1);
+  CHECK(RunCtl({"--target", server.target(), "bench", "--callers", "0"}).exit_code == 2);
 }
 
 TEST_CASE("embedctl batches prints the records as a table") {

@@ -14,8 +14,9 @@ Failure QueueFull() {
   return {.status = FailureWithReason(absl::StatusCode::kResourceExhausted, "QUEUE_FULL", "full")};
 }
 
-TEST_CASE("An unreachable server and a full queue are tried again; nothing else is") {
+TEST_CASE("A server that went away and a full queue are tried again; nothing else is") {
   CHECK(MayRetry(Unavailable()));
+  CHECK(MayRetry({.status = absl::CancelledError("shut down")}));
   CHECK(MayRetry(QueueFull()));
   CHECK(MayRetry({.status = absl::ResourceExhaustedError("busy"), .pushback = absl::Milliseconds(5)}));
   CHECK_FALSE(MayRetry({.status = absl::ResourceExhaustedError("message larger than max")}));
