@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole server with the real executor and a ViT-B/32 of random weights: what the fake device cannot show.
+
+#include <grpcpp/grpcpp.h>
+
+#include <barrier>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "embedd/v1/embedding_service.grpc.pb.h"
+#include "server/decode/vips_decoder.h"
+#include "server/embedd_server.h"
+#include "server/executor/torch_executor.h"
+#include "server/model/model_folder.h"
+#include "server/release/torch_device_memory.h"
+#include "tests/support/catch.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temp_folder.h"
+
+namespace embedd {
+namespace {
+
+std::unique_ptr<EmbeddServer> ServeRandomViTB32(const std::string& folder) {
+  REQUIRE(WriteRandomModel(folder, VisionConfig{}, 1).ok());
+  absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory("cpu", 0);
+  REQUIRE(memory.ok());
+  absl::StatusOr<ModelFolder> model = ReadModelFolder(folder);
+  REQUIRE(model.ok());
+  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
+      TorchExecutor::Create(*std::move(model), *std::move(memory), {});
+  REQUIRE(executor.ok());
+  absl::StatusOr<std::unique_ptr<VipsDecoder>> decoder = VipsDecoder::Create({});
+  REQUIRE(decoder.ok());
+  Config config;
+  config.listen = {"127.0.0.1:0"};
+  config.http = "off";
+  absl::StatusOr<std::unique_ptr<EmbeddServer>> server =
+      EmbeddServer::Create(config, {.decoder = *std::move(decoder)}, [] {});
+  REQUIRE(server.ok());
+  EmbeddServer::Model served{.spec = (*executor)->spec()};
+  served.executor = *std::move(executor);
+  REQUIRE((*server)->Serve(std::move(served)).ok());
+  return *std::move(server);
+}
+
+v1::EmbedBatchRequest OneImage(int seed) {
+  v1::EmbedBatchRequest request;
+  v1::RawImage* raw = request.add_inputs()->mutable_raw_image();
+  raw->set_width(224);
+  raw->set_height(224);
+  std::string rgb(3 * 224 * 224, '\0');
+  uint32_t state = static_cast<uint32_t>(seed) * 2654435761u + 1;
+  for (char& c : rgb) c = static_cast<char>((state = state * 1664525u + 1013904223u) >> 24);
+  raw->set_rgb(std::move(rgb));
+  return request;
+}
+
+TEST_CASE("16 callers with one image each ride in at most 4 device batches, and each gets its own vector") {
+  const TempFolder folder;
+  const std::unique_ptr<EmbeddServer> server = ServeRandomViTB32(folder.path() + "/vit-b-32");
+  const std::shared_ptr<grpc::Channel> channel =
+      grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
+  const auto stub = v1::EmbeddingService::NewStub(channel);
+
+  std::vector<v1::EmbedBatchRequest> requests;
+  for (int i = 0; i < 16; ++i) requests.push_back(OneImage(i));
+  std::vector<v1::EmbedBatchResponse> alone(16), together(16);
+  for (int i = 0; i < 16; ++i) {
+    grpc::ClientContext context;
+    REQUIRE(stub->EmbedBatch(&context, requests[i], &alone[i]).ok());
+  }
+  grpc::ClientContext before_context, after_context;
+  std::barrier start(16);
+  std::vector<std::thread> callers;
+  std::vector<grpc::Status> statuses(16);
+  for (int i = 0; i < 16; ++i) {
+    callers.emplace_back([&, i] {
+      start.arrive_and_wait();
+      grpc::ClientContext context;
+      statuses[i] = stub->EmbedBatch(&context, requests[i], &together[i]);
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+
+  // Each call rode in one batch; a batch of n images is named by n calls.
+  double batches = 0;
+  for (int i = 0; i < 16; ++i) {
+    REQUIRE(statuses[i].ok());
+    REQUIRE(together[i].timing().batches() == 1);
+    batches += 1.0 / together[i].timing().largest_batch();
+    REQUIRE(together[i].data().size() == 512 * sizeof(float));
+    std::vector<float> a(512), b(512);
+    std::memcpy(a.data(), alone[i].data().data(), 2048);
+    std::memcpy(b.data(), together[i].data().data(), 2048);
+    double dot = 0, norm = 0;
+    for (int k = 0; k < 512; ++k) {
+      dot += double(a[k]) * b[k];
+      norm += double(b[k]) * b[k];
+      CHECK(std::fabs(a[k] - b[k]) <= 2e-5f);
+    }
+    CHECK(dot >= 0.999999);
+    CHECK(norm == Approx(1).margin(1e-5));
+  }
+  WARN("16 callers rode in " << std::lround(batches) << " device batches");
+  CHECK(std::lround(batches) <= 4);
+}
+
+}  // namespace
+}  // namespace embedd

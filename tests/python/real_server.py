@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the real embedd with the demo model, for test_real_server.py. Nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import threading
+from typing import List
+
+from embedd import EmbedClient
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models" / "demo"
+BUILD = pathlib.Path(os.environ.get("EMBEDD_BUILD_DIR", ROOT / "build" / "dev"))
+BINARY = BUILD / "bin" / "embedd"
+
+# Loading LibTorch and the model takes a second, and much longer on a busy machine.
+START_SECONDS = 180
+_LISTENING = re.compile(r"listening on ((?:unix:)?[^\s\"]+)")
+_PAGES = re.compile(r"status page at http://([^\s/]+)/")
+
+
+def missing() -> str:
+    """What the real server lacks to be started; "" when nothing."""
+    if not os.access(BINARY, os.X_OK):
+        return f"{BINARY} is not built (scripts/build dev, or set EMBEDD_BUILD_DIR)"
+    if not (MODEL / "open_clip_model.safetensors").exists():
+        return f"{MODEL} holds no model"
+    return ""
+
+
+class RealServer:
+    """One embedd process, ready to serve.
+
+    Args:
+      flags: more flags of the server.
+      listen: its address; port 0 takes a free one.
+      token: what a client needs to see that the server is ready.
+      pages: also serve the HTTP pages; `http` is then their HOST:PORT.
+    """
+
+    def __init__(self, *flags: str, listen: str = "127.0.0.1:0", token: str = "", pages: bool = False) -> None:
+        self.log: List[str] = []
+        self._told = threading.Event()
+        self.target = ""
+        self.http = ""
+        self._process = subprocess.Popen(
+            [str(BINARY), "--model", str(MODEL), "--device", "cpu", "--listen", listen, "--http",
+             "127.0.0.1:0" if pages else "off", "--log-format", "text", *flags],
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not self._told.wait(START_SECONDS) or not self.target:
+            self.kill()
+            raise RuntimeError("embedd did not start:\n" + "".join(self.log[-20:]))
+        with EmbedClient(self.target, token=token or None) as client:
+            client.wait_ready(START_SECONDS)
+
+    def terminate(self) -> int:
+        """SIGTERM; gives the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        code = self._process.wait(60)
+        self._close()
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def __enter__(self) -> "RealServer":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._process.poll() is None:
+            assert self.terminate() == 0, "".join(self.log[-20:])
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        self._reader.join()
+        self._process.stderr.close()
+
+    def _read(self) -> None:
+        for line in self._process.stderr:
+            self.log.append(line)
+            pages = _PAGES.search(line)
+            if pages:
+                self.http = pages.group(1)
+            found = _LISTENING.search(line)
+            if found and not self.target:
+                self.target = found.group(1)
+                self._told.set()
+        self._told.set()

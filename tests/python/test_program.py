@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program `embedd` as its operator meets it: exit codes, configuration, drain, a client that is killed, grpcurl.
+
+Skips aloud when the binary is not built (EMBEDD_BUILD_DIR names another build folder).
+"""
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import warnings
+
+import pytest
+
+import real_server
+from embedd import EmbedClient
+from real_server import BINARY, MODEL, RealServer
+
+if real_server.missing():
+    warnings.warn(f"NOT TESTED against the real server: {real_server.missing()}", stacklevel=1)
+    pytest.skip(real_server.missing(), allow_module_level=True)
+
+
+def run(*arguments, env=None, timeout=60):
+    """The finished program: exit code, stdout, stderr."""
+    return subprocess.run(
+        [str(BINARY), *arguments], capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
+    )
+
+
+def metric(server, series):
+    connection = http.client.HTTPConnection(server.http, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    for line in text.splitlines():
+        if line.startswith(series + " "):
+            return float(line.rsplit(" ", 1)[1])
+    raise AssertionError(f"{series} is not in /metrics")
+
+
+def test_bad_flags_exit_with_2_and_name_the_flag():
+    result = run("--model", str(MODEL), "--max-batch", "0")
+    assert result.returncode == 2
+    assert "--max-batch" in result.stderr
+    assert run("--no-such-flag").returncode == 2
+    assert run("--model", str(MODEL), "--listen", "0.0.0.0:0").returncode == 2
+
+
+def test_a_model_that_cannot_be_loaded_exits_with_3_and_names_file_and_key(tmp_path):
+    missing = run("--model", str(tmp_path / "nowhere"), "--listen", "127.0.0.1:0", "--http", "off")
+    assert missing.returncode == 3
+    assert "nowhere" in missing.stderr
+    broken = tmp_path / "broken"
+    shutil.copytree(MODEL, broken, ignore=shutil.ignore_patterns("*.py", "*.md", "__pycache__"))
+    config = json.loads((broken / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["no_such_key"] = 1
+    (broken / "open_clip_config.json").write_text(json.dumps(config))
+    unknown = run("--model", str(broken), "--listen", "127.0.0.1:0", "--http", "off")
+    assert unknown.returncode == 3
+    assert "open_clip_config.json" in unknown.stderr and "no_such_key" in unknown.stderr
+
+
+def test_an_address_in_use_exits_with_4_and_names_it():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run("--model", str(MODEL), "--listen", address, "--http", "off")
+        assert result.returncode == 4
+        assert address in result.stderr
+        result = run("--model", str(MODEL), "--listen", "127.0.0.1:0", "--http", address)
+        assert result.returncode == 4
+
+
+def test_a_device_that_is_not_there_exits_with_5():
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is an NVIDIA GPU")
+    result = run("--model", str(MODEL), "--device", "cuda", "--listen", "127.0.0.1:0", "--http", "off")
+    assert result.returncode == 5
+    assert "cuda" in result.stderr
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path):
+    file = tmp_path / "embedd.toml"
+    file.write_text('max-batch = 8\nqueue-images = 50\nrelease = "idle"\n')
+    result = run(
+        "--model", str(MODEL), "--config", str(file), "--max-batch", "32", "--print-config",
+        env={"EMBEDD_MAX_BATCH": "16", "EMBEDD_QUEUE_IMAGES": "60"},
+    )
+    assert result.returncode == 0, result.stderr
+    lines = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    assert "32" in lines["max-batch"] and "flag" in lines["max-batch"]
+    assert "60" in lines["queue-images"] and "env" in lines["queue-images"]
+    assert "idle" in lines["release"] and "file" in lines["release"]
+    assert "default" in lines["drain-timeout"]
+    file.write_text("max-btach = 8\n")
+    result = run("--model", str(MODEL), "--config", str(file))
+    assert result.returncode == 2
+    assert "max-btach" in result.stderr and str(file) in result.stderr
+
+
+def test_sigterm_drains_and_exits_with_0():
+    with RealServer() as server:
+        with EmbedClient(server.target) as client:
+            assert client.embed_images([bytes_of_png()]).shape[0] == 1
+        assert server.terminate() == 0
+    assert any("drained" in line for line in server.log)
+
+
+def test_a_unix_socket_serves_too(tmp_path):
+    path = tmp_path / "embedd.sock"
+    with RealServer(listen=f"unix:{path}") as server:
+        assert server.target == f"unix:{path}"
+        with EmbedClient(server.target) as client:
+            assert client.embed_images([bytes_of_png()]).shape[0] == 1
+
+
+def test_a_client_that_is_killed_leaves_nothing_behind():
+    """kill -9 in the middle of large calls: places and bytes are back to 0."""
+    script = (
+        "import sys, numpy as np\n"
+        "from embedd import EmbedClient\n"
+        "images = [np.random.default_rng(i).integers(0, 255, (600, 800, 3), dtype=np.uint8) for i in range(200)]\n"
+        "client = EmbedClient(sys.argv[1])\n"
+        "print('going', flush=True)\n"
+        "while True: client.embed_images(images)\n"
+    )
+    with RealServer(pages=True) as server:
+        clients = [
+            subprocess.Popen([sys.executable, "-c", script, server.target], stdout=subprocess.PIPE) for _ in range(2)
+        ]
+        for client in clients:
+            client.stdout.readline()
+        end = time.monotonic() + 60
+        while metric(server, "embedd_queue_images") == 0 and time.monotonic() < end:
+            pass
+        assert metric(server, "embedd_queue_images") > 0
+        for client in clients:
+            client.kill()
+            client.wait()
+            client.stdout.close()
+        while metric(server, "embedd_queue_images") > 0 and time.monotonic() < end:
+            pass
+        assert metric(server, "embedd_queue_images") == 0
+        assert metric(server, "embedd_queue_bytes") == 0
+        with EmbedClient(server.target) as client:
+            assert client.embed_images([bytes_of_png()]).shape[0] == 1
+        assert metric(server, "embedd_batch_unreleased_bytes") == 0
+
+
+def bytes_of_png():
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (100, 80), (200, 30, 30)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.skipif(shutil.which("grpcurl") is None, reason="grpcurl is not installed")
+def test_grpcurl_lists_describes_and_embeds():
+    with RealServer() as server:
+
+        def grpcurl(*arguments, data=None):
+            command = ["grpcurl", "-plaintext", *(["-d", "@"] if data else []), server.target, *arguments]
+            return subprocess.run(command, input=data, capture_output=True, text=True, check=True, timeout=60).stdout
+
+        assert "embedd.v1.EmbeddingService" in grpcurl("list")
+        assert "rpc EmbedBatch" in grpcurl("describe", "embedd.v1.EmbeddingService")
+        request = json.dumps(
+            {"inputs": [{"image": base64.b64encode(bytes_of_png()).decode()}], "encoding": "ENCODING_FLOAT_LIST"}
+        )
+        answer = json.loads(grpcurl("embedd.v1.EmbeddingService/EmbedBatch", data=request))
+        values = answer["vectors"][0]["values"]
+        assert len(values) == answer["dimension"]
+        assert abs(sum(v * v for v in values) - 1) < 1e-4
+        with EmbedClient(server.target) as client:
+            ours = client.embed_images([bytes_of_png()])[0]
+        assert max(abs(a - b) for a, b in zip(values, ours)) < 1e-6
