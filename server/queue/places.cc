@@ -43,7 +43,8 @@ absl::StatusOr<Places> PlaceBudget::Reserve(int images, int64_t bytes) {
   return ReserveOrWait(images, bytes, nullptr);
 }
 
-absl::StatusOr<Places> PlaceBudget::ReserveOrWait(int images, int64_t bytes, std::function<void()> wake) {
+absl::StatusOr<Places> PlaceBudget::ReserveOrWait(int images, int64_t bytes,
+                                                  std::function<void(Places)> granted) {
   if (images > options_.images) {
     return absl::OutOfRangeError(absl::StrCat("the call has ", images, " inputs, the queue holds at most ",
                                               options_.images, " (--queue-images): send fewer at once"));
@@ -55,12 +56,12 @@ absl::StatusOr<Places> PlaceBudget::ReserveOrWait(int images, int64_t bytes, std
   }
   MutexLock lock(&mu_);
   // Those who wait go first, or a stream could wait for ever behind calls that never do.
-  if (FitsLocked(images, bytes) && (wake == nullptr || waiters_.empty())) {
+  if (FitsLocked(images, bytes) && (granted == nullptr || waiters_.empty())) {
     used_.images += images;
     used_.bytes += bytes;
     return Places(this, images, bytes);
   }
-  if (wake != nullptr) waiters_.push_back({images, bytes, std::move(wake)});
+  if (granted != nullptr) waiters_.push_back({images, bytes, std::move(granted)});
   return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", used_.images, " of ",
                                                    options_.images, " images and ", used_.bytes, " of ",
                                                    options_.bytes, " bytes are taken"));
@@ -71,23 +72,19 @@ bool PlaceBudget::FitsLocked(int images, int64_t bytes) const {
 }
 
 void PlaceBudget::GiveBack(int images, int64_t bytes) {
-  std::vector<std::function<void()>> woken;
+  std::vector<Waiter> served;
   {
     MutexLock lock(&mu_);
     used_.images -= images;
     used_.bytes -= bytes;
-    Usage promised = used_;
-    while (!waiters_.empty()) {
-      const Waiter& next = waiters_.front();
-      if (promised.images + next.images > options_.images || promised.bytes + next.bytes > options_.bytes)
-        break;
-      promised.images += next.images;
-      promised.bytes += next.bytes;
-      woken.push_back(std::move(waiters_.front().wake));
+    while (!waiters_.empty() && FitsLocked(waiters_.front().images, waiters_.front().bytes)) {
+      used_.images += waiters_.front().images;
+      used_.bytes += waiters_.front().bytes;
+      served.push_back(std::move(waiters_.front()));
       waiters_.pop_front();
     }
   }
-  for (const auto& wake : woken) wake();
+  for (Waiter& next : served) next.granted(Places(this, next.images, next.bytes));
 }
 
 PlaceBudget::Usage PlaceBudget::usage() const {

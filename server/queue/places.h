@@ -61,9 +61,10 @@ class PlaceBudget {
   // hold. An empty budget takes anything that is not out of range.
   absl::StatusOr<Places> Reserve(int images, int64_t bytes);
 
-  // As Reserve; when it is full now, calls `wake` once, later, from a thread that gave places back (no lock
-  // held), and then it is worth another try. Waiters are woken in the order they came.
-  absl::StatusOr<Places> ReserveOrWait(int images, int64_t bytes, std::function<void()> wake);
+  // As Reserve; when it is full now, calls `granted` once, later, from a thread that gave places back (no
+  // lock held), with the places in its hand. Waiters are served in the order they came. One that has no use
+  // for them any more just drops them, and the next waiter gets them: nobody can be forgotten.
+  absl::StatusOr<Places> ReserveOrWait(int images, int64_t bytes, std::function<void(Places)> granted);
 
   struct Usage {
     int images = 0;
@@ -80,7 +81,7 @@ class PlaceBudget {
   struct Waiter {
     int images;
     int64_t bytes;
-    std::function<void()> wake;
+    std::function<void(Places)> granted;
   };
 
   const Options options_;

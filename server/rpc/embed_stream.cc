@@ -120,24 +120,33 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       return true;
     }
     const int64_t bytes = RoadBytes(*input_, *model_);
-    absl::StatusOr<Places> place = road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this()] {
-      // A turn of its own: the thread that gave the place back has other things to do.
-      self->road_->decode_pool->Submit([self] {
-        if (!self->Finished() && self->TakePlace()) self->EndRead(/*half_closed=*/false);
-      });
-    });
+    absl::StatusOr<Places> place =
+        road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this(), bytes](Places granted) {
+          // A turn of its own: the thread that gave the place back has other things to do.
+          auto held = std::make_shared<Places>(std::move(granted));  // std::function wants to copy
+          self->road_->decode_pool->Submit([self, bytes, held] {
+            if (self->Finished()) return;  // dropping the place hands it to the next who waits
+            self->PutOnRoad(std::move(*held), bytes);
+            self->EndRead(/*half_closed=*/false);
+          });
+        });
     if (absl::IsResourceExhausted(place.status())) return false;
     if (!place.ok()) {
       road_->metrics->CountImages(Outcome::kRefused);
       Fail(QueueFull(place.status(), *road_, 1));
       return false;
     }
-    std::shared_ptr<PendingCall> call = NewCall(index);
+    PutOnRoad(*std::move(place), bytes);
+    return true;
+  }
+
+  // Sends `input_`, the one read last, on its way.
+  void PutOnRoad(Places place, int64_t bytes) {
+    std::shared_ptr<PendingCall> call = NewCall(reads_ - 1);
     IntakeItem item{
         .input = input_, .call = call, .lane = settings_.lane, .flow = flow_, .deadline = deadline_};
-    item.shelf = std::make_shared<PlaceShelf>(*std::move(place), std::vector<int64_t>{bytes});
+    item.shelf = std::make_shared<PlaceShelf>(std::move(place), std::vector<int64_t>{bytes});
     StartIntake(road_, std::move(item));
-    return true;
   }
 
   void Refuse(uint64_t index, const InputRefusal& refusal) {
