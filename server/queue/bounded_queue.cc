@@ -83,18 +83,22 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Want& want) {
     MutexLock lock(&mu_);
     LaneState& interactive = lane(Lane::kInteractive);
     LaneState& bulk = lane(Lane::kBulk);
+    const bool both = bulk.size > 0 && interactive.size > 0;
+    if (!both) bulk_credit_ = 0;  // nobody is kept waiting
     int owed = 0;
-    if (bulk.size > 0 && interactive.size > 0) {
-      const int batch = std::min(want.max_images, interactive.size + bulk.size);
-      bulk_credit_ = std::min(bulk_credit_ + options_.bulk_floor * batch, double(want.max_images));
-      owed = std::min({static_cast<int>(bulk_credit_), bulk.size, want.max_with_bulk});
-    } else {
-      bulk_credit_ = 0;  // nobody is kept waiting
+    if (both) {
+      const int planned = std::min(want.max_images, interactive.size + bulk.size);
+      owed = std::min(
+          {static_cast<int>(bulk_credit_ + options_.bulk_floor * planned), bulk.size, want.max_with_bulk});
     }
     PopLane(interactive, owed > 0 ? want.max_with_bulk - owed : want.max_images, picker);
     const size_t before = picker.batch.size();
     PopLane(bulk, want.max_with_bulk, picker);
-    bulk_credit_ = std::max(0.0, bulk_credit_ - double(picker.batch.size() - before));
+    if (both) {  // by the images that really go: a batch with bulk in it may be much smaller than planned
+      const double bulk_images = static_cast<double>(picker.batch.size() - before);
+      bulk_credit_ += options_.bulk_floor * static_cast<double>(picker.batch.size()) - bulk_images;
+      bulk_credit_ = std::clamp(bulk_credit_, 0.0, static_cast<double>(want.max_images));
+    }
   }
   for (EmbedTask& task : picker.dead) task.Finish(Cancelled());
   for (EmbedTask& task : picker.expired) task.Finish(Expired());
