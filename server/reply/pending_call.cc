@@ -49,10 +49,12 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
   }
   metrics_->CountImages(answer.outcome);
 
-  bool last = false;
+  const bool fails_the_call = FailsTheCall(answer);
+  bool ends_well = false;
   {
     MutexLock lock(&mu_);
-    last = --unanswered_ == 0;
+    failed_ = failed_ || fails_the_call;
+    ends_well = --unanswered_ == 0 && !failed_;
     timing_.decode = std::max(timing_.decode, answer.decode);
     timing_.queue = std::max(timing_.queue, answer.queue);
     timing_.execute = std::max(timing_.execute, answer.execute);
@@ -63,10 +65,10 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
     }
     if (answer.outcome != Outcome::kOk) failures_.push_back({index, answer.status, answer.reason});
   }
-  if (FailsTheCall(answer)) {
+  if (fails_the_call) {
     MarkDead();  // the others need not run
     Finish(answer.status, answer.reason);
-  } else if (last) {
+  } else if (ends_well) {
     Finish(absl::OkStatus(), "");
   }
 }

@@ -69,6 +69,7 @@ class PendingCall final : public CallSink {
   Mutex mu_;
   Done done_ ABSL_GUARDED_BY(mu_);  // null once called
   uint32_t unanswered_ ABSL_GUARDED_BY(mu_);
+  bool failed_ ABSL_GUARDED_BY(mu_) = false;  // as a whole: whoever answers last must not end it well
   std::vector<InputFailure> failures_ ABSL_GUARDED_BY(mu_);
   CallTiming timing_ ABSL_GUARDED_BY(mu_);
   std::vector<uint64_t> batch_ids_ ABSL_GUARDED_BY(mu_);  // distinct; a call rides in few

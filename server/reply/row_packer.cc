@@ -40,7 +40,10 @@ bool PackRow(absl::Span<const float> row, bool normalize, RowEncoding encoding, 
   double sum = 0;
   float largest = 0;
   for (size_t i = 0; i < row.size(); ++i) {
-    const float v = row[i] * scale + 0.0f;  // -0.0 + 0.0 = 0.0
+    // Not "+ 0.0f": where that becomes one instruction with the product, a product that underflows stays
+    // -0.0.
+    float v = row[i] * scale;
+    if (v == 0.0f) v = 0.0f;
     sum += static_cast<double>(v) * v;
     largest = std::fmax(largest, std::fabs(v));
     if (encoding == RowEncoding::kFloat32) {
