@@ -177,19 +177,33 @@ struct EmbeddServer::Stages {
   }
 
   absl::Status StartGrpc() {
-    absl::StatusOr<std::unique_ptr<GrpcServer>> started_grpc =
-        GrpcServer::Start({.listen = config.listen,
-                           .tls_cert = config.tls_cert,
-                           .tls_key = config.tls_key,
-                           .tls_client_ca = config.tls_client_ca,
-                           .reflection = config.reflection.value_or(AllLocal(config.listen)),
-                           .max_message_bytes = config.max_message_bytes,
-                           .queue_bytes = config.queue_bytes},
-                          &road, [this] { return ReadFacts(); });
+    absl::StatusOr<std::unique_ptr<GrpcServer>> started_grpc = GrpcServer::Start(
+        {.listen = config.listen,
+         .tls_cert = config.tls_cert,
+         .tls_key = config.tls_key,
+         .tls_client_ca = config.tls_client_ca,
+         .reflection = config.reflection.value_or(AllLocal(config.listen)),
+         .max_message_bytes = config.max_message_bytes,
+         .queue_bytes = config.queue_bytes},
+        &road, [this] { return ReadFacts(); },
+        [this](bool onto_device, MoveDone done) { Move(onto_device, std::move(done)); });
     if (!started_grpc.ok()) return started_grpc.status();
     grpc = *std::move(started_grpc);
     for (const std::string& address : grpc->addresses()) LogInfo(absl::StrCat("listening on ", address));
     return absl::OkStatus();
+  }
+
+  // By hand, through the admin call: on the device thread, after the batches that are formed.
+  void Move(bool onto_device, MoveDone done) {
+    device.Post([this, onto_device, done = std::move(done)] {
+      MoveReport report{.allocated_before = memory.view().now.allocated};
+      const absl::Time start = clock->TimeNow();
+      const absl::Status moved = onto_device ? session->Reload() : session->Offload();
+      if (!moved.ok()) return done(moved);
+      report.allocated_after = memory.view().now.allocated;
+      report.took = clock->TimeNow() - start;
+      done(report);
+    });
   }
 
   absl::Status StartHttp() {

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "server/support/thread_name.h"
+#include "server/support/process.h"
 
 namespace embedd {
 
@@ -13,24 +13,28 @@ DeviceThread::DeviceThread(Clock* clock)
 
 DeviceThread::~DeviceThread() { Stop(); }
 
-void DeviceThread::Post(std::function<void()> work) {
+bool DeviceThread::Post(std::function<void()> work) {
   MutexLock lock(&mu_);
+  if (stopping_) return false;  // `work` is the caller's argument: it dies after the lock is gone
   work_.push_back(std::move(work));
   wake_.Signal();
+  return true;
 }
 
-void DeviceThread::Run(const std::function<void()>& work) {
+bool DeviceThread::Run(const std::function<void()>& work) {
   Mutex mu;
   CondVar done_cv;
   bool done = false;
-  Post([&] {
+  const bool posted = Post([&] {
     work();
     MutexLock lock(&mu);
     done = true;
     done_cv.Signal();
   });
+  if (!posted) return false;
   MutexLock lock(&mu);
   while (!done) done_cv.Wait(&mu);
+  return true;
 }
 
 void DeviceThread::SetIdleAction(absl::Duration period, std::function<void(absl::Duration)> action) {

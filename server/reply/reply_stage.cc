@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "server/support/thread_name.h"
+#include "server/support/process.h"
 
 namespace embedd {
 

@@ -26,6 +26,9 @@ class TokenCheck {
   // Whether the call carries `authorization: Bearer TOKEN` with a token of the file.
   bool Allows(const grpc::ServerContextBase& context) const;
 
+  // False when no token was configured: then every call is allowed.
+  bool Required() const { return !path_.empty(); }
+
   // The same for the value of the header; for tests.
   bool AllowsHeader(std::string_view authorization) const;
 

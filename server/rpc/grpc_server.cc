@@ -18,7 +18,7 @@ namespace {
 
 const ServiceNames& PublicServices() {
   static const auto* const names =
-      new ServiceNames{"embedd.v1.EmbeddingService", "grpc.health.v1.Health",
+      new ServiceNames{"embedd.v1.AdminService", "embedd.v1.EmbeddingService", "grpc.health.v1.Health",
                        "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"};
   return *names;
 }
@@ -71,17 +71,18 @@ void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder& builder)
 
 }  // namespace
 
-GrpcServer::GrpcServer(Road* road, FactsSource facts)
+GrpcServer::GrpcServer(Road* road, FactsSource facts, MoveModel move)
     : service_(road, std::move(facts)),
+      admin_(road, std::move(move)),
       health_(road->state),
       reflection_v1_(PublicServices(), road->tokens),
       reflection_v1alpha_(PublicServices(), road->tokens) {}
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, Road* road,
-                                                              FactsSource facts) {
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, Road* road, FactsSource facts,
+                                                              MoveModel move) {
   absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> credentials = MakeCredentials(options);
   if (!credentials.ok()) return credentials.status();
-  std::unique_ptr<GrpcServer> self(new GrpcServer(road, std::move(facts)));
+  std::unique_ptr<GrpcServer> self(new GrpcServer(road, std::move(facts), std::move(move)));
 
   grpc::ServerBuilder builder;
   SetLimits(options, builder);
@@ -90,6 +91,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, R
     builder.AddListeningPort(options.listen[i], *credentials, &ports[i]);
   }
   builder.RegisterService(&self->service_);
+  builder.RegisterService(&self->admin_);
   builder.RegisterService(&self->health_);
   if (options.reflection) {
     builder.RegisterService(&self->reflection_v1_);

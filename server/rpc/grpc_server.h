@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/embedding_service.h"
 #include "server/rpc/health_service.h"
 #include "server/rpc/reflection_service.h"
@@ -33,7 +34,8 @@ class GrpcServer {
 
   // Binds every address and starts to serve. kAlreadyExists: an address is in use (named); kInvalidArgument:
   // a certificate or key cannot be read or used. `road` must outlive this.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, Road* road, FactsSource facts);
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(Options options, Road* road, FactsSource facts,
+                                                           MoveModel move);
   ~GrpcServer();
 
   // As bound: HOST:PORT with the real port, or unix:PATH.
@@ -46,9 +48,10 @@ class GrpcServer {
   void Shutdown(absl::Duration grace);
 
  private:
-  GrpcServer(Road* road, FactsSource facts);
+  GrpcServer(Road* road, FactsSource facts, MoveModel move);
 
   EmbeddingServiceImpl service_;
+  AdminServiceImpl admin_;
   HealthService health_;
   ReflectionV1 reflection_v1_;
   ReflectionV1Alpha reflection_v1alpha_;

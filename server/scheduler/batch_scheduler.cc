@@ -5,7 +5,7 @@
 #include <memory>
 #include <utility>
 
-#include "server/support/thread_name.h"
+#include "server/support/process.h"
 
 namespace embedd {
 
@@ -17,7 +17,11 @@ BatchScheduler::BatchScheduler(CapController::Options options, Deps deps)
   });
 }
 
-BatchScheduler::~BatchScheduler() { Stop(); }
+BatchScheduler::~BatchScheduler() {
+  Stop();
+  MutexLock lock(&mu_);
+  while (in_flight_ > 0) landed_.Wait(&mu_);
+}
 
 absl::Status BatchScheduler::Start() {
   absl::Status status;
@@ -30,7 +34,7 @@ absl::Status BatchScheduler::Start() {
     deps_.metrics->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
   }
   deps_.device->SetIdleAction(absl::Milliseconds(200),
-                              [this](absl::Duration idle) { deps_.session->OnIdle(idle); });
+                              [session = deps_.session](absl::Duration idle) { session->OnIdle(idle); });
   thread_ = std::thread([this] { Loop(); });
   return absl::OkStatus();
 }
@@ -41,7 +45,9 @@ void BatchScheduler::Stop() {
     stopping_ = true;
     wake_.Signal();
   }
-  if (thread_.joinable()) thread_.join();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  deps_.device->SetIdleAction(absl::InfiniteDuration(), nullptr);  // it refers to the session
 }
 
 void BatchScheduler::Loop() {
@@ -68,7 +74,7 @@ void BatchScheduler::RunOnDevice(Batch batch) {
     images_in_flight_ += images;
   }
   auto shared = std::make_shared<Batch>(std::move(batch));  // std::function wants to copy
-  deps_.device->Post([this, shared, images] {
+  const bool posted = deps_.device->Post([this, shared, images] {
     BatchReport report = deps_.session->Run(std::move(*shared));
     Learn(report);
     const bool lost = report.device_lost;
@@ -76,13 +82,20 @@ void BatchScheduler::RunOnDevice(Batch batch) {
     bool first_loss = false;
     {
       MutexLock lock(&mu_);
-      --in_flight_;
-      images_in_flight_ -= images;
       first_loss = lost && !std::exchange(lost_, lost_ || lost);
-      wake_.Signal();
     }
     if (first_loss) deps_.on_device_lost();
+    Land(images);
   });
+  if (!posted) Land(images);
+}
+
+void BatchScheduler::Land(int images) {
+  MutexLock lock(&mu_);
+  --in_flight_;
+  images_in_flight_ -= images;
+  wake_.Signal();
+  if (in_flight_ == 0) landed_.SignalAll();
 }
 
 void BatchScheduler::Learn(const BatchReport& report) {

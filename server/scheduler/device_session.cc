@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/executor/output_check.h"
 #include "server/support/log.h"
+#include "server/support/process.h"
 
 namespace embedd {
 
@@ -51,40 +52,54 @@ absl::Status DeviceSession::WarmUp(CapController& cap) {
   return absl::OkStatus();
 }
 
+BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool device_lost) {
+  BatchReport report;
+  report.finished.answers.assign(batch.tasks.size(), failure);
+  report.finished.tasks = std::move(batch.tasks);
+  report.device_lost = device_lost;
+  return report;
+}
+
 BatchReport DeviceSession::Run(Batch batch) {
+  const Answer lost =
+      Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+  idle_trimmed_ = false;
+  if (lost_) return AnswerAll(std::move(batch), lost, true);
   if (absl::Status loaded = Reload(); !loaded.ok()) {
     LogError("the weights could not come back to the device", {{"error", std::string(loaded.message())}});
-    BatchReport report;
-    for (size_t i = 0; i < batch.tasks.size(); ++i) {
-      report.finished.answers.push_back(absl::IsResourceExhausted(loaded)
-                                            ? Answer::Failure(Outcome::kFailed, loaded, "DEVICE_MEMORY")
-                                            : Answer::Failure(Outcome::kFailed,
-                                                              absl::UnavailableError("the device was lost"),
-                                                              "DEVICE_FAILED"));
+    if (absl::IsResourceExhausted(loaded)) {
+      return AnswerAll(std::move(batch), Answer::Failure(Outcome::kFailed, loaded, "DEVICE_MEMORY"), false);
     }
-    report.finished.tasks = std::move(batch.tasks);
-    report.device_lost = !absl::IsResourceExhausted(loaded);
-    return report;
+    lost_ = true;
+    return AnswerAll(std::move(batch), lost, true);
   }
   BatchReport report = runner_.Run(std::move(batch));
+  LogMemorySometimes();
   for (const Attempt& attempt : report.attempts) {
     if (!attempt.out_of_memory) failures_in_a_row_ = attempt.ok ? 0 : failures_in_a_row_ + 1;
   }
   if (failures_in_a_row_ >= options_.failures_to_lose) report.device_lost = true;
+  lost_ = report.device_lost;
   return report;
 }
 
 void DeviceSession::OnIdle(absl::Duration idle) {
+  if (lost_) return;
   DeviceMemory& memory = deps_.executor->memory();
-  if (deps_.policy->TrimWhenIdle(memory.Read(), idle)) memory.Trim();
+  if (!idle_trimmed_ && deps_.policy->TrimWhenIdle(memory.Read(), idle)) {
+    memory.Trim();
+    idle_trimmed_ = true;
+  }
   if (on_device_ && options_.idle_offload > absl::ZeroDuration() && idle >= options_.idle_offload) {
     if (absl::Status status = Offload(); !status.ok())
       LogWarn("idle offload failed", {{"error", status.ToString()}});
   }
   deps_.board->Publish(memory.Read());
+  LogMemorySometimes();
 }
 
 absl::Status DeviceSession::Offload() {
+  if (lost_) return absl::UnavailableError("the device was lost");
   if (!on_device_) return absl::OkStatus();
   if (absl::Status status = deps_.executor->Offload(); !status.ok()) return status;
   on_device_ = false;
@@ -96,6 +111,7 @@ absl::Status DeviceSession::Offload() {
 }
 
 absl::Status DeviceSession::Reload() {
+  if (lost_) return absl::UnavailableError("the device was lost");
   if (on_device_) return absl::OkStatus();
   const absl::Time start = deps_.clock->TimeNow();
   if (absl::Status status = deps_.executor->Load(); !status.ok()) return status;
@@ -106,6 +122,19 @@ absl::Status DeviceSession::Reload() {
            {"seconds", absl::StrCat(absl::ToDoubleSeconds(deps_.clock->TimeNow() - start))}});
   if (state_->state() == ServerState::kOffloaded) state_->Set(ServerState::kReady);
   return absl::OkStatus();
+}
+
+void DeviceSession::LogMemorySometimes() {
+  const absl::Time now = deps_.clock->TimeNow();
+  if (now - memory_logged_ < absl::Minutes(1)) return;
+  memory_logged_ = now;
+  const MemoryBoard::View view = deps_.board->view();
+  LogInfo("memory", {{"allocated", absl::StrCat(view.now.allocated)},
+                     {"baseline", absl::StrCat(view.baseline)},
+                     {"reserved", absl::StrCat(view.now.reserved)},
+                     {"peak", absl::StrCat(view.highest_peak)},
+                     {"limit", absl::StrCat(view.now.limit)},
+                     {"process", absl::StrCat(ProcessFootprintBytes())}});
 }
 
 void DeviceSession::PublishBaseline() {

@@ -35,7 +35,8 @@ class DeviceSession {
   // fits.
   absl::Status Start(CapController& cap);
 
-  // Runs a batch, loading the weights first when they are away.
+  // Runs a batch, loading the weights first when they are away. Once the device is lost nothing touches it
+  // any more: every later batch is answered DEVICE_FAILED at once.
   BatchReport Run(Batch batch);
 
   // Between batches; `idle` is the time since the last one.
@@ -47,13 +48,20 @@ class DeviceSession {
 
  private:
   absl::Status WarmUp(CapController& cap);
+  static BatchReport AnswerAll(Batch batch, const Answer& failure, bool device_lost);
   void PublishBaseline();
+  // One line a minute: what the device and the process hold.
+  void LogMemorySometimes();
 
   const Options options_;
   const BatchRunner::Deps deps_;
   StateBoard* const state_;
   BatchRunner runner_;
   bool on_device_ = false;
+  absl::Time memory_logged_ = absl::InfinitePast();
+  bool lost_ = false;
+  bool idle_trimmed_ =
+      false;  // since the last batch; what a trim leaves in the cache, the next one leaves too
   int failures_in_a_row_ = 0;
 };
 
