@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/support/thread_name.h"
+#include "server/support/process.h"
 
 namespace embedd {
 
