@@ -119,7 +119,8 @@ absl::StatusOr<std::unique_ptr<client::Client>> Connect(const Common& common) {
 
 int Fail(const absl::Status& status) {
   const std::string reason = client::ErrorReason(status);
-  absl::FPrintF(stderr, "embedctl: %s%s: %s\n", CodeName(status.code()), reason.empty() ? "" : " " + reason,
+  const std::string code = CodeName(status.code());
+  absl::FPrintF(stderr, "embedctl: %s%s: %s\n", code, reason.empty() || reason == code ? "" : " " + reason,
                 status.message());
   if (const auto hint = Hint(status); !hint.empty()) absl::FPrintF(stderr, "embedctl: %s\n", hint);
   return kFailed;

@@ -18,13 +18,16 @@ constexpr uint64_t kMaxPemBytes = uint64_t{1} << 20;
 // transparent retries for nearly every request of images.
 constexpr int kRetryBufferBytes = 64 << 20;
 
-absl::Status ReadPem(const std::string& path, std::string* pem) {
+// `kind`: what the file must hold. gRPC would only say, at the first call, that there is no address to
+// connect to.
+absl::Status ReadPem(const std::string& path, const std::string& kind, std::string* pem) {
   if (path.empty()) return absl::OkStatus();
   auto content = ReadFile(path, kMaxPemBytes);
   if (!content.ok())
     return absl::NotFoundError(absl::StrCat("TLS file ", path, ": ", content.status().message()));
-  if (content->find("-----BEGIN ") == std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat("TLS file ", path, " is not in PEM form"));
+  if (content->find("-----BEGIN ") == std::string::npos ||
+      content->find(kind + "-----") == std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat("TLS file ", path, " holds no ", kind, " in PEM form"));
   }
   *pem = *std::move(content);
   return absl::OkStatus();
@@ -38,9 +41,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Opti
         "a client certificate needs its key, and a key its certificate: give both");
   }
   grpc::SslCredentialsOptions ssl;
-  for (const auto& status :
-       {ReadPem(tls.ca_file, &ssl.pem_root_certs), ReadPem(tls.cert_file, &ssl.pem_cert_chain),
-        ReadPem(tls.key_file, &ssl.pem_private_key)}) {
+  for (const auto& status : {ReadPem(tls.ca_file, "CERTIFICATE", &ssl.pem_root_certs),
+                             ReadPem(tls.cert_file, "CERTIFICATE", &ssl.pem_cert_chain),
+                             ReadPem(tls.key_file, "PRIVATE KEY", &ssl.pem_private_key)}) {
     if (!status.ok()) return status;
   }
   return grpc::SslCredentials(ssl);
