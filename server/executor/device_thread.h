@@ -22,18 +22,19 @@ class DeviceThread {
   // Runs what was posted, then ends the thread.
   ~DeviceThread();
 
-  void Post(std::function<void()> work);
-  // Posts and waits until it ran. Not from the device thread itself.
-  void Run(const std::function<void()>& work);
+  // False after Stop: then `work` is destroyed here and never runs.
+  bool Post(std::function<void()> work);
+  // Posts and waits until it ran; false after Stop. Not from the device thread itself.
+  bool Run(const std::function<void()>& work);
 
   // `action` runs on the device thread about every `period` while there is nothing to do; it gets the time
-  // since the last work ended.
+  // since the last work ended. May be null. Work posted after this call runs after the old action's last run.
   void SetIdleAction(absl::Duration period, std::function<void(absl::Duration idle)> action);
 
   // How long the piece of work that runs now has been running; zero when nothing runs. For the watchdog.
   absl::Duration busy_for() const;
 
-  // Runs what was posted and ends the thread. Later posts never run. Idempotent.
+  // Runs what was posted before and ends the thread. Idempotent.
   void Stop();
 
  private:

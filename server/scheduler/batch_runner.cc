@@ -33,18 +33,19 @@ BatchReport BatchRunner::Run(Batch batch) {
   report.finished.answers.resize(n);
   report.finished.rows.resize(n * static_cast<size_t>(deps_.executor->dimension()));
 
-  // A stack of parts still to run, the next one last. `retry` marks the second go of a single image.
+  // A stack of parts still to run, the next one last, and what was done to make room for it.
   struct Pending {
     Part part;
-    bool retry = false;
+    bool trimmed = false;
+    bool graphs_dropped = false;
   };
   std::vector<Pending> pending(1);
   for (size_t i = 0; i < n; ++i) pending[0].part.push_back(i);
 
-  for (bool first = true; !pending.empty(); first = false) {
+  while (!pending.empty()) {
     Pending next = std::move(pending.back());
     pending.pop_back();
-    if (!first) next.part = StillWanted(report, std::move(next.part));
+    next.part = StillWanted(report, std::move(next.part));
     if (next.part.empty()) continue;
     if (report.device_lost) {
       AnswerFailure(
@@ -62,10 +63,13 @@ BatchReport BatchRunner::Run(Batch batch) {
     } else if (absl::IsResourceExhausted(status) && counters_sane) {
       attempt.out_of_memory = true;
       const bool alone = next.part.size() == 1;
-      const bool give_up = alone && next.retry;
+      const bool give_up = next.graphs_dropped;
       Record(report, next.part, attempt, give_up ? "oom_failed" : "oom_split");
       deps_.metrics->CountOom(give_up ? "failed" : "split");
-      MakeRoom(next.retry);
+      // Compiled graphs cost a lot to make again: only for an image that is alone and for which trimming did
+      // not do.
+      const bool drop_graphs = alone && next.trimmed;
+      if (!give_up) MakeRoom(drop_graphs);
       if (give_up) {
         AnswerFailure(
             report, next.part,
@@ -74,11 +78,11 @@ BatchReport BatchRunner::Run(Batch batch) {
                                 "this image alone does not fit in device memory: ", status.message())),
                             "DEVICE_MEMORY"));
       } else if (alone) {
-        pending.push_back({std::move(next.part), true});
+        pending.push_back({std::move(next.part), /*trimmed=*/true, /*graphs_dropped=*/drop_graphs});
       } else {
         const auto middle = next.part.begin() + static_cast<std::ptrdiff_t>((next.part.size() + 1) / 2);
-        pending.push_back({Part(middle, next.part.end())});
-        pending.push_back({Part(next.part.begin(), middle)});
+        pending.push_back({Part(middle, next.part.end()), /*trimmed=*/true});
+        pending.push_back({Part(next.part.begin(), middle), /*trimmed=*/true});
       }
     } else {
       report.device_lost = !counters_sane || absl::IsUnavailable(status);
@@ -152,11 +156,11 @@ BatchRunner::Part BatchRunner::StillWanted(BatchReport& report, Part part) {
           report, {i},
           Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), "CANCELLED"));
     } else if (task.deadline <= now) {
-      AnswerFailure(report, {i},
-                    Answer::Failure(
-                        Outcome::kExpired,
-                        absl::DeadlineExceededError("the deadline passed while the device was out of memory"),
-                        "DEADLINE"));
+      AnswerFailure(
+          report, {i},
+          Answer::Failure(Outcome::kExpired,
+                          absl::DeadlineExceededError("the deadline passed before the device was free"),
+                          "DEADLINE"));
     } else {
       wanted.push_back(i);
     }
@@ -206,10 +210,10 @@ void BatchRunner::AnswerFailure(BatchReport& report, const Part& part, const Ans
   }
 }
 
-void BatchRunner::MakeRoom(bool trimmed_before) {
+void BatchRunner::MakeRoom(bool drop_graphs) {
   DeviceMemory& memory = deps_.executor->memory();
   deps_.executor->Synchronize();
-  if (trimmed_before) memory.DropCompiledGraphs();
+  if (drop_graphs) memory.DropCompiledGraphs();
   memory.Trim();
   deps_.board->Publish(memory.Read());
 }

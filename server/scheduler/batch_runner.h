@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // BatchRunner: runs one batch on the device and answers for every image of it. Out of memory is an event
-// here: the batch is halved and both halves run, order kept, at most log2(n) + 1 levels deep; an image that
-// does not fit even alone fails alone. Every attempt runs inside a BatchMemory scope and leaves a record.
+// here: the device is trimmed, the batch is halved and both halves run, order kept. An image that does not
+// fit even alone runs once more after compiled graphs were dropped too, and then fails alone: log2(n) + 1
+// levels at most (two for a batch of one). Every attempt runs inside a BatchMemory scope and leaves a record.
 // Used by the device thread only.
 
 #pragma once
@@ -45,13 +46,13 @@ class BatchRunner {
   using Part = std::vector<size_t>;
 
   absl::Status RunPart(BatchReport& report, const Part& part, Attempt& attempt);
-  // Answers those whose call is dead or whose deadline passed while other parts ran, and leaves them out.
+  // Answers those whose call is dead or whose deadline passed while other batches or parts ran, and leaves
+  // them out: a batch that was formed ahead has waited too.
   Part StillWanted(BatchReport& report, Part part);
   void AnswerRows(BatchReport& report, const Part& part, const Attempt& attempt);
   void AnswerFailure(BatchReport& report, const Part& part, const Answer& failure);
-  // Gives the device a chance after an out-of-memory: trims, and drops compiled graphs when trimming did not
-  // help.
-  void MakeRoom(bool trimmed_before);
+  // Gives the device a chance after an out-of-memory.
+  void MakeRoom(bool drop_graphs);
   void Record(const BatchReport& report, const Part& part, const Attempt& attempt, std::string_view outcome);
 
   const Deps deps_;

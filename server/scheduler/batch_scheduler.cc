@@ -8,6 +8,11 @@
 #include "server/support/process.h"
 
 namespace embedd {
+namespace {
+
+constexpr absl::Duration kTimesStayFresh = absl::Seconds(10);
+
+}  // namespace
 
 BatchScheduler::BatchScheduler(CapController::Options options, Deps deps)
     : options_(options), deps_(std::move(deps)), cap_(options) {
@@ -59,6 +64,7 @@ void BatchScheduler::Loop() {
       while (!stopping_ && (lost_ || !ShouldForm(deps_.queue->sizes(), in_flight_, cap_))) wake_.Wait(&mu_);
       if (stopping_) return;
       want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
+      if (!TimesAreFresh()) want.batch_time = nullptr;
     }
     // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
     Batch batch{.tasks = deps_.queue->Pop(want)};
@@ -102,6 +108,7 @@ void BatchScheduler::Learn(const BatchReport& report) {
   const MemoryBoard::View memory = deps_.board->view();
   MutexLock lock(&mu_);
   cap_.OnMemory(memory.now.limit, memory.baseline);
+  learned_at_ = deps_.clock->TimeNow();
   for (const Attempt& attempt : report.attempts) {
     if (attempt.out_of_memory) {
       cap_.OnOutOfMemory(attempt.bucket);
@@ -120,10 +127,15 @@ BatchScheduler::Batching BatchScheduler::batching() const {
 absl::Duration BatchScheduler::ExpectedTime(int images) const {
   const int waiting = deps_.queue->size();
   MutexLock lock(&mu_);
+  if (waiting == 0 && !TimesAreFresh()) return absl::ZeroDuration();
   const int all = waiting + images_in_flight_ + images;
   const int size = cap_.cap().images;
   const int whole = all / size;
   return whole * cap_.time().Predict(size) + cap_.time().Predict(all % size);
+}
+
+bool BatchScheduler::TimesAreFresh() const {
+  return in_flight_ > 0 || deps_.clock->TimeNow() - learned_at_ < kTimesStayFresh;
 }
 
 absl::Duration BatchScheduler::ExpectedBatchTime() const {

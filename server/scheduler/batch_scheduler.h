@@ -32,14 +32,17 @@ class BatchScheduler {
     std::function<void(FinishedBatch)> reply;
     // Called once, on the device thread, when the device is lost for good.
     std::function<void()> on_device_lost;
+    Clock* clock = Clock::Real();
   };
 
   BatchScheduler(CapController::Options options, Deps deps);
+  // Waits for the batches on the device. Nobody may push to the queue any more.
   ~BatchScheduler();
 
   // Loads and warms the model on the device thread, then starts forming batches. Blocks until it serves.
   absl::Status Start();
-  // Forms no more batches; those formed still run. Idempotent.
+  // Forms no more batches; those formed still run. Work posted to the device thread after this call is the
+  // last to touch the device: no idle action comes later. Idempotent.
   void Stop();
 
   struct Batching {
@@ -57,13 +60,19 @@ class BatchScheduler {
  private:
   void Loop();
   void RunOnDevice(Batch batch);
+  void Land(int images);
   void Learn(const BatchReport& report);
+  // Whether the measured times may refuse work. An idle device that ran nothing for a while may have got
+  // faster: what was measured in a bad moment must not refuse for ever the calls that would correct it.
+  bool TimesAreFresh() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const CapController::Options options_;
   const Deps deps_;
   mutable Mutex mu_;
-  CondVar wake_;
+  CondVar wake_;    // of the scheduler's thread
+  CondVar landed_;  // in_flight_ is zero
   CapController cap_ ABSL_GUARDED_BY(mu_);
+  absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches
   int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

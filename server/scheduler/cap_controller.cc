@@ -16,18 +16,23 @@ CapController::CapController(Options options)
 void CapController::OnBatch(int n, int bucket, absl::Duration took, const BatchBytes& bytes) {
   time_.Add(options_.padded ? bucket : n, took);
   memory_.Add(bucket, bytes.peak - bytes.before);
-  if (oom_cap_ == ladder_.largest() || bucket < cap().images) return;
-  if (++clean_ < regrow_after_ || MemoryCap() <= oom_cap_) return;
+  const bool settled = oom_cap_ == ladder_.largest() && !grew_;
+  if (settled || bucket < cap().images || ++clean_ < regrow_after_) return;
+  if (grew_) {  // the size it grew to has proven itself
+    grew_ = false;
+    regrow_after_ = options_.regrow_after;
+  }
+  if (oom_cap_ == ladder_.largest() || MemoryCap() <= oom_cap_) return;
   clean_ = 0;
+  grew_ = true;
   oom_cap_ = ladder_.Next(oom_cap_);
-  if (oom_cap_ == ladder_.largest()) regrow_after_ = options_.regrow_after;
 }
 
 void CapController::OnOutOfMemory(int bucket) {
-  // A failure right after growing means the size is too large for now: try it again less often.
-  if (bucket > oom_cap_ / 2 && oom_cap_ < ladder_.largest()) {
-    regrow_after_ = std::min(regrow_after_ * 2, options_.regrow_after_most);
-  }
+  // A failure after growing means the size is too large for now: try it again less often. The halves of a
+  // batch that fail one after the other on the way down are no such sign.
+  if (grew_) regrow_after_ = std::min(regrow_after_ * 2, options_.regrow_after_most);
+  grew_ = false;
   oom_cap_ = std::min(oom_cap_, ladder_.Down(bucket / 2));
   clean_ = 0;
 }

@@ -70,8 +70,9 @@ class CapController {
   MemoryModel memory_;
   int64_t limit_ = 0;
   int64_t baseline_ = 0;
-  int oom_cap_;    // largest(): no out-of-memory in force
-  int clean_ = 0;  // clean full batches since the last change of oom_cap_
+  int oom_cap_;        // largest(): no out-of-memory in force
+  int clean_ = 0;      // clean full batches since the last change of oom_cap_
+  bool grew_ = false;  // that change made it larger, and the new size has not proven itself yet
   int regrow_after_;
 };
 

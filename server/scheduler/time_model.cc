@@ -21,16 +21,17 @@ void TimeModel::Add(int n, absl::Duration took) {
 }
 
 double TimeModel::RungSeconds(int rung) const {
-  const auto own = median_.find(rung);
-  const auto at_or_above = median_.lower_bound(rung);
-  // In proportion to the nearest smaller rung: an upper bound, since time grows slower than size. It also
-  // corrects a rung that was measured in a bad moment and is avoided since.
-  if (at_or_above != median_.begin()) {
-    const auto below = std::prev(at_or_above);
-    const double bound = below->second * rung / below->first;
-    return own == median_.end() ? bound : std::min(own->second, bound);
+  // Bounded, rung by rung from below, by proportion: time grows slower than size. This also corrects a rung
+  // that was measured in a bad moment and is avoided since.
+  int below = 0;
+  double seconds = 0;
+  for (const auto& [size, median] : median_) {
+    if (size > rung) break;
+    seconds = below == 0 ? median : std::min(median, seconds * size / below);
+    below = size;
   }
-  return at_or_above->second * rung / at_or_above->first;
+  if (below > 0) return seconds * rung / below;
+  return median_.begin()->second * rung / median_.begin()->first;
 }
 
 absl::Duration TimeModel::Predict(int n) const {
