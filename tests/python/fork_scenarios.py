@@ -48,12 +48,13 @@ def idle(client):
 
 
 def busy(client):
-    """The parent forks while its other threads are in calls."""
+    """The parent forks while its other threads are in calls, from the moment of their first."""
     stop = threading.Event()
 
     def keep_calling():
         while not stop.is_set():
             check(client, 40, batch_size=5)
+            client.embed_images(b"x" * 100_000)
 
     with ThreadPoolExecutor(3) as pool:
         callers = [pool.submit(keep_calling) for _ in range(3)]

@@ -18,6 +18,7 @@ import pytest
 
 import embedd
 from embedd import EmbedClient, _fork
+from embedd.v1 import embedding_service_pb2 as pb
 from fake_server import Failure, FakeServer, queue_full, vectors
 
 Code = grpc.StatusCode
@@ -84,6 +85,18 @@ def test_a_late_bulk_call_is_cut_and_an_interactive_one_fails(server, make_clien
         client.embed_images(images(40), priority="interactive")
 
 
+def test_a_bulk_call_that_is_refused_for_the_backlog_of_its_own_job_waits_and_is_not_cut(server, make_client):
+    def busy(request):
+        if server.running > 2:
+            raise Failure(Code.DEADLINE_EXCEEDED, "cannot be met", "DEADLINE", metadata={"left_ms": "100", "needed_ms": "150"})
+        pause.wait(0.02)
+
+    pause = threading.Event()
+    server.before = busy
+    assert np.array_equal(make_client(server.target).embed_images(images(200), batch_size=20), vectors(images(200)))
+    assert len(server.requests) > 10 and min(len(request.inputs) for request in server.requests) >= 10
+
+
 def test_the_timeout_reaches_the_server_and_ends_the_wait(server, make_client):
     release = threading.Event()
     server.before = lambda request: release.wait(20)
@@ -118,8 +131,10 @@ def test_the_first_error_ends_the_job_and_leaves_nothing_behind(server, make_cli
         release.wait(20)
 
     server.before = fail_first_hold_others
+    began = time.monotonic()
     with pytest.raises(embedd.ServerError, match="boom"):
         make_client(server.target).embed_images(images(600), batch_size=10)
+    assert time.monotonic() - began < 10  # the calls that are held were cancelled, not awaited
     release.set()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("embedd")]
 
@@ -168,6 +183,17 @@ def test_a_restart_with_another_model_ends_the_job(start_server, make_client):
     assert (caught.value.expected, caught.value.actual) == ("fp-1", "fp-2")
 
 
+def test_an_answer_of_another_model_is_not_mixed_in_even_if_the_server_lets_it_through(server, make_client):
+    def another_model_from_the_second_call_on(request):
+        if request.inputs[0].image != b"image-0":
+            return pb.EmbedBatchResponse(dimension=16, encoding=1, data=bytes(64 * len(request.inputs)),
+                                         model_fingerprint="fp-2")
+
+    server.before = another_model_from_the_second_call_on
+    with pytest.raises(embedd.ModelMismatch, match="must not be mixed"):
+        make_client(server.target).embed_images(images(40), batch_size=20)
+
+
 def test_limits_are_asked_again_after_an_outage(server, make_client):
     client = make_client(server.target)
     client.embed_images(b"x")
@@ -204,6 +230,7 @@ def test_forked_children_and_their_parent_use_one_client(start_server, scenario)
         [sys.executable, "-W", "ignore", str(script), scenario, str(port)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+    assert "Trying again" not in done.stderr  # a child that used its parent's connection would have to
 
 
 @needs_fork

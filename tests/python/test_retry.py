@@ -63,9 +63,29 @@ def test_a_deadline_ends_retries_too():
 
 
 def test_a_late_call_is_cut_only_where_nobody_waits_for_it():
-    assert policy(may_split=True).after(failed(DeadlineExceeded), 2) == _retry.SPLIT
-    assert policy(may_split=True).after(failed(DeadlineExceeded), 1) == _retry.RAISE
-    assert policy(may_split=False).after(failed(DeadlineExceeded), 2) == _retry.RAISE
+    assert policy(bulk=True).after(failed(DeadlineExceeded), 2) == _retry.SPLIT
+    assert policy(bulk=True).after(failed(DeadlineExceeded), 1) == _retry.RAISE
+    assert policy(bulk=False).after(failed(DeadlineExceeded), 2) == _retry.RAISE
+
+
+def test_a_bulk_call_refused_as_too_late_waits_for_the_backlog_and_is_cut_if_that_does_not_help():
+    error = failed(DeadlineExceeded, reason="DEADLINE")
+    error._late_by = 2.0
+    retry = policy(bulk=True)
+    assert [retry.after(error, 8) for _ in range(3)] == [_retry.Step(2.0), _retry.Step(2.0), _retry.SPLIT]
+    retry = policy(bulk=True)
+    assert [retry.after(error, 1).delay for _ in range(5)] == [2.0] * 5
+    error._late_by = 500.0
+    assert policy(bulk=True).after(error, 8).delay == _retry.MAX_BACKOFF_S
+    assert policy(bulk=False).after(error, 8) == _retry.RAISE
+
+
+def test_the_halves_of_a_call_have_no_more_time_than_the_whole():
+    clock = Clock()
+    whole = policy(clock, retry_for=10.0, bulk=True)
+    assert whole.after(failed(DeadlineExceeded), 8) == _retry.SPLIT
+    clock.time += 11.0
+    assert whole.half().after(failed(ServerUnavailable), 4) == _retry.RAISE
 
 
 def test_a_message_that_grpc_finds_too_large_is_cut_never_repeated():
@@ -85,4 +105,4 @@ def test_a_connection_that_always_breaks_is_given_up_soon():
 
 @pytest.mark.parametrize("error", [failed(InvalidRequest), failed(ModelMismatch), ImageRejected("x", index=0)])
 def test_what_stays_wrong_is_not_repeated(error):
-    assert policy(may_split=True).after(error, 8) == _retry.RAISE
+    assert policy(bulk=True).after(error, 8) == _retry.RAISE

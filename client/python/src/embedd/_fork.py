@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """fork() and gRPC. A connection does not survive a fork, and a fork in the middle of a gRPC call leaves a child whose
 next use of gRPC crashes. So: every process opens its own connection (`process_key`), and a fork waits a moment for the
-calls under way (`CallGate`).
+calls under way (`CallGate`) and for connections that are just being opened (`opening`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from ._progress import log
 
 # Longer than most calls; a fork must not hang because of one that is stuck.
 MAX_FORK_WAIT_S = 5.0
+
+# Held while a connection is opened: gRPC loads parts of itself then, and a child forked in the middle of an import would
+# wait for its end for ever.
+opening = threading.RLock()
 
 _generation = 0
 _gates: "weakref.WeakSet[CallGate]" = weakref.WeakSet()
@@ -59,6 +63,7 @@ class CallGate:
 
 
 def _before() -> None:
+    opening.acquire()
     _closed_gates[:] = list(_gates)
     if not all([gate.shut() for gate in _closed_gates]):
         log.warning("fork() in the middle of a call to embedd: the child may fail. Fork before the calls start.")
@@ -68,11 +73,13 @@ def _after_in_parent() -> None:
     for gate in _closed_gates:
         gate.reopen()
     _closed_gates.clear()
+    opening.release()
 
 
 def _after_in_child() -> None:
-    global _generation
+    global _generation, opening
     _generation += 1
+    opening = threading.RLock()
     _closed_gates.clear()
 
 

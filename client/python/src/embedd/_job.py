@@ -66,10 +66,10 @@ class Call(NamedTuple):
 
 
 class Sleep(NamedTuple):
-    """Wanted: a pause, because of `error`."""
+    """Wanted: a pause, because of `error`; None: just to look again."""
 
     seconds: float
-    error: errors.EmbedError
+    error: Optional[errors.EmbedError] = None
 
 
 class Part(NamedTuple):
@@ -182,11 +182,10 @@ def wait_ready_steps(timeout: float) -> Steps:
         info = yield from server_info_steps(timeout, Retry(timeout, deadline=end))
         if info.state in (states.READY, states.OFFLOADED):
             return info
-        name = states.State.Name(info.state)
-        error = errors.ServerUnavailable(f"the server is not ready: {name}", reason=name)
         if time.monotonic() + 0.2 >= end:
-            raise error._add(f"(waited {timeout:.3g} s)")
-        yield Sleep(0.2, error)
+            name = states.State.Name(info.state)
+            raise errors.ServerUnavailable(f"the server is not ready after {timeout:g} s: {name}", reason=name)
+        yield Sleep(0.2)
 
 
 class Job:
@@ -223,12 +222,12 @@ class Job:
                 rejected.append(error)
         return loaded, rejected
 
-    def send_steps(self, loaded: List[_images.Loaded]) -> Steps:
+    def send_steps(self, loaded: List[_images.Loaded], retry: Optional[Retry] = None) -> Steps:
         """Has `loaded` embedded, whatever it takes; gives a list of parts."""
         options = self.options
         if not loaded:
             return []
-        retry = Retry(options.retry_for, options.deadline, may_split=not options.interactive)
+        retry = retry or Retry(options.retry_for, options.deadline, bulk=not options.interactive)
         while True:
             settings = _wire.batch_settings(options.dtype, options.normalize, options.priority, self._fingerprint)
             payload = _wire.request_bytes(settings, [one.content for one in loaded])
@@ -254,7 +253,7 @@ class Job:
             # Later calls of this job start at the size that may work.
             self.planner.max_inputs = max(1, min(self.planner.max_inputs, middle))
             log.debug("a call of %d images was too much; cut in two", len(loaded))
-            left = yield from self.send_steps(loaded[:middle])
+            left = yield from self.send_steps(loaded[:middle], retry.half())
             right = yield from self.send_steps(loaded[middle:])
             return left + right
 

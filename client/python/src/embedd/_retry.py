@@ -18,6 +18,8 @@ FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 5.0
 # A connection that breaks each time the same call is sent is not an outage.
 MAX_TRANSPORT_ATTEMPTS = 5
+# How often a call that the server finds too late is tried as it is before it is cut.
+REFUSALS_BEFORE_SPLIT = 2
 
 
 class Step(NamedTuple):
@@ -37,22 +39,23 @@ class Retry:
     Args:
       retry_for: seconds to go on after the first failure.
       deadline: moment, on `now`'s clock, after which no attempt starts; None: only `retry_for` counts.
-      may_split: whether a call of several inputs that came too late may be cut in two. Not where somebody waits for
-        the answer: then late is late.
+      bulk: whether a call that came too late, or that the server says will be, may be tried again later or cut in two.
+        Not where somebody waits for the answer: then late is late.
     """
 
     def __init__(
         self,
         retry_for: float,
         deadline: Optional[float] = None,
-        may_split: bool = False,
+        bulk: bool = False,
         now: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.attempts = 0
         self._retry_for = retry_for
         self.deadline = deadline
-        self._may_split = may_split
+        self._bulk = bulk
+        self._refusals = 0
         self._now = now
         self._uniform = uniform
         self._first_failure: Optional[float] = None
@@ -65,13 +68,12 @@ class Retry:
 
     def after(self, error: errors.EmbedError, inputs: int) -> Step:
         """The step after an attempt with `inputs` inputs ended in `error`."""
-        now = self._now()
         if self._first_failure is None:
-            self._first_failure = now
+            self._first_failure = self._now()
         if isinstance(error, errors.InvalidRequest):
             return SPLIT if error.reason == MESSAGE_TOO_LARGE and inputs > 1 else RAISE
         if isinstance(error, errors.DeadlineExceeded):
-            return SPLIT if self._may_split and inputs > 1 else RAISE
+            return self._after_late(error, inputs) if self._bulk else RAISE
         if not isinstance(error, (errors.Overloaded, errors.ServerUnavailable)):
             return RAISE
         if error._pushback is not None and error._pushback < 0:
@@ -79,11 +81,28 @@ class Retry:
             return SPLIT if isinstance(error, errors.Overloaded) and inputs > 1 else RAISE
         if error.reason == TRANSPORT and self.attempts >= MAX_TRANSPORT_ATTEMPTS:
             return RAISE
-        delay = self._delay(error._pushback)
+        return self._wait(self._delay(error._pushback))
+
+    def half(self) -> "Retry":
+        """The attempts of one half of the call after it was cut: as many seconds are left for it."""
+        half = Retry(self._retry_for, self.deadline, self._bulk, self._now, self._uniform)
+        half._first_failure = self._first_failure
+        return half
+
+    def _after_late(self, error: errors.EmbedError, inputs: int) -> Step:
+        if error._late_by is None:  # the time ran out: fewer inputs take less
+            return SPLIT if inputs > 1 else RAISE
+        # Refused at once. What is in the way is mostly this job's own earlier calls; else the call is too large.
+        self._refusals += 1
+        if self._refusals > REFUSALS_BEFORE_SPLIT and inputs > 1:
+            return SPLIT
+        return self._wait(min(max(error._late_by, FIRST_BACKOFF_S), MAX_BACKOFF_S) * self._uniform(1.0, 1.2))
+
+    def _wait(self, delay: float) -> Step:
         end = self._first_failure + self._retry_for
         if self.deadline is not None:
             end = min(end, self.deadline)
-        return Step(delay=delay) if now + delay < end else RAISE
+        return Step(delay=delay) if self._now() + delay < end else RAISE
 
     def _delay(self, pushback: Optional[float]) -> float:
         if pushback is not None:

@@ -51,9 +51,14 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
         return errors.ServerUnavailable(_unavailable(text, reason, target), **known)
     if code is _Code.DEADLINE_EXCEEDED:
         given = "" if timeout is None else f" within {round(timeout, 1 if timeout >= 0.1 else 3):g} s"
-        return errors.DeadlineExceeded(
+        late = errors.DeadlineExceeded(
             f"no answer from {target}{given}: {text}. Pass a longer timeout, or a smaller batch_size.", **known
         )
+        try:
+            late._late_by = (int(metadata["needed_ms"]) - int(metadata["left_ms"])) / 1000.0
+        except (KeyError, ValueError):
+            pass  # it was not refused at once, the time ran out
+        return late
     if code in (_Code.UNAUTHENTICATED, _Code.PERMISSION_DENIED):
         return errors.Unauthenticated(
             f"{target} refused the credentials: {text}. Pass token=... (or tls={{'cert': ..., 'key': ...}}).", **known

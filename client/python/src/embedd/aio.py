@@ -227,7 +227,8 @@ class _Connection:
 
     async def _perform(self, wanted: Any, turns: Optional[asyncio.Semaphore]) -> Any:
         if isinstance(wanted, _job.Sleep):
-            self.state.failed(wanted.error)
+            if wanted.error is not None:
+                self.state.failed(wanted.error)
             await asyncio.sleep(wanted.seconds)
             return None
         method = self._methods[wanted.method]
@@ -300,37 +301,51 @@ class _Feeder:
         self._async = images.__aiter__() if hasattr(images, "__aiter__") else None
         self._sync = iter(images) if self._async is None else None
         self._reader: Optional["asyncio.Task[None]"] = None
+        self._stream = 0
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """The messages of a new stream."""
-        cursor, settings = self._log.begin(), self._log.settings()
-        while True:
-            entry = await self._next(cursor)
-            if entry is None:
-                return
-            cursor = entry.index + 1
-            if entry.content is not None:
-                yield _stream.message(entry, settings)
-                if settings:
-                    # grpc.aio loses the server's status when it refuses a stream that is still being written to. What
-                    # is wrong with the stream as a whole shows at its first message, so the second one waits.
-                    settings = b""
-                    async with self.changed:
-                        await self.changed.wait_for(lambda: self._log.answers > 0)
+        """The messages of a new stream; those of the one before end."""
+        await self.stop()
+        return self._messages(self._stream, self._log.begin())
+
+    async def stop(self) -> None:
+        """Ends the messages of the current stream."""
+        self._stream += 1
+        await self.wake()
+
+    async def close(self) -> None:
+        await self.stop()
+        if self._reader is not None:
+            self._reader.cancel()
 
     async def wake(self) -> None:
         async with self.changed:
             self.changed.notify_all()
 
-    def stop(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
+    async def _messages(self, stream: int, cursor: int) -> AsyncIterator[bytes]:
+        settings = self._log.settings()
+        while True:
+            entry = await self._next(stream, cursor)
+            if entry is None:
+                return
+            cursor = entry.index + 1
+            if entry.content is None:
+                continue
+            yield _stream.message(entry, settings)
+            if settings:
+                # grpc.aio loses the server's status when it refuses a stream that is still being written to. What is
+                # wrong with the stream as a whole shows at its first message, so the second one waits.
+                settings = b""
+                async with self.changed:
+                    await self.changed.wait_for(lambda: self._log.answers > 0 or stream != self._stream)
 
-    async def _next(self, cursor: int) -> Optional[_stream.Entry]:
+    async def _next(self, stream: int, cursor: int) -> Optional[_stream.Entry]:
         async with self.changed:
             while True:
                 entry = self._log.entry(cursor)
-                if entry is not None or self._log.exhausted:
+                if stream != self._stream or (entry is None and self._log.exhausted):
+                    return None
+                if entry is not None:
                     return entry
                 # Reading is a task of its own: a stream that breaks must not cancel the caller's iterator.
                 if self._reader is None and self._log.has_room():
@@ -365,7 +380,7 @@ async def _stream_results(client: EmbedClient, images: Any, options: _job.Option
     try:
         while True:
             retry.attempts += 1
-            call = connection.stream(feeder.messages(), metadata=connection.endpoint.metadata())
+            call = connection.stream(await feeder.messages(), metadata=connection.endpoint.metadata())
             try:
                 async for response in call:
                     results = [*log.failed_here(), log.answer(response)]
@@ -391,4 +406,4 @@ async def _stream_results(client: EmbedClient, images: Any, options: _job.Option
             connection.state.failed(error)
             await asyncio.sleep(step.delay)
     finally:
-        feeder.stop()
+        await feeder.close()

@@ -226,15 +226,13 @@ class EmbedClient:
         if self._closed:
             raise errors.EmbedError("this client is closed; make a new one")
         # The connection that a child inherits from its parent stays in the table, untouched: closing it would end the
-        # parent's. Two threads may both make one; the table keeps one of them.
+        # parent's.
         key = _fork.process_key()
-        connection = self._connections.get(key)
-        if connection is None:
-            made = _Connection(self._endpoint)
-            connection = self._connections.setdefault(key, made)
-            if connection is not made:
-                made.close()
-        return connection
+        if key not in self._connections:
+            with _fork.opening:
+                if key not in self._connections:
+                    self._connections[key] = _Connection(self._endpoint)
+        return self._connections[key]
 
 
 class _Connection:
@@ -289,7 +287,8 @@ class _Connection:
 
     def _perform(self, wanted: Any, workers: Optional["_Workers"]) -> Any:
         if isinstance(wanted, _job.Sleep):
-            self.state.failed(wanted.error)
+            if wanted.error is not None:
+                self.state.failed(wanted.error)
             pause = workers.cancelled if workers else threading.Event()
             if pause.wait(wanted.seconds):
                 raise errors.EmbedError("cancelled")

@@ -32,6 +32,7 @@ class EmbedError(Exception):
         self.reason = reason
         self.attempts = 0
         self._pushback: Optional[float] = None  # seconds the server asked to wait; negative: do not retry
+        self._late_by: Optional[float] = None  # seconds by which the server would have been too late
 
     @property
     def message(self) -> str:
