@@ -30,6 +30,10 @@ class Picture:
     def title(self) -> str:
         return draw.describe(self.scene)
 
+    @property
+    def short_title(self) -> str:
+        return self.title.replace(f" {self.scene.size} ", " ")
+
     def shared(self, other: Picture) -> list[str]:
         """The attributes in which two pictures are the same."""
         order = ("shape", "colour", "texture", "count", "size", "background")

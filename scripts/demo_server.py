@@ -22,8 +22,12 @@ class DemoServer:
     """A running server: `grpc` (HOST:PORT) and `http` (URL of the status page)."""
 
     def __init__(self, binary: pathlib.Path, model: pathlib.Path, log: pathlib.Path, start_seconds: float = 60):
+        # One thread: so small a model gains nothing from more, and with more each step waits for the slowest of them,
+        # which on a machine that is busy with other work takes a hundred times as long.
         command = [str(binary), "--model", str(model), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-                   "--log-format", "text"]
+                   "--log-format", "text", "--threads", "1"]
+        if not binary.exists():
+            raise ServerError(f"{binary} is not built; scripts/build makes it")
         self._log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         # A session of its own: Ctrl-C in the terminal reaches the demo only, which then stops the server properly.
@@ -33,11 +37,15 @@ class DemoServer:
         self._news = threading.Condition()
         self._ended = False
         threading.Thread(target=self._read, daemon=True).start()
-        with self._news:
-            self._news.wait_for(lambda: self._ended or len(self._found) == len(_ADDRESSES), start_seconds)
-        if len(self._found) < len(_ADDRESSES):
+        try:
+            with self._news:
+                self._news.wait_for(lambda: self._ended or len(self._found) == len(_ADDRESSES), start_seconds)
+            if len(self._found) < len(_ADDRESSES):
+                raise ServerError(f"the server did not say where it listens\n{self.log_tail()}")
+        except BaseException:
             self._process.kill()
-            raise ServerError(f"the server did not start (exit code {self._process.wait()})\n{self.log_tail()}")
+            self._process.wait()
+            raise
         self.grpc, self.http = self._found["grpc"], self._found["http"]
 
     def wait_ready(self, client, seconds: float = 120) -> None:
@@ -48,7 +56,10 @@ class DemoServer:
                 client.wait_ready(timeout=1)
                 return
             except Exception as error:
-                if self._process.poll() is not None or time.monotonic() > end:
+                if self._process.poll() is not None:
+                    raise ServerError(
+                        f"the server ended with exit code {self._process.returncode}\n{self.log_tail()}") from error
+                if time.monotonic() > end:
                     raise ServerError(f"the server is not ready: {error}\n{self.log_tail()}") from error
 
     def stop(self) -> int:
