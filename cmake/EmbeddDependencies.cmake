@@ -20,6 +20,8 @@ if(EMBEDD_WITH_SERVER)
   find_package(CLI11 REQUIRED)
   find_package(PkgConfig REQUIRED)
   pkg_check_modules(vips REQUIRED IMPORTED_TARGET vips>=8.13)
+  pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)  # libjpeg-turbo; IJG's gives other pixels
+  pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
   find_package(LibTorch 2.13 REQUIRED)
 endif()

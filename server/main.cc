@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/decode/file_decoder.h"
 #include "server/decode/vips_decoder.h"
 #include "server/embedd_server.h"
 #include "server/executor/torch_device.h"
@@ -105,8 +106,8 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
       CreateTorchDeviceMemory(*device, config.memory_limit);
   if (!memory.ok()) return Fail(kNoDevice, memory.status());
-  absl::StatusOr<std::unique_ptr<VipsDecoder>> decoder =
-      VipsDecoder::Create({.max_image_bytes = config.max_image_bytes, .max_pixels = config.max_pixels});
+  absl::StatusOr<std::unique_ptr<FileDecoder>> decoder =
+      FileDecoder::Create({.max_image_bytes = config.max_image_bytes, .max_pixels = config.max_pixels});
   if (!decoder.ok()) return Fail(kBadFlags, decoder.status());
 
   Events events;

@@ -2,6 +2,8 @@
 
 #include "server/decode/image_header.h"
 
+#include <new>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/decode/other_formats.h"
@@ -122,6 +124,23 @@ absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file) {
     return Corrupt(header->format, "the header says the image has no pixels");
   }
   return header;
+}
+
+absl::StatusOr<ImageHeader> ReadHeaderWithin(absl::string_view file, const ImageDecoder::Limits& limits) {
+  if (absl::Status status = CheckBytes(file, limits); !status.ok()) return status;
+  absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
+  if (!header.ok()) return header;
+  if (absl::Status status = CheckPixels(*header, limits); !status.ok()) return status;
+  return header;
+}
+
+absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header) {
+  RgbImage image;
+  image.width = static_cast<int>(header.width);
+  image.height = static_cast<int>(header.height);
+  image.rgb.reset(new (std::nothrow) uint8_t[3 * header.pixels()]);
+  if (image.rgb == nullptr) return absl::ResourceExhaustedError("no memory for the pixels of the image");
+  return image;
 }
 
 absl::Status CheckBytes(absl::string_view file, const ImageDecoder::Limits& limits) {

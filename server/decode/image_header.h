@@ -34,6 +34,12 @@ absl::string_view ImageFormatName(ImageFormat format);
 // Errors: UNSUPPORTED_FORMAT (the message names what the bytes look like, and what to do), CORRUPT_IMAGE.
 absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file);
 
+// ReadImageHeader, and refuses what is over the limits.
+absl::StatusOr<ImageHeader> ReadHeaderWithin(absl::string_view file, const ImageDecoder::Limits& limits);
+
+// Room for the pixels, not yet written. kResourceExhausted when there is no memory.
+absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header);
+
 // IMAGE_TOO_LARGE, with the size and the limit in the message.
 absl::Status CheckBytes(absl::string_view file, const ImageDecoder::Limits& limits);
 absl::Status CheckPixels(const ImageHeader& header, const ImageDecoder::Limits& limits);

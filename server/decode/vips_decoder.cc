@@ -5,7 +5,6 @@
 #include <vips/vips.h>
 
 #include <algorithm>
-#include <new>
 #include <optional>
 #include <utility>
 
@@ -140,10 +139,8 @@ std::string VipsDecoder::LibraryVersion() {
 }
 
 absl::StatusOr<RgbImage> VipsDecoder::Decode(absl::string_view file) const {
-  if (absl::Status status = CheckBytes(file, limits_); !status.ok()) return status;
-  absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
+  const absl::StatusOr<ImageHeader> header = ReadHeaderWithin(file, limits_);
   if (!header.ok()) return header.status();
-  if (absl::Status status = CheckPixels(*header, limits_); !status.ok()) return status;
   if (header->format == ImageFormat::kJpeg && (header->bits != 8 || header->lossless)) {
     return DecodeError(kUnsupportedFormat,
                        "this is a lossless JPEG or one of more than 8 bits; send an ordinary one");
@@ -168,12 +165,9 @@ absl::StatusOr<RgbImage> VipsDecoder::Decode(absl::string_view file) const {
                                     " channels of this kind is not supported; send RGB or grey"));
   }
 
-  RgbImage result;
-  result.width = image->Xsize;
-  result.height = image->Ysize;
-  result.rgb.reset(new (std::nothrow) uint8_t[3 * header->pixels()]);
-  if (result.rgb == nullptr) return absl::ResourceExhaustedError("no memory for the pixels of the image");
-  if (!Pull(image.get(), *rule, result.rgb.get()))
+  absl::StatusOr<RgbImage> result = AllocateImage(*header);
+  if (!result.ok()) return result;
+  if (!Pull(image.get(), *rule, result->rgb.get()))
     return Corrupt(header->format, "the image data is damaged or cut short");
   return result;
 }

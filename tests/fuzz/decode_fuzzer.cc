@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "server/decode/file_decoder.h"
 #include "server/decode/preprocess.h"
-#include "server/decode/vips_decoder.h"
 
 namespace embedd {
 namespace {
@@ -27,7 +27,7 @@ ImageSpec SpecOf(uint8_t choice) {
 const ImageDecoder& Decoder() {
   ImageDecoder::Limits limits;
   limits.max_pixels = 1 << 20;
-  static const VipsDecoder& decoder = *VipsDecoder::Create(limits).value().release();
+  static const FileDecoder& decoder = *FileDecoder::Create(limits).value().release();
   return decoder;
 }
 

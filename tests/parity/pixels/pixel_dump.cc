@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "server/decode/file_decoder.h"
 #include "server/decode/preprocess.h"
-#include "server/decode/vips_decoder.h"
 #include "tests/parity/pixels/pixel_spec.h"
 
 namespace embedd {
@@ -60,10 +60,15 @@ ImageSpec SpecOrExit(const std::string& text) {
   return *spec;
 }
 
-void Dump(const ImageDecoder& decoder, const std::string& out, const std::vector<std::string>& files,
-          const std::vector<std::string>& specs) {
+void WriteImage(const std::string& path, const RgbImage& image) {
+  WriteFile(path, image.rgb.get(), size_t{3} * image.width * image.height);
+}
+
+void Dump(const ImageDecoder& decoder, const ImageDecoder& vips, const std::string& out,
+          const std::vector<std::string>& files, const std::vector<std::string>& specs) {
   for (size_t f = 0; f < files.size(); ++f) {
-    const absl::StatusOr<RgbImage> image = decoder.Decode(ReadFile(files[f]));
+    const std::string file = ReadFile(files[f]);
+    const absl::StatusOr<RgbImage> image = decoder.Decode(file);
     if (!image.ok()) {
       const std::string reason = DecodeReason(image.status());
       std::cout << f << "\t" << (reason.empty() ? image.status().ToString() : reason) << "\t"
@@ -73,7 +78,10 @@ void Dump(const ImageDecoder& decoder, const std::string& out, const std::vector
     for (size_t s = 0; s < specs.size(); ++s) {
       const std::string path = absl::StrFormat("%s/%d.%d", out, f, s);
       if (specs[s] == "raw") {
-        WriteFile(path, image->rgb.get(), size_t{3} * image->width * image->height);
+        WriteImage(path, *image);
+      } else if (specs[s] == "vips") {
+        const absl::StatusOr<RgbImage> other = vips.Decode(file);
+        if (other.ok()) WriteImage(path, *other);
       } else {
         const std::vector<uint8_t> bytes = Prepare(*image, SpecOrExit(specs[s]));
         WriteFile(path, bytes.data(), bytes.size());
@@ -119,15 +127,16 @@ int Main(int argc, char** argv) {
   }
   ImageDecoder::Limits limits;
   limits.max_image_bytes = int64_t{256} << 20;
-  const auto decoder = VipsDecoder::Create(limits);
-  if (!decoder.ok()) {
+  const auto decoder = FileDecoder::Create(limits);
+  const auto vips = VipsDecoder::Create(limits);
+  if (!decoder.ok() || !vips.ok()) {
     std::cerr << decoder.status() << "\n";
     return 1;
   }
   if (time) {
     Time(**decoder, std::atoi(argv[2]), ReadLines(argv[3]), ReadLines(argv[4]));
   } else {
-    Dump(**decoder, argv[1], ReadLines(argv[2]), ReadLines(argv[3]));
+    Dump(**decoder, **vips, argv[1], ReadLines(argv[2]), ReadLines(argv[3]));
   }
   return 0;
 }

@@ -121,10 +121,10 @@ TEST_CASE("The same size gives the same pixels") {
 TEST_CASE("The fast kernels and the portable ones give equal bytes for whole images, tiled or not") {
   // The last two have so many taps that the window is made in tiles.
   for (const auto& [width, height, to_width, to_height] : {std::array{500, 375, 298, 224},
-                                                          {33, 400, 29, 224},
-                                                          {1, 1, 8, 8},
-                                                          {400000, 2, 16, 9},
-                                                          {2, 400000, 9, 16}}) {
+                                                           {33, 400, 29, 224},
+                                                           {1, 1, 8, 8},
+                                                           {400000, 2, 16, 9},
+                                                           {2, 400000, 9, 16}}) {
     CAPTURE(width, height);
     const std::vector<uint8_t> rgb = Noise(width, height);
     const PilTarget target = Whole(to_width, to_height, Interpolation::kBicubic);

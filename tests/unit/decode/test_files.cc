@@ -86,4 +86,9 @@ std::string AnimatedWebp() {
 
 std::string Gif() { return Decode("R0lGODdhAgACAIEAAAAAAAAAAAAAAAAAACwAAAAAAgACAAAIBgABCAQQEAA7"); }
 
+std::vector<std::string> All() {
+  return {Jpeg(),      ProgressiveJpeg(), CmykJpeg(),     Png(),
+          Grey16Png(), LossyWebp(),       LosslessWebp(), AnimatedWebp()};
+}
+
 }  // namespace embedd::test_files

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace embedd::test_files {
 
@@ -18,5 +19,8 @@ std::string LossyWebp();
 std::string LosslessWebp();
 std::string AnimatedWebp();  // 8x8, two frames; the second is red
 std::string Gif();
+
+// All but the GIF.
+std::vector<std::string> All();
 
 }  // namespace embedd::test_files
