@@ -7,8 +7,8 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/torch_autorelease.h"
 #include "server/release/memory_sanity.h"
+#include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
 
 namespace embedd {
@@ -19,9 +19,14 @@ constexpr c10::DeviceIndex kDevice = 0;
 
 }  // namespace
 
-void AllocatorMemory::Lose(const char* doing, const char* what) {
+std::string Reason(const std::exception& e) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&e);
+  return torch != nullptr ? torch->what_without_backtrace() : e.what();
+}
+
+void AllocatorMemory::Lose(const char* doing, const std::exception& e) {
   if (!lost_.ok()) return;
-  lost_ = absl::DataLossError(absl::StrCat("the device failed while ", doing, ": ", what));
+  lost_ = absl::DataLossError(absl::StrCat("the device failed while ", doing, ": ", Reason(e)));
   LogError("device memory cannot be read any more", {{"error", std::string(lost_.message())}});
 }
 
@@ -35,7 +40,7 @@ MemoryReading AllocatorMemory::Read() {
     const uint64_t driver = DriverTotal(static_cast<uint64_t>(last_.reserved));
     last_.driver = static_cast<int64_t>(std::min<uint64_t>(driver, std::numeric_limits<int64_t>::max()));
   } catch (const std::exception& e) {
-    Lose("its counters were read", e.what());
+    Lose("its counters were read", e);
   }
   last_.limit = options_.limit;
   last_.recommended = options_.recommended;
@@ -46,7 +51,7 @@ void AllocatorMemory::ResetPeak() {
   try {
     allocator_->resetPeakStats(kDevice);
   } catch (const std::exception& e) {
-    Lose("its peak was reset", e.what());
+    Lose("its peak was reset", e);
   }
 }
 
@@ -55,7 +60,7 @@ void AllocatorMemory::Trim() {
   try {
     allocator_->emptyCache();
   } catch (const std::exception& e) {
-    Lose("its cache was given back", e.what());
+    Lose("its cache was given back", e);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,9 @@
 #include "server/release/device_memory.h"
 
 namespace embedd {
+
+// What an exception says, without the stack trace that LibTorch's own carry.
+std::string Reason(const std::exception& e);
 
 class AllocatorMemory : public DeviceMemory {
  public:
@@ -42,7 +46,7 @@ class AllocatorMemory : public DeviceMemory {
   // Makes the allocator refuse above `bytes`.
   virtual absl::Status ApplyLimit(int64_t bytes) = 0;
   // Remembers that the device threw.
-  void Lose(const char* doing, const char* what);
+  void Lose(const char* doing, const std::exception& e);
 
  private:
   c10::DeviceAllocator* const allocator_;

@@ -11,8 +11,8 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/machine_memory.h"
 #include "server/support/log.h"
+#include "server/support/process.h"
 
 namespace embedd {
 namespace {
@@ -240,7 +240,7 @@ void CountingCpuAllocator::resetPeakStats(c10::DeviceIndex) {
 
 std::pair<size_t, size_t> CountingCpuAllocator::getMemoryInfo(c10::DeviceIndex) {
   MutexLock lock(&mu_);
-  const size_t total = limit_ != 0 ? limit_ : static_cast<size_t>(MachineMemory());
+  const size_t total = limit_ != 0 ? limit_ : static_cast<size_t>(MachineMemoryBytes());
   const auto allocated = static_cast<size_t>(stats_.allocated_bytes[kAll].current);
   return {total > allocated ? total - allocated : 0, total};
 }

@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit) {
     return std::make_unique<CudaMemory>(
         allocator, AllocatorMemory::Options{.limit = bytes, .recommended = total, .machine = total});
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat("CUDA does not start: ", e.what()));
+    return absl::UnavailableError(absl::StrCat("CUDA does not start: ", Reason(e)));
   }
 }
 

@@ -5,10 +5,11 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/machine_memory.h"
+#include "server/release/cgroup_memory.h"
 #include "server/release/torch_allocator_memory.h"
 #include "server/release/torch_cpu_allocator.h"
 #include "server/support/log.h"
+#include "server/support/process.h"
 
 namespace embedd {
 namespace {
@@ -30,7 +31,7 @@ class CpuMemory final : public AllocatorMemory {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit) {
-  int64_t machine = MachineMemory();
+  int64_t machine = MachineMemoryBytes();
   const int64_t group = CgroupMemoryLimit();
   if (group > 0 && (machine == 0 || group < machine)) machine = group;
   if (machine == 0) return absl::UnavailableError("the system does not say how much memory it has");

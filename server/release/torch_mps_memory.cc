@@ -13,10 +13,10 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/torch_autorelease.h"
-#include "server/release/machine_memory.h"
 #include "server/release/torch_allocator_memory.h"
+#include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
+#include "server/support/process.h"
 
 namespace embedd {
 namespace {
@@ -45,7 +45,7 @@ class MpsMemory final : public AllocatorMemory {
     try {
       at::detail::getMPSHooks().emptyCache();
     } catch (const std::exception& e) {
-      Lose("compiled graphs were dropped", e.what());
+      Lose("compiled graphs were dropped", e);
     }
   }
 
@@ -59,7 +59,7 @@ class MpsMemory final : public AllocatorMemory {
       allocator_->setHighWatermarkRatio(high);
       allocator_->setLowWatermarkRatio(high * kLowOfHigh);
     } catch (const std::exception& e) {
-      return absl::UnavailableError(absl::StrCat("the MPS allocator refused its limit: ", e.what()));
+      return absl::UnavailableError(absl::StrCat("the MPS allocator refused its limit: ", Reason(e)));
     }
     return absl::OkStatus();
   }
@@ -98,13 +98,13 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateMpsMemory(int64_t limit) {
     }
     const int64_t bytes = limit == 0 ? recommended : std::min(limit, recommended);
     auto memory = std::make_unique<MpsMemory>(
-        allocator,
-        AllocatorMemory::Options{.limit = bytes, .recommended = recommended, .machine = MachineMemory()});
+        allocator, AllocatorMemory::Options{
+                       .limit = bytes, .recommended = recommended, .machine = MachineMemoryBytes()});
     if (absl::Status applied = memory->ChangeLimit(bytes); !applied.ok()) return applied;
     if (absl::Status sane = memory->CheckSane(); !sane.ok()) return sane;
     return memory;
   } catch (const std::exception& e) {
-    return absl::UnavailableError(absl::StrCat("MPS does not start: ", e.what()));
+    return absl::UnavailableError(absl::StrCat("MPS does not start: ", Reason(e)));
   }
 }
 

@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "server/release/machine_memory.h"
+#include "server/support/process.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
@@ -79,10 +79,10 @@ TEST_CASE("a freed block is used again for the same size, and trimming gives the
   void* first = at::empty({64 * kMiB}, at::kByte).zero_().data_ptr();
   CHECK(at::empty({64 * kMiB}, at::kByte).data_ptr() == first);
   CHECK(allocator.stats().num_device_alloc == 1);
-  const int64_t with_cache = ProcessFootprint();
+  const int64_t with_cache = ProcessFootprintBytes();
   allocator->emptyCache();
   CHECK(allocator.reserved() == allocator.allocated());
-  CHECK(with_cache - ProcessFootprint() > 60 * kMiB);
+  CHECK(with_cache - ProcessFootprintBytes() > 60 * kMiB);
 }
 
 TEST_CASE("the cache is bounded: the longest unused block goes first") {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "server/release/machine_memory.h"
+#include "server/support/process.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
@@ -30,7 +30,7 @@ TEST_CASE("cpu: the limit is 0.8 of what the machine or the control group has, u
   REQUIRE(memory.ok());
   const MemoryReading reading = (*memory)->Read();
   CHECK(reading.limit == reading.recommended);
-  CHECK(reading.limit <= MachineMemory() * 8 / 10 + 1);
+  CHECK(reading.limit <= MachineMemoryBytes() * 8 / 10 + 1);
   CHECK(reading.limit > 0);
   auto limited = CreateTorchDeviceMemory("cpu", 100 * kMiB);
   REQUIRE(limited.ok());
@@ -45,7 +45,7 @@ TEST_CASE("cpu: the limit is 0.8 of what the machine or the control group has, u
 TEST_CASE("cpu: a limit above the machine's memory is cut to it") {
   auto memory = CreateTorchDeviceMemory("cpu", int64_t{1} << 50);
   REQUIRE(memory.ok());
-  CHECK((*memory)->Read().limit <= MachineMemory());
+  CHECK((*memory)->Read().limit <= MachineMemoryBytes());
 }
 
 TEST_CASE("cpu: readings follow tensors; trimming empties the cache; the counters are sane") {
