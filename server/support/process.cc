@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #if defined(__APPLE__)
@@ -93,6 +94,17 @@ void SetThreadName(const char* name) {
 void InstallForkGuard() {
   static std::atomic<bool> installed{false};
   if (!installed.exchange(true)) pthread_atfork(nullptr, nullptr, EndChild);
+}
+
+void SleepInsteadOfSpin(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/1);
+  setenv("KMP_BLOCKTIME", "0", /*overwrite=*/0);  // LLVM's library, which reads it at its first use
+#ifdef __linux__
+  execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
+#else
+  (void)argv;
+#endif
 }
 
 }  // namespace embedd

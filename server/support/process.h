@@ -24,4 +24,11 @@ void SetThreadName(const char* name);
 // model is loaded; later calls do nothing.
 void InstallForkGuard();
 
+// Makes OpenMP's threads sleep instead of spin while they wait for each other, unless the environment says
+// otherwise (OMP_WAIT_POLICY). A spinning thread takes the processor from the one it waits for: with other
+// programs on the machine a batch took up to 60 times longer, alone nothing is lost (docs/performance.md).
+// GNU's library reads its environment when it is loaded, so the program replaces itself once. Call first in
+// main, before any thread.
+void SleepInsteadOfSpin(char** argv);
+
 }  // namespace embedd
