@@ -58,6 +58,7 @@ BatchReport BatchRunner::Run(Batch batch) {
     attempt.bucket = deps_.padded ? deps_.ladder->Up(attempt.images) : attempt.images;
     const absl::Status status = RunPart(report, next.part, attempt);
     const bool counters_sane = deps_.executor->memory().CheckSane().ok();
+    attempt.ok = status.ok() && counters_sane;
     if (status.ok() && counters_sane) {
       AnswerRows(report, next.part, attempt);
     } else if (absl::IsResourceExhausted(status) && counters_sane) {
@@ -134,7 +135,6 @@ absl::Status BatchRunner::RunPart(BatchReport& report, const Part& part, Attempt
   const absl::Status status = RunCatching(*deps_.executor, images, attempt.bucket, rows);
   attempt.took = std::max(deps_.clock->TimeNow() - start, absl::ZeroDuration());
   attempt.bytes = memory.End();
-  attempt.ok = status.ok();
   deps_.board->Publish(deps_.executor->memory().Read());
 
   if (!contiguous) {

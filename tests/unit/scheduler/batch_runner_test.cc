@@ -334,6 +334,16 @@ TEST_CASE("Garbage counters are a lost device, within one batch, never an out-of
   for (uint32_t i = 0; i < 4; ++i) CHECK(f.call->answer(i).reason == "DEVICE_FAILED");
 }
 
+TEST_CASE("Rows that came with garbage counters are not handed out, and teach nothing") {
+  Fixture f;
+  f.executor.counting_memory().SetGarbage(true);
+  const BatchReport report = f.Run(2);
+  CHECK(report.device_lost);
+  CHECK_FALSE(report.attempts[0].ok);
+  CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
+  CHECK(MetricValue(f.metrics, "embedd_batch_size_sum") == 0);
+}
+
 TEST_CASE("When the device is lost during a split, the parts that wait are answered and do not run") {
   Fixture f;
   f.LimitToBatchOf(4);
