@@ -236,10 +236,9 @@ struct EmbeddServer::Stages {
         &state, Watchdog::Options{
                     .busy_for = [this] { return device.busy_for(); },
                     .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }});
-    state.Subscribe([this](ServerState now, bool serving) {
-      const bool hangs = !serving && (now == ServerState::kReady || now == ServerState::kOffloaded);
+    state.Subscribe([this](ServerState, bool) {
       // A thread of its own: a listener must not change the state it listens to.
-      if (hangs) std::thread([this] { LoseDevice("a batch hangs"); }).detach();
+      if (!state.device_responsive()) std::thread([this] { LoseDevice("a batch hangs"); }).detach();
     });
   }
 };
@@ -302,8 +301,8 @@ absl::Status EmbeddServer::Serve(Model model) {
 void EmbeddServer::Drain() {
   Stages& s = *stages_;
   const absl::Time start = s.clock->TimeNow();
-  s.state.Set(ServerState::kDraining);
   if (s.config.drain_delay > absl::ZeroDuration()) {  // balancers notice before calls are refused
+    s.state.StopAdvertising();
     Mutex mu;
     CondVar never;
     MutexLock lock(&mu);
@@ -311,6 +310,7 @@ void EmbeddServer::Drain() {
       never.WaitFor(&mu, start + s.config.drain_delay - s.clock->TimeNow());
     }
   }
+  s.state.Set(ServerState::kDraining);
   s.grpc->open_streams().Drain();
   const bool clean = s.road.live_calls.WaitUntilNone(s.config.drain_timeout, *s.clock);
   const int64_t cancelled = s.road.live_calls.live();

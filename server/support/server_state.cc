@@ -33,7 +33,7 @@ bool StateBoard::serving() const {
 }
 
 bool StateBoard::ServingLocked() const {
-  return responsive_ && (state_ == ServerState::kReady || state_ == ServerState::kOffloaded);
+  return responsive_ && advertised_ && (state_ == ServerState::kReady || state_ == ServerState::kOffloaded);
 }
 
 void StateBoard::Set(ServerState state) {
@@ -53,6 +53,20 @@ void StateBoard::SetDeviceResponsive(bool responsive) {
     MutexLock lock(&mu_);
     if (responsive_ == responsive) return;
     responsive_ = responsive;
+  }
+  Notify();
+}
+
+bool StateBoard::device_responsive() const {
+  MutexLock lock(&mu_);
+  return responsive_;
+}
+
+void StateBoard::StopAdvertising() {
+  MutexLock notify(&notify_mu_);
+  {
+    MutexLock lock(&mu_);
+    advertised_ = false;
   }
   Notify();
 }

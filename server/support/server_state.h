@@ -30,6 +30,10 @@ class StateBoard {
   void Set(ServerState state);
   // The watchdog's word: false while a device batch hangs.
   void SetDeviceResponsive(bool responsive);
+  bool device_responsive() const;
+  // From now on serving() is false, though calls are still answered: balancers get time to look elsewhere
+  // before a drain.
+  void StopAdvertising();
 
   // Calls `listener` now and after each change, one call at a time, from the changing thread.
   void Subscribe(Listener listener);
@@ -42,6 +46,7 @@ class StateBoard {
   mutable Mutex mu_;
   ServerState state_ ABSL_GUARDED_BY(mu_) = ServerState::kLoading;
   bool responsive_ ABSL_GUARDED_BY(mu_) = true;
+  bool advertised_ ABSL_GUARDED_BY(mu_) = true;
   std::vector<Listener> listeners_ ABSL_GUARDED_BY(notify_mu_);
 };
 

@@ -5,6 +5,7 @@
 #include <future>
 #include <thread>
 
+#include "embedd/v1/admin_service.grpc.pb.h"
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
 
@@ -66,8 +67,39 @@ TEST_CASE("A stream that says nothing does not hold a drain") {
   CHECK(Reason(status) == "DRAINING");
 }
 
-TEST_CASE("Weights that are away do not hold a drain") {
+TEST_CASE("During the drain delay health says NOT_SERVING and calls are still answered") {
+  InProcessServer server(Config{.drain_delay = absl::Milliseconds(300)});
+  std::future<void> drain = std::async(std::launch::async, [&] { server.server().Drain(); });
+  while (Health(server) == grpc::health::v1::HealthCheckResponse::SERVING) std::this_thread::yield();
+  CHECK(Call(server).ok());
+  drain.get();
+  CHECK_FALSE(Call(server).ok());
+  CHECK_FALSE(server.device_lost());
+}
+
+TEST_CASE("Weights that are away do not hold a drain, and Offload and Reload move them") {
   InProcessServer server;
+  auto admin = v1::AdminService::NewStub(server.channel());
+  v1::OffloadResponse gone;
+  grpc::ClientContext offload;
+  REQUIRE(admin->Offload(&offload, {}, &gone).ok());
+  CHECK(gone.allocated_before() == 1000);
+  CHECK(gone.allocated_after() == 0);
+  CHECK(Health(server) == grpc::health::v1::HealthCheckResponse::SERVING);
+  CHECK(server.Metric("embedd_model_state{state=\"OFFLOADED\"}") == 1);
+  CHECK(Call(server).ok());  // brings them back
+  CHECK(server.Metric("embedd_model_state{state=\"READY\"}") == 1);
+  CHECK(server.executor().loads() == 2);
+  {
+    grpc::ClientContext again;
+    REQUIRE(admin->Offload(&again, {}, &gone).ok());
+    v1::ReloadResponse back;
+    grpc::ClientContext reload;
+    REQUIRE(admin->Reload(&reload, {}, &back).ok());
+    CHECK(back.allocated_after() == 1000);
+    grpc::ClientContext last;
+    REQUIRE(admin->Offload(&last, {}, &gone).ok());
+  }
   server.server().Drain();
   CHECK(Health(server) != grpc::health::v1::HealthCheckResponse::SERVING);
 }
