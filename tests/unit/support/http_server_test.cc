@@ -8,7 +8,11 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -42,7 +46,7 @@ class Client {
     char buffer[4096];
     ssize_t n = 0;
     while ((n = recv(fd_, buffer, sizeof(buffer), 0)) > 0) all.append(buffer, static_cast<size_t>(n));
-    closed_ = n == 0;
+    closed_ = n == 0 || errno == ECONNRESET;  // reset: it had not read all that was sent
     return all;
   }
   bool closed() const { return closed_; }  // by the server, and not by the time limit
@@ -123,6 +127,7 @@ TEST_CASE("A connection ends when its time is over, even one that goes on sendin
   clock.AdvanceTime(options.max_time);
   dripping.Send("X: y\r\n");
   CHECK(dripping.ReadAll().empty());
+  CHECK(dripping.closed());
 }
 
 TEST_CASE("When all connections are taken, the oldest makes room after its second") {
@@ -139,6 +144,40 @@ TEST_CASE("When all connections are taken, the oldest makes room after its secon
   CHECK(Get(server->port(), "/").rfind("HTTP/1.1 200", 0) == 0);
   CHECK(silent[0]->ReadAll().empty());
   CHECK(silent[0]->closed());
+}
+
+// Stands still, and counts how often it was asked.
+class CountingClock final : public Clock {
+ public:
+  absl::Time TimeNow() const override {
+    ++asked_;
+    return absl::UnixEpoch();
+  }
+  // Until the loop of the server has gone round.
+  void WaitForRound() const {
+    for (const int before = asked_; asked_ < before + 4;) std::this_thread::yield();
+  }
+
+ private:
+  mutable std::atomic<int> asked_{0};
+};
+
+TEST_CASE("Before its second is over, a connection makes no room: the others wait") {
+  CountingClock clock;
+  HttpServer::Options options = WithRoutes();
+  options.clock = &clock;
+  options.max_connections = 2;
+  const auto server = HttpServer::Start(options).value();
+  auto first = std::make_unique<Client>(server->port());
+  first->Send("GET / HTTP/1.1\r\n");
+  Client second(server->port());
+  Client third(server->port());
+  third.Send("GET / HTTP/1.1\r\n\r\n");
+  clock.WaitForRound();
+  first->Send("\r\n");
+  CHECK(first->ReadAll().rfind("HTTP/1.1 200", 0) == 0);
+  first.reset();
+  CHECK(third.ReadAll().rfind("HTTP/1.1 200", 0) == 0);
 }
 
 TEST_CASE("A head that is too long is refused") {
