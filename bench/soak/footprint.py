@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a process costs the machine, in bytes: phys_footprint on macOS, PSS (or RSS) on Linux."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+
+class _RusageInfoV2(ctypes.Structure):
+    _fields_ = [("uuid", ctypes.c_uint8 * 16)] + [
+        (name, ctypes.c_uint64)
+        for name in ("user_time", "system_time", "pkg_idle_wkups", "interrupt_wkups", "pageins", "wired_size",
+                     "resident_size", "phys_footprint", "proc_start_abstime", "proc_exit_abstime", "child_user_time",
+                     "child_system_time", "child_pkg_idle_wkups", "child_interrupt_wkups", "child_pageins",
+                     "child_elapsed_abstime", "diskio_bytesread", "diskio_byteswritten")
+    ]
+
+
+def of(pid: int | None = None) -> int:
+    """Footprint of a process of this user; 0 when it is gone."""
+    pid = os.getpid() if pid is None else pid
+    if sys.platform == "darwin":
+        info = _RusageInfoV2()
+        library = ctypes.CDLL("/usr/lib/libproc.dylib")
+        return info.phys_footprint if library.proc_pid_rusage(pid, 2, ctypes.byref(info)) == 0 else 0
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            for line in rollup:
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+        with open(f"/proc/{pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ProcessLookupError):
+        pass
+    return 0
