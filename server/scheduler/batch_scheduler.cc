@@ -36,6 +36,8 @@ absl::Status BatchScheduler::Start() {
   {
     MutexLock lock(&mu_);
     cap_ = std::move(learned);
+    learned_at_ = deps_.clock->TimeNow();
+    learned_at_ = deps_.clock->TimeNow();  // in the warm-up
     deps_.metrics->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
   }
   deps_.device->SetIdleAction(absl::Milliseconds(200),
