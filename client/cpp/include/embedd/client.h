@@ -54,8 +54,8 @@ struct Options {
   std::string token = "";
   // Longest that one attempt of one request may take. > 0.
   absl::Duration timeout = absl::Seconds(60);
-  // How long a request that was refused (UNAVAILABLE, QUEUE_FULL) or cut off is tried again, from the first time on.
-  // Zero: never. The default outlives the restart of a server.
+  // How long a request that was refused (UNAVAILABLE, QUEUE_FULL) or cut off is tried again, from the first
+  // time on. Zero: never. The default outlives the restart of a server.
   absl::Duration retry_for = absl::Minutes(2);
   // Requests of one call in flight at once. >= 1.
   int max_in_flight = 4;
