@@ -101,7 +101,8 @@ struct Road : DeviceRig {
                             [this] {
                               ++losses;
                               queue.FailAll(absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
-                            }}) {
+                            },
+                        .clock = &clock}) {
     ConfigureLogging("error", "text");
   }
   // In the order of the server.
@@ -224,6 +225,29 @@ TEST_CASE("The expected time counts the backlog, the batch on the device, and wh
   CHECK(absl::ToDoubleMilliseconds(road.scheduler.ExpectedTime(1)) == Approx(50));
   road.barrier.Hold(false);
   call->Wait();
+}
+
+TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it measured before") {
+  Road road;
+  int ms_per_image = 1000;  // a bad moment
+  road.executor.SetScript({.on_run = [&](int, int bucket) {
+    road.clock.AdvanceTime(absl::Milliseconds(ms_per_image * bucket));
+    return absl::OkStatus();
+  }});
+  REQUIRE(road.scheduler.Start().ok());
+  auto refused = std::make_shared<CallToWaitFor>(1), served = std::make_shared<CallToWaitFor>(1);
+  CHECK(road.scheduler.ExpectedTime(1) == absl::Seconds(1));
+  road.Push(refused, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
+  refused->Wait();
+  CHECK(refused->reasons() == std::vector<std::string>{"DEADLINE"});
+
+  road.clock.AdvanceTime(absl::Seconds(10));
+  ms_per_image = 10;
+  CHECK(road.scheduler.ExpectedTime(1) == absl::ZeroDuration());
+  road.Push(served, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
+  served->Wait();
+  CHECK(served->reasons().empty());
+  CHECK(road.scheduler.ExpectedTime(1) > absl::ZeroDuration());
 }
 
 TEST_CASE(
