@@ -6,14 +6,20 @@
 Called by hand only; the server, the demo and the tests use the result. The model is OpenCLIP's own CLIP class, so
 `open_clip.create_model_and_transforms("local-dir:models/demo")` loads the folder.
 
-Two additions to plain CLIP training make one CPU core enough. A caption such as "a red shape" fits many pictures of a
-batch, so every picture that it fits counts as a match, not only the one it was written for. And at first the image
-vectors are also asked for the attributes directly, through linear heads that fade out and are thrown away at the end.
+What is added to plain CLIP training makes one CPU core enough:
+- A caption such as "a red shape" fits many pictures of a batch; every picture that it fits counts as a match, not only
+  the one it was written for.
+- The image vectors are also asked for the attributes directly, through linear heads that fade out towards the end and
+  are thrown away.
+- The first steps see single, large, plain objects only.
+- The patch embedding starts as the principal components of patches, scaled to like strength, so that edges count beside
+  colours from the first step.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import pathlib
@@ -45,21 +51,29 @@ PREPROCESS_CFG = {
 IMAGE_SIZE = MODEL_CFG["vision_cfg"]["image_size"]
 NAMES = tuple(draw.ATTRIBUTES)
 
-# Seeds of the drawn pictures: never the same for two purposes. test_demo_model.py and the demo have others.
-TRAINING_SEED, SEEN_PAIRS_SEED, HELD_OUT_SEED = 1, 2, 3
+# Share of the training that sees easy pictures only.
+EASY_SHARE = 0.2
+
+# Seeds of the drawn pictures: never the same for two purposes. scripts/demo_files.py and
+# test_demo_model.py have others.
+TRAINING_SEED, SEEN_PAIRS_SEED, HELD_OUT_SEED, EASY_SEED = 1, 2, 3, 4
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
 
 
-def draw_pictures(count: int, seed: int, held_out: bool) -> tuple[list[draw.Scene], torch.Tensor]:
-    """`count` scenes and their pictures, resized and cropped as for the model: uint8 [count, 3, size, size]."""
+def draw_pictures(count: int, seed: int, held_out: bool, easy: bool = False) -> tuple[list[draw.Scene], torch.Tensor]:
+    """`count` scenes and their pictures, resized and cropped as for the model: uint8 [count, 3, size, size]. `easy`: one
+    large plain object in each."""
     rng = np.random.default_rng(seed)
     preprocess = image_transform_v2(PreprocessCfg(size=IMAGE_SIZE, **PREPROCESS_CFG), is_train=False)
     resize_and_crop = preprocess.transforms[:2]  # The rest turns pixels into numbers: to_input().
     scenes, pixels = [], torch.empty((count, 3, IMAGE_SIZE, IMAGE_SIZE), dtype=torch.uint8)
     for i in range(count):
         scene = draw.random_scene(rng, held_out=held_out)
+        if easy:
+            place = scene.position or str(rng.choice(draw.POSITIONS))
+            scene = dataclasses.replace(scene, count="one", size="large", texture="plain", position=place)
         picture = draw.draw(scene, rng, short_side=(64, 128))
         for step in resize_and_crop:
             picture = step(picture)
@@ -113,19 +127,28 @@ class Vocabulary:
 # --- model ----------------------------------------------------------------------------------------------------------
 
 
-def new_model(vocabulary: Vocabulary) -> open_clip.CLIP:
-    """OpenCLIP's CLIP with a short embedding table and with position embeddings that start as waves over the grid, so
-    that patches know their neighbours from the first step."""
+def new_model(vocabulary: Vocabulary, pixels: torch.Tensor) -> open_clip.CLIP:
+    """OpenCLIP's CLIP with a short embedding table and an image tower that starts better than at random; `pixels` are
+    pictures to learn the patches from."""
     model = open_clip.CLIP(**MODEL_CFG)
-    width = MODEL_CFG["text_cfg"]["width"]
-    model.token_embedding = nn.Embedding(len(vocabulary.used), width)
+    model.token_embedding = nn.Embedding(len(vocabulary.used), MODEL_CFG["text_cfg"]["width"])
     nn.init.normal_(model.token_embedding.weight, std=0.02)
-    grid, width = model.visual.grid_size[0], MODEL_CFG["vision_cfg"]["width"]
+    visual, width, patch = model.visual, MODEL_CFG["vision_cfg"]["width"], MODEL_CFG["vision_cfg"]["patch_size"]
+
+    # Position embeddings: waves over the grid, so that patches know their neighbours.
+    steps = torch.arange(visual.grid_size[0]).float()
     frequencies = 100.0 ** -(torch.arange(width // 4) / (width // 4))
-    y, x = (t.reshape(-1, 1) * frequencies for t in torch.meshgrid(*[torch.arange(grid).float()] * 2, indexing="ij"))
+    y, x = (t.reshape(-1, 1) * frequencies for t in torch.meshgrid(steps, steps, indexing="ij"))
     with torch.no_grad():
-        model.visual.positional_embedding[0] = 0
-        model.visual.positional_embedding[1:] = 0.3 * torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], 1)
+        visual.positional_embedding[0] = 0
+        visual.positional_embedding[1:] = 0.5 * torch.cat([x.sin(), x.cos(), y.sin(), y.cos()], 1)
+
+        # Patch embedding: the first principal components of patches.
+        patches = functional.unfold(to_input(pixels), patch, stride=patch).transpose(1, 2).flatten(0, 1)
+        patches -= patches.mean(0)
+        strength, component = torch.linalg.eigh(patches.T @ patches / len(patches))
+        strength, component = strength[-width:], component[:, -width:]
+        visual.conv1.weight.copy_((0.5 * component / (strength + 0.02).sqrt()).T.view_as(visual.conv1.weight))
     return model
 
 
@@ -152,31 +175,38 @@ def accuracy(model, tokenize, scenes: list[draw.Scene], pixels: torch.Tensor) ->
     return result
 
 
+def fade(progress: float) -> float:
+    """1 for the first half of the training, then down to 0 along a half wave."""
+    return 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))) + 1e-3
+
+
 def train(args: argparse.Namespace, vocabulary: Vocabulary):
     """Returns the trained model; reports on the way, and leaves a copy in the output folder at each report."""
     rng = np.random.default_rng(args.seed)
     generator = torch.Generator().manual_seed(args.seed)
     start = time.time()
-    scenes, pixels = draw_pictures(args.pictures, TRAINING_SEED, held_out=False)
+    easy_count = args.pictures // 4
+    scenes, pixels = draw_pictures(easy_count, EASY_SEED, held_out=False, easy=True)
+    more_scenes, more_pixels = draw_pictures(args.pictures - easy_count, TRAINING_SEED, held_out=False)
+    scenes, pixels = scenes + more_scenes, torch.cat([pixels, more_pixels])
     check = draw_pictures(400, SEEN_PAIRS_SEED, held_out=False)
     all_codes = codes(scenes)
     print(f"drew {args.pictures} pictures in {time.time() - start:.0f} s", flush=True)
 
-    model = new_model(vocabulary)
+    model = new_model(vocabulary, pixels[-2000:])
     heads = nn.ModuleList(nn.Linear(MODEL_CFG["embed_dim"], len(values)) for values in draw.ATTRIBUTES.values())
     parameters = [*model.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(
         [{"params": [p for p in parameters if p.ndim >= 2], "weight_decay": 0.03},
          {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0}],
         lr=args.learning_rate, betas=(0.9, 0.98))
-    warmup = 60
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * step / args.steps)) + 1e-3))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 60, fade(step / args.steps)))
 
     start, order = time.time(), torch.empty(0, dtype=torch.int64)
     for step in range(args.steps):
         if len(order) < args.batch:
-            order = torch.randperm(args.pictures, generator=generator)
+            easy = step < EASY_SHARE * args.steps
+            order = torch.randperm(easy_count if easy else args.pictures, generator=generator)
         index, order = order[: args.batch], order[args.batch :]
         captions = [draw.caption(scenes[i], rng) for i in index.tolist()]
         truth = all_codes[index]
@@ -190,7 +220,7 @@ def train(args: argparse.Namespace, vocabulary: Vocabulary):
             functional.cross_entropy(head(vectors), truth[:, column], ignore_index=-1)
             for column, head in enumerate(heads)
         )
-        loss = contrastive_loss(logits, fits) + direct * (1 - step / args.steps)
+        loss = contrastive_loss(logits, fits) + direct * fade(step / args.steps)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -230,8 +260,8 @@ def report(folder: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Trains the demo model and writes it as an OpenCLIP folder.")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="folder for the config and the weights")
-    parser.add_argument("--pictures", type=int, default=24000, help="training pictures to draw")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--pictures", type=int, default=26000, help="training pictures to draw")
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
