@@ -3,7 +3,6 @@
 #include "server/executor/torch_device.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/detail/MPSHooksInterface.h>
 #include <ATen/ops/linear.h>
@@ -17,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/executor/torch_error.h"
+#include "server/model/linear_layer.h"
 #include "server/support/clock.h"
 #include "server/support/log.h"
 
@@ -75,12 +75,7 @@ double TimeLinear(int width, at::ScalarType dtype) {
 }
 
 bool Bf16IsFaster(int width) {
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  const auto has = [&](const char* name) {
-    const auto it = capabilities.find(name);
-    return it != capabilities.end() && it->second.isBool() && it->second.toBool();
-  };
-  if (!has("avx512_bf16") && !has("amx_bf16")) return false;
+  if (!CpuMultipliesBf16()) return false;
   const double f32 = TimeLinear(width, at::kFloat), bf16 = TimeLinear(width, at::kBFloat16);
   LogInfo("measured cpu matrix products",
           {{"f32_ms", absl::StrCat(f32 * 1e3)}, {"bf16_ms", absl::StrCat(bf16 * 1e3)}});

@@ -5,7 +5,6 @@
 
 #pragma once
 
-
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"

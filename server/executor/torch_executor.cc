@@ -8,15 +8,16 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/torch_autorelease.h"
 #include "server/executor/torch_device.h"
 #include "server/executor/torch_error.h"
 #include "server/executor/torch_parity.h"
 #include "server/executor/torch_staging.h"
 #include "server/model/vision_tower.h"
+#include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
 
 namespace embedd {
@@ -45,6 +46,7 @@ struct TorchExecutor::Impl {
   at::ScalarType dtype = at::kFloat;
   std::unique_ptr<PixelStaging> staging;
   std::unique_ptr<VisionTower> tower;  // null while offloaded
+  std::optional<bool> packed;          // measured at the first Load
   bool compared_with_cpu = false;
 };
 
@@ -84,8 +86,12 @@ absl::Status TorchExecutor::Load() {
     const c10::InferenceMode no_gradients;
     if (impl_->options.threads > 0) at::set_num_threads(impl_->options.threads);
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
-    impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights,
-                                                 VisionTower::Options{impl_->device, impl_->dtype});
+    if (!impl_->packed) {
+      impl_->packed = impl_->device.is_cpu() && PackingIsFaster(impl_->model.vision, impl_->dtype);
+    }
+    impl_->tower =
+        std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights,
+                                      VisionTower::Options{impl_->device, impl_->dtype, *impl_->packed});
     impl_->staging = std::move(staging);
   });
   if (!status.ok()) return status;

@@ -41,12 +41,13 @@ std::string Bits(const std::array<float, 3>& values) {
 
 // What the weights do not say. Changing this text changes every fingerprint: raise the version then.
 std::string Describe(const VisionConfig& v, const ImageSpec& i, const std::string& dtype) {
-  return absl::StrCat("embedd fingerprint 1\ntower ", v.image_height, "x", v.image_width, " patch ", v.patch, " heads ",
-                      v.heads, " ", ActivationName(v.activation), " eps ", std::bit_cast<uint64_t>(v.eps), " pool ",
-                      v.pool == Pool::kAverage, " ln_after_pool ", v.final_ln_after_pool, "\nimage resize ",
-                      static_cast<int>(i.resize_mode), " interpolation ", static_cast<int>(i.interpolation), " crop ",
-                      static_cast<int>(i.crop_rounding), " fill ", i.fill, " mean ", Bits(i.mean), " std ", Bits(i.std),
-                      "\ndtype ", dtype, "\n");
+  return absl::StrCat("embedd fingerprint 1\ntower ", v.image_height, "x", v.image_width, " patch ", v.patch,
+                      " heads ", v.heads, " ", ActivationName(v.activation), " eps ",
+                      std::bit_cast<uint64_t>(v.eps), " pool ", v.pool == Pool::kAverage, " ln_after_pool ",
+                      v.final_ln_after_pool, "\nimage resize ", static_cast<int>(i.resize_mode),
+                      " interpolation ", static_cast<int>(i.interpolation), " crop ",
+                      static_cast<int>(i.crop_rounding), " fill ", i.fill, " mean ", Bits(i.mean), " std ",
+                      Bits(i.std), "\ndtype ", dtype, "\n");
 }
 
 }  // namespace
@@ -57,8 +58,8 @@ std::string Fingerprint(const VisionConfig& vision, const ImageSpec& image, cons
   const std::string head = Describe(vision, image, dtype);
   hash.Add(head.data(), head.size());
   for (const auto& [name, source] : weights.tensors) {
-    const std::string line = absl::StrCat(name, " [", absl::StrJoin(source.shape, ","), "] ", source.transposed, " ",
-                                          TensorTypeName(source.parts[0].type), "\n");
+    const std::string line = absl::StrCat(name, " [", absl::StrJoin(source.shape, ","), "] ",
+                                          source.transposed, " ", TensorTypeName(source.parts[0].type), "\n");
     hash.Add(line.data(), line.size());
     for (const TensorView& part : source.parts) hash.Add(part.data, static_cast<size_t>(part.bytes));
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fingerprint: tells whether two vectors may live in one collection. Two servers have the same one if and only if they run
-// the same image tower (shape and every weight that is used), the same preprocessing and the same dtype. The device and
-// the name of the folder are not in it. Called by MakeModelSpec.
+// Fingerprint: tells whether two vectors may live in one collection. Two servers have the same one if and
+// only if they run the same image tower (shape and every weight that is used), the same preprocessing and the
+// same dtype. The device and the name of the folder are not in it. Called by MakeModelSpec.
 
 #pragma once
 
@@ -14,7 +14,8 @@
 
 namespace embedd {
 
-// 32 hexadecimal digits: the first 128 bits of a SHA-256. Reads all weights once (about a second per gigabyte).
+// 32 hexadecimal digits: the first 128 bits of a SHA-256. Reads all weights once (about a second per
+// gigabyte).
 std::string Fingerprint(const VisionConfig& vision, const ImageSpec& image, const VisionWeights& weights,
                         const std::string& dtype);
 

@@ -43,7 +43,8 @@ void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std:
            (!positive || (*value)[c].get<double>() > 0);
     if (good) (*out)[c] = (*value)[c].get<float>();
   }
-  if (!good) reader.Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
+  if (!good)
+    reader.Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
 }
 
 // Steps that a CLIP processor can leave out; the server always does them.
@@ -63,7 +64,8 @@ absl::StatusOr<VisionConfig> ParseHfClipConfig(absl::string_view text, const std
   const std::string type = top.String("model_type", "");
   if (top.status().ok() && type != "clip" && type != "clip_vision_model") {
     top.Fail("model_type",
-             absl::StrCat("is \"", Printable(type), "\"; this server reads \"clip\" folders, and OpenCLIP folders, which "
+             absl::StrCat("is \"", Printable(type),
+                          "\"; this server reads \"clip\" folders, and OpenCLIP folders, which "
                           "have an open_clip_config.json"),
              absl::StatusCode::kUnimplemented);
   }
@@ -129,7 +131,8 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
   const json* size = r.Find("size");
   if (size != nullptr && size->is_object() && size->contains("height")) {
     image.resize_mode = ResizeMode::kSquash;
-    if (ReadSize(r, "size", file) != crop) r.Fail("size", "must equal crop_size", absl::StatusCode::kUnimplemented);
+    if (ReadSize(r, "size", file) != crop)
+      r.Fail("size", "must equal crop_size", absl::StatusCode::kUnimplemented);
   } else {
     int64_t shortest = 224;
     if (size != nullptr && size->is_object()) {
@@ -144,8 +147,8 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
     }
   }
   if (r.status().ok() && crop != std::make_pair(image.height, image.width)) {
-    r.Fail("crop_size", absl::StrCat("is ", crop.first, "x", crop.second, ", the image tower takes ", image.height, "x",
-                                     image.width));
+    r.Fail("crop_size", absl::StrCat("is ", crop.first, "x", crop.second, ", the image tower takes ",
+                                     image.height, "x", image.width));
   }
   if (!r.status().ok()) return r.status();
   return image;
@@ -162,8 +165,8 @@ StoredName HfStoredName(const std::string& name) {
       {"ln_post.bias", "vision_model.post_layernorm.bias"},
   };
   static const auto* const kBlock = new std::map<std::string, std::string>{
-      {"ln_1", "layer_norm1"},   {"ln_2", "layer_norm2"},   {"attn.out_proj", "self_attn.out_proj"},
-      {"mlp.c_fc", "mlp.fc1"},   {"mlp.c_proj", "mlp.fc2"},
+      {"ln_1", "layer_norm1"}, {"ln_2", "layer_norm2"},   {"attn.out_proj", "self_attn.out_proj"},
+      {"mlp.c_fc", "mlp.fc1"}, {"mlp.c_proj", "mlp.fc2"},
   };
   if (name == "proj") return {{"visual_projection.weight"}, /*transposed=*/true};
   if (const auto it = kTop->find(name); it != kTop->end()) return {{it->second}, false};

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads a Hugging Face CLIP folder: config.json (model_type "clip" or "clip_vision_model") and preprocessor_config.json
-// (CLIPImageProcessor), and says how its weights file names the tensors of the tower. Used by ReadModelFolder.
-// Keys, defaults and meaning: transformers, models/clip/{configuration_clip,image_processing_clip}.py. Such a config
-// holds what differs from the defaults, and many keys that are not about inference, so unknown keys are no error here.
+// Reads a Hugging Face CLIP folder: config.json (model_type "clip" or "clip_vision_model") and
+// preprocessor_config.json (CLIPImageProcessor), and says how its weights file names the tensors of the
+// tower. Used by ReadModelFolder. Keys, defaults and meaning: transformers,
+// models/clip/{configuration_clip,image_processing_clip}.py. Such a config holds what differs from the
+// defaults, and many keys that are not about inference, so unknown keys are no error here.
 
 #pragma once
 

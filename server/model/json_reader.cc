@@ -69,14 +69,16 @@ int64_t JsonReader::Int(absl::string_view key, int64_t fallback, int64_t min, in
   const bool fits = value->is_number_integer() &&
                     (!value->is_number_unsigned() || value->get<uint64_t>() <= uint64_t{INT64_MAX});
   if (fits && value->get<int64_t>() >= min && value->get<int64_t>() <= max) return value->get<int64_t>();
-  Fail(key, absl::StrCat("must be a whole number from ", min, " to ", max, ", is ", Printable(value->dump())));
+  Fail(key,
+       absl::StrCat("must be a whole number from ", min, " to ", max, ", is ", Printable(value->dump())));
   return fallback;
 }
 
 double JsonReader::Number(absl::string_view key, double fallback, double min, double max) {
   const json* value = Find(key);
   if (value == nullptr) return fallback;
-  if (value->is_number() && value->get<double>() >= min && value->get<double>() <= max) return value->get<double>();
+  if (value->is_number() && value->get<double>() >= min && value->get<double>() <= max)
+    return value->get<double>();
   Fail(key, absl::StrCat("must be a number from ", min, " to ", max, ", is ", Printable(value->dump())));
   return fallback;
 }
@@ -103,7 +105,8 @@ void JsonReader::Ignore(std::initializer_list<absl::string_view> keys) {
 
 void JsonReader::Fail(absl::string_view key, absl::string_view message, absl::StatusCode code) {
   if (!status_.ok()) return;
-  status_ = absl::Status(code, absl::StrCat(file_, ": ", path_, path_.empty() ? "" : ".", key, ": ", message));
+  status_ =
+      absl::Status(code, absl::StrCat(file_, ": ", path_, path_.empty() ? "" : ".", key, ": ", message));
 }
 
 absl::Status JsonReader::Finish() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JsonReader: reads the keys of one JSON object and remembers the first thing that is wrong with it, so that reading
-// code stays a straight list of keys. Every message names the file and the key. Used by the model folder readers; never
-// included by a file that sees LibTorch.
+// JsonReader: reads the keys of one JSON object and remembers the first thing that is wrong with it, so that
+// reading code stays a straight list of keys. Every message names the file and the key. Used by the model
+// folder readers; never included by a file that sees LibTorch.
 
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace embedd {
 
-// Parses text from a file. Refuses duplicate keys and nesting deeper than `max_depth`, which JSON itself allows.
-// Errors: kInvalidArgument, starting with `file`.
+// Parses text from a file. Refuses duplicate keys and nesting deeper than `max_depth`, which JSON itself
+// allows. Errors: kInvalidArgument, starting with `file`.
 absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, absl::string_view file, int max_depth = 16);
 
 // A key or tensor name from a file, fit for a message: escaped, and cut when it is long.
@@ -25,8 +25,8 @@ std::string Printable(absl::string_view name);
 
 class JsonReader {
  public:
-  // Reads `object`, which lies at `path` (e.g. "model_cfg.vision_cfg"; empty: the top) in `file`. Anything but an object
-  // is an error. `object` must outlive the reader.
+  // Reads `object`, which lies at `path` (e.g. "model_cfg.vision_cfg"; empty: the top) in `file`. Anything
+  // but an object is an error. `object` must outlive the reader.
   JsonReader(const nlohmann::json& object, std::string file, std::string path = "");
 
   // The value of `key`, which is known from now on; null and absent are nullptr.
@@ -42,7 +42,8 @@ class JsonReader {
   void Ignore(std::initializer_list<absl::string_view> keys);
 
   // Keeps the first error. The message becomes "FILE: PATH.KEY: MESSAGE".
-  void Fail(absl::string_view key, absl::string_view message, absl::StatusCode code = absl::StatusCode::kInvalidArgument);
+  void Fail(absl::string_view key, absl::string_view message,
+            absl::StatusCode code = absl::StatusCode::kInvalidArgument);
 
   // The first error so far.
   const absl::Status& status() const { return status_; }

@@ -29,10 +29,12 @@ absl::StatusOr<std::string> ReadConfig(const fs::path& path) {
   std::error_code error;
   const uintmax_t size = fs::file_size(path, error);
   if (error) return absl::NotFoundError(absl::StrCat(path.string(), ": cannot be read: ", error.message()));
-  if (size > kLargestConfig) return absl::InvalidArgumentError(absl::StrCat(path.string(), ": is over 1 MiB"));
+  if (size > kLargestConfig)
+    return absl::InvalidArgumentError(absl::StrCat(path.string(), ": is over 1 MiB"));
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
-  if (!in || !(text << in.rdbuf())) return absl::NotFoundError(absl::StrCat(path.string(), ": cannot be read"));
+  if (!in || !(text << in.rdbuf()))
+    return absl::NotFoundError(absl::StrCat(path.string(), ": cannot be read"));
   return std::move(text).str();
 }
 
@@ -40,7 +42,8 @@ absl::Status PickleOnly(const fs::path& pickle) {
   const std::string target = (pickle.parent_path() / "open_clip_model.safetensors").string();
   return absl::UnimplementedError(absl::StrCat(
       pickle.string(),
-      ": pickle weights are not read, because unpickling can run code. Convert them once, where PyTorch and safetensors "
+      ": pickle weights are not read, because unpickling can run code. Convert them once, where PyTorch and "
+      "safetensors "
       "are installed:\n  python -c \"import torch; from safetensors.torch import save_file; w = torch.load('",
       pickle.string(),
       "', map_location='cpu', weights_only=True); w = w.get('state_dict', w); "
@@ -74,12 +77,16 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   if ((*file)->tensors().count("vision_model.post_layernorm.weight") != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         weights_file->string(),
-        ": holds the Hugging Face layout, but the folder has an open_clip_config.json. Add open_clip_model.safetensors, "
+        ": holds the Hugging Face layout, but the folder has an open_clip_config.json. Add "
+        "open_clip_model.safetensors, "
         "or serve a folder without open_clip_config.json, which is then read as a Hugging Face one"));
   }
   ModelFolder model;
   auto weights = BindWeights(
-      config->vision, *std::move(file), [](const std::string& name) { return StoredName{{"visual." + name}, false}; },
+      config->vision, *std::move(file),
+      [](const std::string& name) {
+        return StoredName{{"visual." + name}, false};
+      },
       [&](const std::string& name) { return IsUnusedOpenClipTensor(*config, name); });
   if (!weights.ok()) return weights.status();
   model.vision = config->vision;
@@ -89,7 +96,8 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
 }
 
 absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
-  const fs::path config_file = folder / "config.json", preprocessor_file = folder / "preprocessor_config.json";
+  const fs::path config_file = folder / "config.json",
+                 preprocessor_file = folder / "preprocessor_config.json";
   absl::StatusOr<std::string> text = ReadConfig(config_file);
   if (!text.ok()) return text.status();
   absl::StatusOr<VisionConfig> vision = ParseHfClipConfig(*text, config_file.string());
@@ -103,7 +111,8 @@ absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
     if (IsFile(folder / "pytorch_model.bin")) {
       return absl::UnimplementedError(absl::StrCat(
           (folder / "pytorch_model.bin").string(),
-          ": pickle weights are not read, because unpickling can run code. Convert them once, where transformers is "
+          ": pickle weights are not read, because unpickling can run code. Convert them once, where "
+          "transformers is "
           "installed:\n  python -c \"from transformers import CLIPModel; CLIPModel.from_pretrained('",
           folder.string(), "').save_pretrained('", folder.string(), "')\""));
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ReadModelFolder: a folder on disk in, everything the executor needs to run the model out. Reads OpenCLIP folders
-// (open_clip_config.json beside the weights) and Hugging Face CLIP folders (config.json with model_type "clip").
-// Called once by main; maps the weights file, copies nothing. No LibTorch.
+// ReadModelFolder: a folder on disk in, everything the executor needs to run the model out. Reads OpenCLIP
+// folders (open_clip_config.json beside the weights) and Hugging Face CLIP folders (config.json with
+// model_type "clip"). Called once by main; maps the weights file, copies nothing. No LibTorch.
 
 #pragma once
 
@@ -22,8 +22,9 @@ struct ModelFolder {
   VisionWeights weights;
 };
 
-// Errors: kNotFound (no folder, no file), kInvalidArgument (something in a file is wrong) or kUnimplemented (a kind of model
-// the server cannot run). The message names the file and the key or tensor, and says what to do where it can.
+// Errors: kNotFound (no folder, no file), kInvalidArgument (something in a file is wrong) or kUnimplemented
+// (a kind of model the server cannot run). The message names the file and the key or tensor, and says what to
+// do where it can.
 absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path);
 
 // The spec of the model as it runs on `device` with `dtype`, fingerprint included. Reads all weights once.

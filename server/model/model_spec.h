@@ -15,7 +15,8 @@ enum class Interpolation { kBicubic, kBilinear };
 // How the centre crop rounds: torchvision rounds half to even, Hugging Face processors floor.
 enum class CropRounding { kHalfEven, kFloor };
 
-// How an image becomes the input of the image tower: convert to RGB, resize, centre crop or pad, (v/255 - mean) / std.
+// How an image becomes the input of the image tower: convert to RGB, resize, centre crop or pad, (v/255 -
+// mean) / std.
 struct ImageSpec {
   int height = 224;
   int width = 224;

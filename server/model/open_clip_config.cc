@@ -41,7 +41,8 @@ void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std:
   };
   if (good(*value)) {
     out->fill(value->get<float>());
-  } else if (value->is_array() && value->size() == 3 && good((*value)[0]) && good((*value)[1]) && good((*value)[2])) {
+  } else if (value->is_array() && value->size() == 3 && good((*value)[0]) && good((*value)[1]) &&
+             good((*value)[2])) {
     for (size_t c = 0; c < 3; ++c) (*out)[c] = (*value)[c].get<float>();
   } else {
     reader.Fail(key, absl::StrCat("must be a ", positive ? "positive " : "", "number, or a list of three"));
@@ -49,11 +50,13 @@ void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std:
 }
 
 void Unsupported(JsonReader& reader, absl::string_view key, absl::string_view what) {
-  reader.Fail(key,
-              absl::StrCat(what, " is not supported: this server runs OpenCLIP's own vision transformers (ViT-*). ",
-                           "Choose a model whose vision_cfg has neither timm_model_name nor attentional_pool and whose "
-                           "layers is one number"),
-              absl::StatusCode::kUnimplemented);
+  reader.Fail(
+      key,
+      absl::StrCat(
+          what, " is not supported: this server runs OpenCLIP's own vision transformers (ViT-*). ",
+          "Choose a model whose vision_cfg has neither timm_model_name nor attentional_pool and whose "
+          "layers is one number"),
+      absl::StatusCode::kUnimplemented);
 }
 
 // The switches of OpenCLIP's "custom" attention block; no published model uses them.
@@ -77,7 +80,8 @@ void ReadActivation(JsonReader& vision, bool quick_gelu, const std::string& file
     } else if (approximate != "none") {
       act.Fail("approximate", "must be \"none\" or \"tanh\"");
     }
-    if (quick_gelu && act.Find("approximate") != nullptr) act.Fail("approximate", "does not go with quick_gelu");
+    if (quick_gelu && act.Find("approximate") != nullptr)
+      act.Fail("approximate", "does not go with quick_gelu");
     status->Update(act.Finish());
   }
   if (const json* kwargs = vision.Find("norm_kwargs"); kwargs != nullptr) {
@@ -114,9 +118,11 @@ absl::Status ReadVision(const json& object, const std::string& file, bool quick_
   r.Number("ls_init_value", 0, -1e6, 1e6);
   const std::string pool = r.String("pool_type", "tok");
   config->pool = pool == "avg" ? Pool::kAverage : Pool::kToken;
-  if (pool != "tok" && pool != "avg") r.Fail("pool_type", "must be \"tok\" or \"avg\" for one vector per image");
+  if (pool != "tok" && pool != "avg")
+    r.Fail("pool_type", "must be \"tok\" or \"avg\" for one vector per image");
   if (r.Bool("output_tokens", false)) Unsupported(r, "output_tokens", "a tower that returns every token");
-  const std::string positions = r.String("pos_embed_type", "learnable");  // both kinds are stored in the weights
+  const std::string positions =
+      r.String("pos_embed_type", "learnable");  // both kinds are stored in the weights
   if (positions != "learnable" && positions != "sin_cos_2d") r.Fail("pos_embed_type", "is not known");
   ReadActivation(r, quick_gelu, file, config, &status);
   r.Ignore({"patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "timm_model_pretrained", "timm_pool",
@@ -144,7 +150,8 @@ absl::Status ReadPreprocess(const json& object, const std::string& file, ImageSp
   const std::string interpolation = r.String("interpolation", "bicubic");
   if (interpolation == "bilinear") {
     image->interpolation = Interpolation::kBilinear;
-  } else if (interpolation != "bicubic" && interpolation != "random") {  // "random" is bicubic outside training
+  } else if (interpolation != "bicubic" &&
+             interpolation != "random") {  // "random" is bicubic outside training
     r.Fail("interpolation", "must be \"bicubic\" or \"bilinear\"");
   }
   const std::string mode = r.String("resize_mode", "shortest");
@@ -168,11 +175,37 @@ absl::Status ReadText(const json& object, const std::string& file, OpenClipConfi
   JsonReader r(object, file, "model_cfg.text_cfg");
   config->has_text = true;
   if (r.Find("hf_model_name") != nullptr) config->text_prefix = true;
-  r.Ignore({"context_length", "vocab_size", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs", "width", "heads",
-            "layers", "mlp_ratio", "ls_init_value", "embed_cls", "pad_id", "eos_id", "no_causal_mask",
-            "final_ln_after_pool", "pool_type", "proj_bias", "proj_type", "output_tokens", "act_kwargs", "norm_kwargs",
-            "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc",
-            "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"});
+  r.Ignore({"context_length",
+            "vocab_size",
+            "hf_tokenizer_name",
+            "tokenizer_mode",
+            "tokenizer_kwargs",
+            "width",
+            "heads",
+            "layers",
+            "mlp_ratio",
+            "ls_init_value",
+            "embed_cls",
+            "pad_id",
+            "eos_id",
+            "no_causal_mask",
+            "final_ln_after_pool",
+            "pool_type",
+            "proj_bias",
+            "proj_type",
+            "output_tokens",
+            "act_kwargs",
+            "norm_kwargs",
+            "block_type",
+            "qk_norm",
+            "scaled_cosine_attn",
+            "scale_heads",
+            "scale_attn_inner",
+            "scale_attn",
+            "scale_fc",
+            "hf_model_pretrained",
+            "hf_proj_type",
+            "hf_pooler_type"});
   return r.Finish();
 }
 
@@ -215,20 +248,21 @@ absl::StatusOr<OpenClipConfig> ParseOpenClipConfig(absl::string_view text, const
   config.image.height = config.vision.image_height;
   config.image.width = config.vision.image_width;
   const json nothing = json::object();
-  status = ReadPreprocess(preprocess == nullptr ? nothing : *preprocess, file,
-                          &config.image);
+  status = ReadPreprocess(preprocess == nullptr ? nothing : *preprocess, file, &config.image);
   if (!status.ok()) return status;
   return config;
 }
 
 bool IsUnusedOpenClipTensor(const OpenClipConfig& config, absl::string_view name) {
   // open_clip drops the last three, which old TorchScript archives carried.
-  for (absl::string_view known : {"logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size"}) {
+  for (absl::string_view known :
+       {"logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size"}) {
     if (name == known) return true;
   }
   if (!config.has_text) return false;
   if (config.text_prefix && absl::StartsWith(name, "text.")) return true;
-  // open_clip also takes the names without prefix for a custom text tower (weights saved by an older version).
+  // open_clip also takes the names without prefix for a custom text tower (weights saved by an older
+  // version).
   for (absl::string_view known :
        {"positional_embedding", "token_embedding.weight", "text_projection", "text_projection.weight",
         "text_projection.bias", "ln_final.weight", "ln_final.bias", "attn_mask", "cls_emb"}) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reads open_clip_config.json, the file OpenCLIP saves beside its weights. Used by ReadModelFolder.
-// Keys, defaults and meaning: open_clip v3.3.0, model.py (CLIPVisionCfg, CLIPTextCfg), transform.py (PreprocessCfg).
+// Keys, defaults and meaning: open_clip v3.3.0, model.py (CLIPVisionCfg, CLIPTextCfg), transform.py
+// (PreprocessCfg).
 
 #pragma once
 
@@ -23,8 +24,8 @@ struct OpenClipConfig {
   bool text_prefix = false;  // its tensors start with "text."
 };
 
-// Errors: kInvalidArgument for what is wrong or unknown, kUnimplemented for a model family the server cannot run. The
-// message names `file` and the key, and says what to do where something can be done.
+// Errors: kInvalidArgument for what is wrong or unknown, kUnimplemented for a model family the server cannot
+// run. The message names `file` and the key, and says what to do where something can be done.
 absl::StatusOr<OpenClipConfig> ParseOpenClipConfig(absl::string_view json, const std::string& file);
 
 // True for a tensor of the text tower or a scale: known, not read.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PixelTable: turns the uint8 input of the image tower into floats, (v/255 - mean) / std, bit for bit what torchvision's
-// ToTensor and Normalize compute: 3 x 256 values, each made with the same float operations in the same order.
-// Used by TorchExecutor on the cpu device. Thread-safe after construction. No LibTorch.
+// PixelTable: turns the uint8 input of the image tower into floats, (v/255 - mean) / std, bit for bit what
+// torchvision's ToTensor and Normalize compute: 3 x 256 values, each made with the same float operations in
+// the same order. Used by TorchExecutor on the cpu device. Thread-safe after construction. No LibTorch.
 
 #pragma once
 

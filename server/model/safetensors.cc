@@ -24,7 +24,8 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the reference reader
 
 std::optional<TensorType> ParseType(const std::string& name) {
-  for (TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kF64, TensorType::kI64}) {
+  for (TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kBF16, TensorType::kF64, TensorType::kI64}) {
     if (name == TensorTypeName(type)) return type;
   }
   return std::nullopt;
@@ -95,9 +96,11 @@ absl::Status SafetensorsFile::Map() {
   }
   size_ = static_cast<uint64_t>(info.st_size);
   modified_ns_ = ModifiedNanos(info);
-  if (size_ < 8) return absl::InvalidArgumentError(absl::StrCat(path_, ": is too short to be a safetensors file"));
+  if (size_ < 8)
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": is too short to be a safetensors file"));
   void* map = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd_, 0);
-  if (map == MAP_FAILED) return absl::ResourceExhaustedError(absl::StrCat(path_, ": mmap: ", strerror(errno)));
+  if (map == MAP_FAILED)
+    return absl::ResourceExhaustedError(absl::StrCat(path_, ": mmap: ", strerror(errno)));
   map_ = static_cast<const uint8_t*>(map);
   return absl::OkStatus();
 }
@@ -106,8 +109,9 @@ absl::Status SafetensorsFile::ReadHeader() {
   uint64_t header_size;
   std::memcpy(&header_size, map_, 8);
   if (header_size > kLongestHeader || header_size > size_ - 8) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": the header claims ", header_size, " bytes, the file has ",
-                                                   size_, ": truncated, or not a safetensors file"));
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": the header claims ", header_size,
+                                                   " bytes, the file has ", size_,
+                                                   ": truncated, or not a safetensors file"));
   }
   const absl::string_view text(reinterpret_cast<const char*>(map_) + 8, header_size);
   if (text.empty() || text[0] != '{') {
@@ -127,8 +131,8 @@ absl::Status SafetensorsFile::ReadHeader() {
   return absl::OkStatus();
 }
 
-absl::Status SafetensorsFile::AddTensor(const std::string& name, const nlohmann::json& entry, const uint8_t* data,
-                                        uint64_t data_size) {
+absl::Status SafetensorsFile::AddTensor(const std::string& name, const nlohmann::json& entry,
+                                        const uint8_t* data, uint64_t data_size) {
   if (!entry.is_object() || entry.size() != 3) return Error(name, "must have dtype, shape and data_offsets");
   const auto dtype = entry.find("dtype"), shape = entry.find("shape"), offsets = entry.find("data_offsets");
   if (dtype == entry.end() || !dtype->is_string()) return Error(name, "has no dtype");
@@ -142,12 +146,14 @@ absl::Status SafetensorsFile::AddTensor(const std::string& name, const nlohmann:
   view.type = *type;
   view.bytes = TensorTypeBytes(*type);
   for (const auto& dim : *shape) {
-    if (!dim.is_number_unsigned() || dim.get<uint64_t>() > uint64_t{INT64_MAX}) return Error(name, "bad shape");
+    if (!dim.is_number_unsigned() || dim.get<uint64_t>() > uint64_t{INT64_MAX})
+      return Error(name, "bad shape");
     view.shape.push_back(dim.get<int64_t>());
-    if (__builtin_mul_overflow(view.bytes, view.shape.back(), &view.bytes)) return Error(name, "shape is too large");
+    if (__builtin_mul_overflow(view.bytes, view.shape.back(), &view.bytes))
+      return Error(name, "shape is too large");
   }
-  if (offsets == entry.end() || !offsets->is_array() || offsets->size() != 2 || !(*offsets)[0].is_number_unsigned() ||
-      !(*offsets)[1].is_number_unsigned()) {
+  if (offsets == entry.end() || !offsets->is_array() || offsets->size() != 2 ||
+      !(*offsets)[0].is_number_unsigned() || !(*offsets)[1].is_number_unsigned()) {
     return Error(name, "has no data_offsets");
   }
   const uint64_t begin = (*offsets)[0].get<uint64_t>(), end = (*offsets)[1].get<uint64_t>();
@@ -189,7 +195,8 @@ void SafetensorsFile::CopyMisaligned() {
 
 absl::Status SafetensorsFile::CheckUnchanged() const {
   struct stat info;
-  if (fstat(fd_, &info) != 0 || static_cast<uint64_t>(info.st_size) != size_ || ModifiedNanos(info) != modified_ns_) {
+  if (fstat(fd_, &info) != 0 || static_cast<uint64_t>(info.st_size) != size_ ||
+      ModifiedNanos(info) != modified_ns_) {
     return absl::DataLossError(absl::StrCat(path_, ": was changed on disk while the server was using it"));
   }
   return absl::OkStatus();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SafetensorsFile: reads a .safetensors file without copying it (memory-mapped). Everything the header claims is checked
-// against the file before any tensor can be used: header length, JSON, types, shapes (with overflow), offsets (no hole, no
-// overlap, nothing beyond the end). Used by the folder readers; knows no LibTorch. The mapping lives as long as the object.
-// Format: https://github.com/huggingface/safetensors (README, "Format").
+// SafetensorsFile: reads a .safetensors file without copying it (memory-mapped). Everything the header claims
+// is checked against the file before any tensor can be used: header length, JSON, types, shapes (with
+// overflow), offsets (no hole, no overlap, nothing beyond the end). Used by the folder readers; knows no
+// LibTorch. The mapping lives as long as the object. Format: https://github.com/huggingface/safetensors
+// (README, "Format").
 
 #pragma once
 
@@ -37,7 +38,8 @@ struct TensorView {
 
 class SafetensorsFile {
  public:
-  // Errors: kNotFound when it cannot be opened; kInvalidArgument, naming file and tensor, when it is not well formed.
+  // Errors: kNotFound when it cannot be opened; kInvalidArgument, naming file and tensor, when it is not well
+  // formed.
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;
@@ -46,8 +48,9 @@ class SafetensorsFile {
   const std::string& path() const { return path_; }
   const std::map<std::string, TensorView>& tensors() const { return tensors_; }
 
-  // kDataLoss when the file was written to or cut since it was opened: reading on could kill the process or load other
-  // weights. A file that was replaced by another (renamed over) is fine, the mapping keeps the old one.
+  // kDataLoss when the file was written to or cut since it was opened: reading on could kill the process or
+  // load other weights. A file that was replaced by another (renamed over) is fine, the mapping keeps the old
+  // one.
   absl::Status CheckUnchanged() const;
 
  private:

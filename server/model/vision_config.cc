@@ -44,7 +44,8 @@ std::map<std::string, std::vector<int64_t>> VisionTensors(const VisionConfig& c)
   }
   for (int i = 0; i < c.layers; ++i) {
     const std::string block = absl::StrCat("transformer.resblocks.", i, ".");
-    for (const char* norm : {"ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"}) tensors[block + norm] = {w};
+    for (const char* norm : {"ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"})
+      tensors[block + norm] = {w};
     tensors[block + "attn.in_proj_weight"] = {3 * w, w};
     tensors[block + "attn.in_proj_bias"] = {3 * w};
     tensors[block + "attn.out_proj.weight"] = {w, w};

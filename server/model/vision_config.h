@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// VisionConfig: the shape of an image tower (a CLIP vision transformer), in plain data, and the tensors that shape needs.
-// Filled by the folder readers, read by VisionTower, the fingerprint and the random model of the tests.
+// VisionConfig: the shape of an image tower (a CLIP vision transformer), in plain data, and the tensors that
+// shape needs. Filled by the folder readers, read by VisionTower, the fingerprint and the random model of the
+// tests.
 
 #pragma once
 

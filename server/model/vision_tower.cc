@@ -4,111 +4,143 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/mean.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/sigmoid.h>
 
 #include <string>
+#include <utility>
 
 #include "server/model/weight_loader.h"
 
 namespace embedd {
 
+// Reads the tower's tensors by name, in the type and on the device of the options.
+class VisionTower::Loader {
+ public:
+  Loader(const VisionWeights& weights, const Options& options) : weights_(weights), options_(options) {}
+
+  at::Tensor Tensor(const std::string& name, double scale = 1) const {
+    return LoadWeight(weights_.tensors.at(name), options_.device, options_.dtype, scale);
+  }
+  Norm LoadNorm(const std::string& name) const {
+    return {LoadWeight(weights_.tensors.at(name + ".weight"), options_.device, at::kFloat),
+            LoadWeight(weights_.tensors.at(name + ".bias"), options_.device, at::kFloat)};
+  }
+  LinearLayer Layer(at::Tensor weight, at::Tensor bias) const {
+    return LinearLayer(std::move(weight), std::move(bias), options_.packed);
+  }
+
+  Block LoadBlock(const VisionConfig& config, int index) const {
+    const std::string name = "transformer.resblocks." + std::to_string(index) + ".";
+    const double scale = config.activation == Activation::kQuickGelu ? kQuickGeluScale : 1;
+    Block block;
+    block.ln_1 = LoadNorm(name + "ln_1");
+    block.ln_2 = LoadNorm(name + "ln_2");
+    block.class_token_only = index == config.layers - 1 && config.pool == Pool::kToken;
+    const at::Tensor weight = Tensor(name + "attn.in_proj_weight"), bias = Tensor(name + "attn.in_proj_bias");
+    if (block.class_token_only) {
+      block.query = Layer(weight.slice(0, 0, config.width), bias.slice(0, 0, config.width));
+      block.key_value = Layer(weight.slice(0, config.width), bias.slice(0, config.width));
+    } else {
+      block.qkv = Layer(weight, bias);
+    }
+    block.out_proj = Layer(Tensor(name + "attn.out_proj.weight"), Tensor(name + "attn.out_proj.bias"));
+    block.c_fc = Layer(Tensor(name + "mlp.c_fc.weight", scale), Tensor(name + "mlp.c_fc.bias", scale));
+    block.c_proj = Layer(Tensor(name + "mlp.c_proj.weight", 1 / scale), Tensor(name + "mlp.c_proj.bias"));
+    if (config.layer_scale) {
+      block.ls_1 = Tensor(name + "ls_1.gamma");
+      block.ls_2 = Tensor(name + "ls_2.gamma");
+    }
+    return block;
+  }
+
+ private:
+  const VisionWeights& weights_;
+  const Options& options_;
+};
+
+namespace {
+
+// x + gamma * (layer(y)); gamma is undefined without layer scale. Writes into x.
+at::Tensor AddResidual(const at::Tensor& x, const LinearLayer& layer, const at::Tensor& y,
+                       const at::Tensor& gamma) {
+  if (!gamma.defined()) return layer.ApplyAndAdd(y, x);
+  at::Tensor sum = x;
+  return sum.add_(layer.Apply(y).mul_(gamma));
+}
+
+}  // namespace
+
 VisionTower::VisionTower(const VisionConfig& config, const VisionWeights& weights, const Options& options)
     : config_(config), options_(options) {
-  const auto load = [&](const std::string& name) {
-    return LoadWeight(weights.tensors.at(name), options.device, options.dtype);
-  };
-  const auto load_norm = [&](const std::string& name) {
-    return Norm{LoadWeight(weights.tensors.at(name + ".weight"), options.device, at::kFloat),
-                LoadWeight(weights.tensors.at(name + ".bias"), options.device, at::kFloat)};
-  };
-  const auto load_linear = [&](const std::string& name) {
-    return Linear{load(name + ".weight"), load(name + ".bias")};
-  };
-  conv1_ = load("conv1.weight");
-  class_embedding_ = load("class_embedding");
-  positional_embedding_ = load("positional_embedding");
-  if (config.ln_pre) ln_pre_ = load_norm("ln_pre");
-  ln_post_ = load_norm("ln_post");
-  proj_ = load("proj");
-  for (int i = 0; i < config.layers; ++i) {
-    const std::string name = "transformer.resblocks." + std::to_string(i) + ".";
-    Block block;
-    block.ln_1 = load_norm(name + "ln_1");
-    block.ln_2 = load_norm(name + "ln_2");
-    block.in_proj = Linear{load(name + "attn.in_proj_weight"), load(name + "attn.in_proj_bias")};
-    block.out_proj = load_linear(name + "attn.out_proj");
-    block.c_fc = load_linear(name + "mlp.c_fc");
-    block.c_proj = load_linear(name + "mlp.c_proj");
-    if (config.layer_scale) {
-      block.ls_1 = load(name + "ls_1.gamma");
-      block.ls_2 = load(name + "ls_2.gamma");
-    }
-    blocks_.push_back(std::move(block));
-  }
+  const Loader loader(weights, options_);
+  conv1_ = loader.Layer(loader.Tensor("conv1.weight").flatten(1), at::Tensor());
+  class_embedding_ = loader.Tensor("class_embedding");
+  positional_embedding_ = loader.Tensor("positional_embedding");
+  if (config.ln_pre) ln_pre_ = loader.LoadNorm("ln_pre");
+  ln_post_ = loader.LoadNorm("ln_post");
+  proj_ = loader.Tensor("proj");
+  for (int i = 0; i < config.layers; ++i) blocks_.push_back(loader.LoadBlock(config, i));
 }
 
 at::Tensor VisionTower::Forward(const at::Tensor& pixels) const {
   at::Tensor x = Embed(pixels);
   for (const Block& block : blocks_) {
-    x = x + Attention(block, Normalize(block.ln_1, x));
-    x = x + Mlp(block, Normalize(block.ln_2, x));
+    const at::Tensor attended = Attend(block, Normalize(block.ln_1, x));
+    if (block.class_token_only) x = x.slice(1, 0, 1).contiguous();
+    x = AddResidual(x, block.out_proj, attended, block.ls_1);
+    const at::Tensor hidden = block.c_fc.ApplyActivation(Normalize(block.ln_2, x), config_.activation);
+    x = AddResidual(x, block.c_proj, hidden, block.ls_2);
   }
   return at::matmul(PoolTokens(x), proj_).to(at::kFloat);
 }
 
-// [n, 3, h, w] -> [n, tokens, width]
+// [n, 3, h, w] -> [n, tokens, width]. The patches lie side by side, so the convolution is one product over
+// them.
 at::Tensor VisionTower::Embed(const at::Tensor& pixels) const {
-  const int64_t n = pixels.size(0);
-  const at::Tensor patches = at::conv2d(pixels, conv1_, {}, config_.patch).flatten(2).transpose(1, 2);
-  const at::Tensor class_token = class_embedding_.expand({n, 1, config_.width});
-  const at::Tensor x = at::cat({class_token, patches}, 1) + positional_embedding_;
+  const int64_t n = pixels.size(0), rows = config_.grid_height(), columns = config_.grid_width(),
+                p = config_.patch;
+  const at::Tensor patches = pixels
+                                 .narrow(2, 0, rows * p)  // what does not fill a patch is left out
+                                 .narrow(3, 0, columns * p)
+                                 .reshape({n, 3, rows, p, columns, p})
+                                 .permute({0, 2, 4, 1, 3, 5})
+                                 .reshape({n, rows * columns, 3 * p * p});
+  at::Tensor x = at::cat({class_embedding_.expand({n, 1, config_.width}), conv1_.Apply(patches)}, 1);
+  x.add_(positional_embedding_);
   return config_.ln_pre ? Normalize(ln_pre_, x) : x;
 }
 
 at::Tensor VisionTower::Normalize(const Norm& norm, const at::Tensor& x) const {
-  return at::layer_norm(x.to(at::kFloat), {config_.width}, norm.weight, norm.bias, config_.eps).to(options_.dtype);
+  return at::layer_norm(x.to(at::kFloat), {config_.width}, norm.weight, norm.bias, config_.eps)
+      .to(options_.dtype);
 }
 
-at::Tensor VisionTower::Attention(const Block& block, const at::Tensor& x) const {
-  const int64_t n = x.size(0), tokens = x.size(1);
-  const at::Tensor qkv = at::linear(x, block.in_proj.weight, block.in_proj.bias)
-                             .view({n, tokens, 3, config_.heads, config_.head_dim()})
-                             .permute({2, 0, 3, 1, 4});  // [3, n, heads, tokens, head_dim]
-  const at::Tensor heads = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
-  const at::Tensor joined = heads.transpose(1, 2).reshape({n, tokens, config_.width});
-  const at::Tensor out = at::linear(joined, block.out_proj.weight, block.out_proj.bias);
-  return block.ls_1.defined() ? out * block.ls_1 : out;
-}
-
-at::Tensor VisionTower::Mlp(const Block& block, const at::Tensor& x) const {
-  at::Tensor hidden = at::linear(x, block.c_fc.weight, block.c_fc.bias);
-  switch (config_.activation) {
-    case Activation::kGelu:
-      hidden = at::gelu(hidden);
-      break;
-    case Activation::kGeluTanh:
-      hidden = at::gelu(hidden, "tanh");
-      break;
-    case Activation::kQuickGelu:
-      hidden = hidden * at::sigmoid(1.702 * hidden);
-      break;
+// [n, tokens, width] -> [n, tokens, width], or [n, 1, width] in a class-token block; before out_proj.
+at::Tensor VisionTower::Attend(const Block& block, const at::Tensor& x) const {
+  const int64_t n = x.size(0), tokens = x.size(1), heads = config_.heads, head_dim = config_.head_dim();
+  const auto split = [&](const at::Tensor& packed, int64_t count, int64_t pieces) {
+    return packed.view({n, count, pieces, heads, head_dim}).permute({2, 0, 3, 1, 4});
+  };
+  at::Tensor out;  // [n, heads, tokens, head_dim]
+  if (block.class_token_only) {
+    const at::Tensor query = split(block.query.Apply(x.slice(1, 0, 1).contiguous()), 1, 1);
+    const at::Tensor key_value = split(block.key_value.Apply(x), tokens, 2);
+    out = at::scaled_dot_product_attention(query[0], key_value[0], key_value[1]);
+  } else {
+    const at::Tensor qkv = split(block.qkv.Apply(x), tokens, 3);
+    out = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
   }
-  const at::Tensor out = at::linear(hidden, block.c_proj.weight, block.c_proj.bias);
-  return block.ls_2.defined() ? out * block.ls_2 : out;
+  return out.transpose(1, 2).reshape({n, out.size(2), config_.width});
 }
 
 // [n, tokens, width] -> [n, width]. Normalising one token or all of them is the same for that token.
 at::Tensor VisionTower::PoolTokens(const at::Tensor& x) const {
   if (config_.pool == Pool::kToken) return Normalize(ln_post_, x.select(1, 0));
   const at::Tensor patches = x.slice(1, 1);
-  return config_.final_ln_after_pool ? Normalize(ln_post_, patches.mean(1)) : Normalize(ln_post_, patches).mean(1);
+  return config_.final_ln_after_pool ? Normalize(ln_post_, patches.mean(1))
+                                     : Normalize(ln_post_, patches).mean(1);
 }
 
 }  // namespace embedd

@@ -12,10 +12,13 @@
 namespace embedd {
 namespace {
 
-std::string ShapeText(const std::vector<int64_t>& shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
 
 absl::Status TensorError(const SafetensorsFile& file, const std::string& tensor, absl::string_view message) {
-  return absl::InvalidArgumentError(absl::StrCat(file.path(), ": tensor \"", Printable(tensor), "\": ", message));
+  return absl::InvalidArgumentError(
+      absl::StrCat(file.path(), ": tensor \"", Printable(tensor), "\": ", message));
 }
 
 // The shape that each of `parts` equal pieces has in the file.
@@ -31,9 +34,10 @@ absl::Status WrongShape(const SafetensorsFile& file, const std::string& name, co
   std::string message =
       absl::StrCat("has shape ", ShapeText(view.shape), ", the config asks for ", ShapeText(wanted));
   if (name.find("position") != std::string::npos) {
-    absl::StrAppend(&message,
-                    ": the weights were trained at another image or patch size; set image_size to theirs, or load and "
-                    "save the model once with open_clip at the size you want, which resizes this tensor");
+    absl::StrAppend(
+        &message,
+        ": the weights were trained at another image or patch size; set image_size to theirs, or load and "
+        "save the model once with open_clip at the size you want, which resizes this tensor");
   }
   return TensorError(file, name, message);
 }
@@ -56,7 +60,8 @@ absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, std::uniqu
       if (it == file->tensors().end()) return TensorError(*file, part, "is missing");
       const TensorView& view = it->second;
       if (view.type == TensorType::kF64 || view.type == TensorType::kI64) {
-        return TensorError(*file, part, absl::StrCat("dtype ", TensorTypeName(view.type), " is not supported"));
+        return TensorError(*file, part,
+                           absl::StrCat("dtype ", TensorTypeName(view.type), " is not supported"));
       }
       if (view.shape != wanted) return WrongShape(*file, part, view, wanted);
       source.parts.push_back(view);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// VisionWeights: where each tensor of an image tower lies in its file. Filled by ReadModelFolder after every shape was
-// checked; read by VisionTower and the fingerprint. Owns the mapped file that the views point into. No LibTorch.
+// VisionWeights: where each tensor of an image tower lies in its file. Filled by ReadModelFolder after every
+// shape was checked; read by VisionTower and the fingerprint. Owns the mapped file that the views point into.
+// No LibTorch.
 
 #pragma once
 
@@ -38,7 +39,8 @@ struct StoredName {
 // Finds every tensor that `config` needs in `file` and checks its type and shape.
 //   stored    the layout's names of a tensor of VisionTensors()
 //   expected  true for a further tensor that may be in the file and is not read (text tower, scales)
-// Errors: kInvalidArgument, naming file and tensor, when one is missing, has a wrong shape or type, or is not expected.
+// Errors: kInvalidArgument, naming file and tensor, when one is missing, has a wrong shape or type, or is not
+// expected.
 absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, std::unique_ptr<SafetensorsFile> file,
                                           const std::function<StoredName(const std::string&)>& stored,
                                           const std::function<bool(const std::string&)>& expected);

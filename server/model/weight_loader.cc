@@ -33,7 +33,7 @@ at::Tensor View(const TensorView& view) {
 
 }  // namespace
 
-at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype) {
+at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype, double scale) {
   at::Tensor tensor;
   if (source.parts.size() == 1) {
     tensor = View(source.parts[0]);
@@ -43,6 +43,7 @@ at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarT
     tensor = at::cat(parts);
   }
   if (source.transposed) tensor = tensor.t();
+  if (scale != 1) tensor = tensor.to(at::kFloat).mul(scale);
   // copy=true: a tensor that needs no change must not stay a view of the file.
   tensor = tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
   return device.is_cpu() ? tensor : tensor.to(device, /*non_blocking=*/false);

@@ -11,7 +11,8 @@
 namespace embedd {
 
 // The tensor in the tower's shape, contiguous, in memory of its own on `device`, as `dtype`.
-// Joins, transposes and casts on the CPU, then copies once (blocking). Throws what LibTorch throws.
-at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype);
+// Joins, transposes, multiplies by `scale` (in f32) and casts on the CPU, then copies once (blocking).
+// Throws what LibTorch throws.
+at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype, double scale = 1);
 
 }  // namespace embedd

@@ -108,11 +108,13 @@ std::string OpenClipConfigJson(const VisionConfig& c) {
   }
   if (c.layer_scale) vision["ls_init_value"] = 1e-4;
   if (c.activation == Activation::kGeluTanh) vision["act_kwargs"] = {{"approximate", "tanh"}};
-  const json model = {{"embed_dim", c.embed_dim},
-                      {"quick_gelu", c.activation == Activation::kQuickGelu},
-                      {"vision_cfg", vision},
-                      {"text_cfg", {{"context_length", 77}, {"vocab_size", 49408}, {"width", 512}, {"heads", 8}}}};
-  return json{{"model_cfg", model}, {"preprocess_cfg", {{"interpolation", "bicubic"}, {"resize_mode", "shortest"}}}}
+  const json model = {
+      {"embed_dim", c.embed_dim},
+      {"quick_gelu", c.activation == Activation::kQuickGelu},
+      {"vision_cfg", vision},
+      {"text_cfg", {{"context_length", 77}, {"vocab_size", 49408}, {"width", 512}, {"heads", 8}}}};
+  return json{{"model_cfg", model},
+              {"preprocess_cfg", {{"interpolation", "bicubic"}, {"resize_mode", "shortest"}}}}
       .dump(2);
 }
 

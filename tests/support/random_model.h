@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes model folders with random weights, so that tests and benchmarks need no download: the cost of a model does not
-// depend on its numbers. Also the safetensors writer of the tests.
+// Writes model folders with random weights, so that tests and benchmarks need no download: the cost of a
+// model does not depend on its numbers. Also the safetensors writer of the tests.
 
 #pragma once
 
@@ -24,12 +24,13 @@ struct HostTensor {
 // Writes a safetensors file of F32 tensors.
 absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors);
 
-// Random weights of every tensor in VisionTensors(config), equal for equal seeds on every machine, scaled so that
-// activations stay of order one through all layers.
+// Random weights of every tensor in VisionTensors(config), equal for equal seeds on every machine, scaled so
+// that activations stay of order one through all layers.
 std::map<std::string, HostTensor> RandomWeights(const VisionConfig& config, uint64_t seed);
 
-// Makes `folder` (with its parents) an OpenCLIP folder: open_clip_config.json and open_clip_model.safetensors, image tower
-// only, OpenAI's mean and std, bicubic, shortest. config.width must be a multiple of config.heads.
+// Makes `folder` (with its parents) an OpenCLIP folder: open_clip_config.json and
+// open_clip_model.safetensors, image tower only, OpenAI's mean and std, bicubic, shortest. config.width must
+// be a multiple of config.heads.
 absl::Status WriteRandomModel(const std::string& folder, const VisionConfig& config, uint64_t seed);
 
 // The configuration text WriteRandomModel writes.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// tower_dump: runs the server's model side on prepared pixels, so that test_towers.py can compare it with open_clip.
+// tower_dump: runs the server's model side on prepared pixels, so that test_towers.py can compare it with
+// open_clip.
 //   tower_dump MODEL_FOLDER PIXELS OUT [DTYPE [THREADS]]
-// PIXELS holds uint8 [n, 3, height, width], OUT gets float32 [n, dimension]. Prints the fingerprint and the image spec.
-// Exit 3, with the reason, when the model cannot be loaded; 1 when anything else fails.
+// PIXELS holds uint8 [n, 3, height, width], OUT gets float32 [n, dimension]. Prints the fingerprint and the
+// image spec. Exit 3, with the reason, when the model cannot be loaded; 1 when anything else fails.
 
 #include <cstdint>
 #include <cstdlib>
@@ -49,10 +50,11 @@ int Dump(int argc, char** argv) {
     return 1;
   }
   std::ofstream out(argv[3], std::ios::binary);
-  out.write(reinterpret_cast<const char*>(rows.data()), static_cast<std::streamsize>(rows.size() * sizeof(float)));
+  out.write(reinterpret_cast<const char*>(rows.data()),
+            static_cast<std::streamsize>(rows.size() * sizeof(float)));
   const ModelSpec& spec = (*executor)->spec();
-  std::cout << "fingerprint " << spec.fingerprint << "\nimage " << spec.image.height << "x" << spec.image.width
-            << " resize " << static_cast<int>(spec.image.resize_mode) << " interpolation "
+  std::cout << "fingerprint " << spec.fingerprint << "\nimage " << spec.image.height << "x"
+            << spec.image.width << " resize " << static_cast<int>(spec.image.resize_mode) << " interpolation "
             << static_cast<int>(spec.image.interpolation) << "\n";
   return out.flush() ? 0 : 1;
 }

@@ -31,7 +31,8 @@ TEST_CASE("The vision part is read, from wherever the model keeps it") {
       "num_attention_heads": 16, "image_size": 336, "patch_size": 14, "hidden_act": "gelu", "layer_norm_eps": 1e-6)";
   for (const std::string& text :
        {R"({"model_type": "clip", "projection_dim": 768, "vision_config": {)" + vision + "}}",
-        R"({"model_type": "clip", "projection_dim": 768, "vision_config": {}, "vision_config_dict": {)" + vision + "}}",
+        R"({"model_type": "clip", "projection_dim": 768, "vision_config": {}, "vision_config_dict": {)" +
+            vision + "}}",
         R"({"model_type": "clip_vision_model", "projection_dim": 768, )" + vision + "}"}) {
     const auto config = ParseHfClipConfig(text, "config.json");
     REQUIRE(config.ok());
@@ -47,7 +48,8 @@ TEST_CASE("The vision part is read, from wherever the model keeps it") {
 }
 
 TEST_CASE("A config that is no CLIP model, or is wrong, is named by file and key") {
-  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip"})"), Contains("config.json: model_type: is \"siglip\""));
+  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip"})"),
+             Contains("config.json: model_type: is \"siglip\""));
   CHECK_THAT(ConfigProblem("{}"), Contains("config.json: model_type"));
   CHECK_THAT(ConfigProblem(R"({"model_type": "clip", "vision_config": {"hidden_act": "relu"}})"),
              Contains("config.json: vision_config.hidden_act"));
@@ -56,9 +58,10 @@ TEST_CASE("A config that is no CLIP model, or is wrong, is named by file and key
 }
 
 TEST_CASE("A CLIP image processor crops with offsets rounded down") {
-  const auto image = ParseHfPreprocessor(R"({"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224},
+  const auto image =
+      ParseHfPreprocessor(R"({"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224},
       "resample": 2, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "rescale_factor": 0.00392156862745098})",
-                                         "p.json", VisionConfig{});
+                          "p.json", VisionConfig{});
   REQUIRE(image.ok());
   CHECK(image->crop_rounding == CropRounding::kFloor);
   CHECK(image->resize_mode == ResizeMode::kShortest);
@@ -71,7 +74,8 @@ TEST_CASE("Sizes may be one number, as old folders have them, and height and wid
   const auto old = ParseHfPreprocessor(R"({"size": 224, "crop_size": 224})", "p.json", VisionConfig{});
   REQUIRE(old.ok());
   CHECK(old->resize_mode == ResizeMode::kShortest);
-  const auto squash = ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", VisionConfig{});
+  const auto squash =
+      ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", VisionConfig{});
   REQUIRE(squash.ok());
   CHECK(squash->resize_mode == ResizeMode::kSquash);
 }
@@ -81,7 +85,8 @@ TEST_CASE("Preprocessing that the server would not do is refused by key") {
   CHECK_THAT(PreprocessorProblem(R"({"resample": 1})"), Contains("p.json: resample"));
   CHECK_THAT(PreprocessorProblem(R"({"rescale_factor": 1})"), Contains("p.json: rescale_factor"));
   CHECK_THAT(PreprocessorProblem(R"({"size": {"shortest_edge": 256}})"), Contains("p.json: size"));
-  CHECK_THAT(PreprocessorProblem(R"({"size": 336, "crop_size": 336})"), Contains("p.json: crop_size: is 336x336"));
+  CHECK_THAT(PreprocessorProblem(R"({"size": 336, "crop_size": 336})"),
+             Contains("p.json: crop_size: is 336x336"));
   CHECK_THAT(PreprocessorProblem(R"({"image_std": [1, 0, 1]})"), Contains("p.json: image_std"));
 }
 

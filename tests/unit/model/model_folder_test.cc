@@ -80,15 +80,19 @@ TEST_CASE("A missing, extra or misshapen tensor is named with its file") {
   TempFolder folder;
   auto model = ReadChanged(folder, [](auto& t) { t.erase("visual.transformer.resblocks.1.mlp.c_fc.bias"); });
   CHECK_THAT(std::string(model.status().message()),
-             Contains("open_clip_model.safetensors: tensor \"visual.transformer.resblocks.1.mlp.c_fc.bias\": is missing"));
+             Contains("open_clip_model.safetensors: tensor \"visual.transformer.resblocks.1.mlp.c_fc.bias\": "
+                      "is missing"));
   model = ReadChanged(folder, [](auto& t) { t["visual.head.weight"] = {{1}, {0}}; });
-  CHECK_THAT(std::string(model.status().message()), Contains("\"visual.head.weight\": is not part of the model"));
+  CHECK_THAT(std::string(model.status().message()),
+             Contains("\"visual.head.weight\": is not part of the model"));
   model = ReadChanged(folder, [](auto& t) { t["stray"] = {{1}, {0}}; });
   CHECK_THAT(std::string(model.status().message()), Contains("\"stray\": is not part of the model"));
   model = ReadChanged(folder, [](auto& t) { t["visual.proj"] = {{16, 32}, std::vector<float>(512)}; });
   CHECK_THAT(std::string(model.status().message()),
              Contains("\"visual.proj\": has shape [16, 32], the config asks for [32, 16]"));
-  model = ReadChanged(folder, [](auto& t) { t["visual.positional_embedding"] = {{5, 32}, std::vector<float>(160)}; });
+  model = ReadChanged(folder, [](auto& t) {
+    t["visual.positional_embedding"] = {{5, 32}, std::vector<float>(160)};
+  });
   CHECK_THAT(std::string(model.status().message()), Contains("[5, 32]") && Contains("image_size"));
   CHECK(model.status().code() == absl::StatusCode::kInvalidArgument);
 }
@@ -125,14 +129,16 @@ TEST_CASE("A folder with pickle weights only is told how to convert them") {
   folder.Write("open_clip_pytorch_model.bin", "");
   const absl::Status status = ReadModelFolder(folder.path()).status();
   CHECK(status.code() == absl::StatusCode::kUnimplemented);
-  CHECK_THAT(std::string(status.message()),
-             Contains("open_clip_pytorch_model.bin: pickle") && Contains("python -c") && Contains("weights_only=True"));
+  CHECK_THAT(std::string(status.message()), Contains("open_clip_pytorch_model.bin: pickle") &&
+                                                Contains("python -c") && Contains("weights_only=True"));
 }
 
 TEST_CASE("A path that is no model folder says what was looked for") {
   TempFolder folder;
-  CHECK_THAT(std::string(ReadModelFolder(folder.path() + "/none").status().message()), Contains("none: is not a folder"));
-  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()), Contains("open_clip_config.json: is missing"));
+  CHECK_THAT(std::string(ReadModelFolder(folder.path() + "/none").status().message()),
+             Contains("none: is not a folder"));
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             Contains("open_clip_config.json: is missing"));
   folder.Write("open_clip_config.json", std::string(2 << 20, ' '));
   CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()), Contains("over 1 MiB"));
 }
@@ -150,10 +156,12 @@ TEST_CASE("A Hugging Face folder is read when there is no open_clip_config.json"
       tensors[part] = piece;
     }
   }
-  folder.Write("config.json", R"({"model_type": "clip", "projection_dim": 16, "vision_config": {"hidden_size": 32,
+  folder.Write("config.json",
+               R"({"model_type": "clip", "projection_dim": 16, "vision_config": {"hidden_size": 32,
       "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}})");
   REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", tensors).ok());
-  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()), Contains("preprocessor_config.json"));
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             Contains("preprocessor_config.json"));
   folder.Write("preprocessor_config.json", R"({"size": 32, "crop_size": 32})");
   const auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());

@@ -71,7 +71,8 @@ TEST_CASE("Every option of a native vision transformer is read") {
 }
 
 TEST_CASE("The image comes out at vision_cfg.image_size, whatever preprocess_cfg.size says") {
-  const auto config = Parse(R"({"model_cfg": {"vision_cfg": {"image_size": 256}}, "preprocess_cfg": {"size": [64, 32]}})");
+  const auto config =
+      Parse(R"({"model_cfg": {"vision_cfg": {"image_size": 256}}, "preprocess_cfg": {"size": [64, 32]}})");
   REQUIRE(config.ok());
   CHECK(config->image.height == 256);
   CHECK(config->image.width == 256);
@@ -92,7 +93,9 @@ TEST_CASE("Preprocessing takes mean and std as one number or three, and every re
   CHECK(config->image.interpolation == Interpolation::kBicubic);
 }
 
-TEST_CASE("Shortest with a target that is not square is bicubic, since OpenCLIP does not hand the interpolation on") {
+TEST_CASE(
+    "Shortest with a target that is not square is bicubic, since OpenCLIP does not hand the interpolation "
+    "on") {
   const std::string size = R"({"model_cfg": {"vision_cfg": {"image_size": [224, 128]}}, "preprocess_cfg": )";
   CHECK(Parse(size + R"({"interpolation": "bilinear"}})")->image.interpolation == Interpolation::kBicubic);
   CHECK(Parse(size + R"({"interpolation": "bilinear", "resize_mode": "squash"}})")->image.interpolation ==
@@ -107,17 +110,23 @@ TEST_CASE("What is wrong is named by file and key") {
       {R"({"model_cfg": {"vision_cfg": 3}})", "f.json: model_cfg.vision_cfg: must be an object"},
       {R"({"extra": 1})", "f.json: extra: unknown key"},
       {R"({"model_cfg": {"quick_glu": true}})", "f.json: model_cfg.quick_glu: unknown key"},
-      {R"({"model_cfg": {"vision_cfg": {"patchsize": 3}}})", "f.json: model_cfg.vision_cfg.patchsize: unknown key"},
-      {R"({"model_cfg": {"text_cfg": {"contextlength": 3}}})", "f.json: model_cfg.text_cfg.contextlength: unknown"},
+      {R"({"model_cfg": {"vision_cfg": {"patchsize": 3}}})",
+       "f.json: model_cfg.vision_cfg.patchsize: unknown key"},
+      {R"({"model_cfg": {"text_cfg": {"contextlength": 3}}})",
+       "f.json: model_cfg.text_cfg.contextlength: unknown"},
       {R"({"preprocess_cfg": {"resize": "squash"}})", "f.json: preprocess_cfg.resize: unknown key"},
       {R"({"model_cfg": {"vision_cfg": {"act_kwargs": {"x": 1}}}})", "vision_cfg.act_kwargs.x: unknown key"},
-      {R"({"model_cfg": {"vision_cfg": {"norm_kwargs": {"bias": false}}}})", "vision_cfg.norm_kwargs.bias: unknown key"},
+      {R"({"model_cfg": {"vision_cfg": {"norm_kwargs": {"bias": false}}}})",
+       "vision_cfg.norm_kwargs.bias: unknown key"},
       {R"({"model_cfg": {"vision_cfg": {"layers": "12"}}})", "vision_cfg.layers: must be a whole number"},
       {R"({"model_cfg": {"vision_cfg": {"layers": 0}}})", "vision_cfg.layers: must be a whole number"},
       {R"({"model_cfg": {"vision_cfg": {"width": 18446744073709551615}}})", "vision_cfg.width: must be"},
-      {R"({"model_cfg": {"vision_cfg": {"width": 100, "head_width": 30}}})", "head_width: does not divide width 100"},
-      {R"({"model_cfg": {"vision_cfg": {"patch_size": 300}}})", "vision_cfg.patch_size: is larger than image_size"},
-      {R"({"model_cfg": {"vision_cfg": {"image_size": [1, 2, 3]}}})", "vision_cfg.image_size: must be a size"},
+      {R"({"model_cfg": {"vision_cfg": {"width": 100, "head_width": 30}}})",
+       "head_width: does not divide width 100"},
+      {R"({"model_cfg": {"vision_cfg": {"patch_size": 300}}})",
+       "vision_cfg.patch_size: is larger than image_size"},
+      {R"({"model_cfg": {"vision_cfg": {"image_size": [1, 2, 3]}}})",
+       "vision_cfg.image_size: must be a size"},
       {R"({"model_cfg": {"vision_cfg": {"pool_type": "none"}}})", "vision_cfg.pool_type: must be"},
       {R"({"model_cfg": {"vision_cfg": {"no_ln_pre": 1}}})", "vision_cfg.no_ln_pre: must be true or false"},
       {R"({"preprocess_cfg": {"std": 0}})", "preprocess_cfg.std: must be a positive number"},
@@ -131,13 +140,16 @@ TEST_CASE("What is wrong is named by file and key") {
 }
 
 TEST_CASE("A family the server cannot run is named as such, with what to choose instead") {
-  const std::string patch = GENERATE(as<std::string>(), R"({"timm_model_name": "vit_base"})", R"({"layers": [3, 4, 6, 3]})",
-                                     R"({"attentional_pool": true})", R"({"attentional_pool": "parallel"})",
-                                     R"({"qk_norm": true})", R"({"block_type": "custom"})", R"({"output_tokens": true})");
+  const std::string patch =
+      GENERATE(as<std::string>(), R"({"timm_model_name": "vit_base"})", R"({"layers": [3, 4, 6, 3]})",
+               R"({"attentional_pool": true})", R"({"attentional_pool": "parallel"})", R"({"qk_norm": true})",
+               R"({"block_type": "custom"})", R"({"output_tokens": true})");
   const auto config = Parse(R"({"model_cfg": {"vision_cfg": )" + patch + "}}");
   CHECK(config.status().code() == absl::StatusCode::kUnimplemented);
-  CHECK_THAT(std::string(config.status().message()), Contains("f.json: model_cfg.vision_cfg.") && Contains("Choose"));
-  CHECK(Parse(R"({"model_cfg": {"multimodal_cfg": {}}})").status().code() == absl::StatusCode::kUnimplemented);
+  CHECK_THAT(std::string(config.status().message()),
+             Contains("f.json: model_cfg.vision_cfg.") && Contains("Choose"));
+  CHECK(Parse(R"({"model_cfg": {"multimodal_cfg": {}}})").status().code() ==
+        absl::StatusCode::kUnimplemented);
   CHECK(Parse(R"({"model_cfg": {"vision_cfg": {"attentional_pool": false, "qk_norm": false}}})").ok());
 }
 
@@ -152,7 +164,8 @@ TEST_CASE("Tensors of a text tower are expected only where the config has one") 
   const auto with = Parse("{}"), without = Parse(R"({"model_cfg": {"text_cfg": null}})");
   REQUIRE(with.ok());
   REQUIRE(without.ok());
-  for (const char* name : {"transformer.resblocks.0.ln_1.weight", "token_embedding.weight", "ln_final.bias"}) {
+  for (const char* name :
+       {"transformer.resblocks.0.ln_1.weight", "token_embedding.weight", "ln_final.bias"}) {
     CHECK(IsUnusedOpenClipTensor(*with, name));
     CHECK_FALSE(IsUnusedOpenClipTensor(*without, name));
   }
@@ -162,10 +175,13 @@ TEST_CASE("Tensors of a text tower are expected only where the config has one") 
 }
 
 TEST_CASE("Text that is not JSON, or hides a key behind another of the same name, is refused") {
-  CHECK_THAT(std::string(ParseOpenClipConfig("{", "f.json").status().message()), Contains("f.json: is not valid JSON"));
-  CHECK_THAT(std::string(ParseOpenClipConfig(R"({"model_cfg": {}, "model_cfg": {}})", "f.json").status().message()),
-             Contains("twice"));
-  CHECK_THAT(std::string(ParseOpenClipConfig("[]", "f.json").status().message()), Contains("must be an object"));
+  CHECK_THAT(std::string(ParseOpenClipConfig("{", "f.json").status().message()),
+             Contains("f.json: is not valid JSON"));
+  CHECK_THAT(
+      std::string(ParseOpenClipConfig(R"({"model_cfg": {}, "model_cfg": {}})", "f.json").status().message()),
+      Contains("twice"));
+  CHECK_THAT(std::string(ParseOpenClipConfig("[]", "f.json").status().message()),
+             Contains("must be an object"));
 }
 
 }  // namespace

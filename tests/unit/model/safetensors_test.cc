@@ -35,11 +35,12 @@ using Catch::Matchers::Contains;
 TEST_CASE("A well-formed file gives every tensor its type, shape and bytes") {
   TempFolder folder;
   const auto file = SafetensorsFile::Open(folder.Write(
-      "w.safetensors", FileText(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                                R"("b":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]},)"
-                                R"("empty":{"dtype":"F16","shape":[0,3],"data_offsets":[12,12]},)"
-                                R"("scalar":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}   )",
-                                16)));
+      "w.safetensors",
+      FileText(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+               R"("b":{"dtype":"BF16","shape":[1,2],"data_offsets":[8,12]},)"
+               R"("empty":{"dtype":"F16","shape":[0,3],"data_offsets":[12,12]},)"
+               R"("scalar":{"dtype":"F32","shape":[],"data_offsets":[12,16]}}   )",
+               16)));
   REQUIRE(file.ok());
   const auto& tensors = (*file)->tensors();
   REQUIRE(tensors.size() == 4);
@@ -107,7 +108,8 @@ TEST_CASE("Offsets must lie in the file, leave no hole and not overlap") {
   CHECK_THAT(Problem(two("[0,4]", "[4,8]"), 9), Contains("after the last tensor"));
   CHECK_THAT(Problem(two("[0,4]", "[4,8]"), 7), Contains("outside the file"));
   CHECK_THAT(Problem(two("[0,4]", "[8,4]"), 8), Contains("outside the file"));
-  CHECK_THAT(Problem(two("[0,4]", "[18446744073709551612,18446744073709551615]"), 8), Contains("outside the file"));
+  CHECK_THAT(Problem(two("[0,4]", "[18446744073709551612,18446744073709551615]"), 8),
+             Contains("outside the file"));
   CHECK_THAT(Problem(two("[0,4]", "[4,8.0]"), 8), Contains("data_offsets"));
   CHECK_THAT(Problem(two("[0,4]", "[-4,0]"), 8), Contains("data_offsets"));
 }
@@ -125,7 +127,9 @@ TEST_CASE("Bytes must match the shape, and a shape must not overflow") {
   CHECK_THAT(Problem(one("F8_E4M3", "[8]"), 8), Contains("F8_E4M3 is not supported"));
 }
 
-TEST_CASE("A file that is cut or written to while it is open is noticed, one that is replaced is not touched by it") {
+TEST_CASE(
+    "A file that is cut or written to while it is open is noticed, one that is replaced is not touched by "
+    "it") {
   TempFolder folder;
   const std::string text = FileText(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4);
   const auto file = SafetensorsFile::Open(folder.Write("w.safetensors", text));

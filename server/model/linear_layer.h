@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LinearLayer: x W^T + b with the weight laid out for the processor. Part of VisionTower. A packed layer
+// keeps its weight in oneDNN's blocked layout instead of the plain one, so the product need not rearrange it
+// each time, and runs the activation or the sum in the same kernel. Packed weights are ordinary memory of
+// LibTorch's allocator: counted, and freed with the layer. Sees LibTorch; throws what it throws.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "server/model/vision_config.h"
+
+namespace embedd {
+
+// True when the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX); without it bf16 is slower than
+// f32.
+bool CpuMultipliesBf16();
+
+// True when this LibTorch and this processor have the packed products: on cpu, for f32 and, in hardware only,
+// for bf16.
+bool CanPack(at::Device device, at::ScalarType dtype);
+
+// Measures one block of a tower of this shape, at batch 1 and batch 8, with plain and with packed weights,
+// for a few dozen milliseconds, and says whether packed is faster. Which one wins depends on the processor:
+// AVX-512 machines gain a quarter, AVX2 ones can lose a tenth. Call it with the thread count of the executor.
+bool PackingIsFaster(const VisionConfig& config, at::ScalarType dtype);
+
+class LinearLayer {
+ public:
+  LinearLayer() = default;
+  // weight [out, in], bias [out] or undefined.
+  LinearLayer(at::Tensor weight, at::Tensor bias, bool packed);
+
+  // x [..., in] -> [..., out]
+  at::Tensor Apply(const at::Tensor& x) const;
+
+  // The activation after the product. QuickGELU runs as silu: the caller has scaled this layer by
+  // kQuickGeluScale, and scales the next one back.
+  at::Tensor ApplyActivation(const at::Tensor& x, Activation activation) const;
+
+  // sum + x W^T + b. May write into `sum`, which must not be used afterwards.
+  at::Tensor ApplyAndAdd(const at::Tensor& x, const at::Tensor& sum) const;
+
+ private:
+  at::Tensor weight_;  // plain [out, in], or oneDNN's
+  at::Tensor bias_;
+  bool packed_ = false;
+};
+
+// x * sigmoid(1.702 x) is silu(1.702 x) / 1.702.
+inline constexpr double kQuickGeluScale = 1.702;
+
+}  // namespace embedd
