@@ -53,8 +53,9 @@ def serve() -> None:
         return zeros[count]
 
     def info(_request, _context):
-        limits = pb.Limits(max_message_bytes=64 << 20, max_inputs_per_request=1024, max_image_bytes=32 << 20,
-                           queue_images=1024)
+        limits = pb.Limits(
+            max_message_bytes=64 << 20, max_inputs_per_request=1024, max_image_bytes=32 << 20, queue_images=1024
+        )
         answer = pb.GetServerInfoResponse(model=pb.ModelInfo(dimension=DIMENSION), limits=limits)
         return answer.SerializeToString()
 
@@ -119,8 +120,12 @@ def main() -> None:
                 measure(f"{name}, threads", images, arguments.rounds, lambda: client.embed_images(images))
                 measure(f"{name}, asyncio", images, arguments.rounds, lambda: asyncio.run(_aio(target, images)))
             one = [np.zeros((224, 224, 3), np.uint8)]
-            measure("one raw 224x224 image a call", one * 200, arguments.rounds,
-                    lambda: [client.embed_images(one) for _ in range(200)])
+            measure(
+                "one raw 224x224 image a call",
+                one * 200,
+                arguments.rounds,
+                lambda: [client.embed_images(one) for _ in range(200)],
+            )
     finally:
         process.kill()
         process.wait()
@@ -139,8 +144,11 @@ def measure(name, images, rounds, work) -> None:
         work()
         rates.append(len(images) / (time.perf_counter() - wall))
         costs.append((time.process_time() - cpu) / len(images) * 1e6)
-    print(f"{name:36s} {statistics.median(rates):8.0f} images/s (best {max(rates):.0f})   "
-          f"client CPU {statistics.median(costs):6.1f} us/image (least {min(costs):.1f})", flush=True)
+    print(
+        f"{name:36s} {statistics.median(rates):8.0f} images/s (best {max(rates):.0f})   "
+        f"client CPU {statistics.median(costs):6.1f} us/image (least {min(costs):.1f})",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -68,18 +68,33 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
     """The server, on a free port of the loopback.
 
     Attributes to script it with:
-      before: called with every EmbedBatchRequest; may raise `Failure`, block, or return a response to send instead (other values do not count).
+      before: called with every EmbedBatchRequest; may raise `Failure`, block, or return a response to send instead
+        (other values do not count).
       script: failures (or None) for the next EmbedBatch calls, one each; the rest succeeds.
       on_stream: called with (stream number, messages so far) for every stream message; may raise `Failure`.
     What it saw:
       requests: EmbedBatchRequests without their pixels: [number of inputs, priority, expect_fingerprint, ...].
     """
 
-    def __init__(self, port: int = 0, fingerprint: str = "fp-1", token: str = "", max_message_bytes: int = 64 << 20,
-                 credentials=None, workers: int = 16, state=pb.GetServerInfoResponse.READY) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        fingerprint: str = "fp-1",
+        token: str = "",
+        max_message_bytes: int = 64 << 20,
+        credentials=None,
+        workers: int = 16,
+        state=pb.GetServerInfoResponse.READY,
+    ) -> None:
         self.fingerprint, self.token, self.state = fingerprint, token, state
-        self.limits = pb.Limits(max_message_bytes=max_message_bytes, max_inputs_per_request=1024,
-                                max_image_bytes=32 << 20, max_pixels=64 << 20, queue_images=1024, queue_bytes=512 << 20)
+        self.limits = pb.Limits(
+            max_message_bytes=max_message_bytes,
+            max_inputs_per_request=1024,
+            max_image_bytes=32 << 20,
+            max_pixels=64 << 20,
+            queue_images=1024,
+            queue_bytes=512 << 20,
+        )
         self.before: Callable[[pb.EmbedBatchRequest], Optional[pb.EmbedBatchResponse]] = lambda request: None
         self.script: List[Optional[Failure]] = []
         self.on_stream: Callable[[int, int], None] = lambda stream, messages: None
@@ -94,8 +109,9 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         )
         pb_grpc.add_EmbeddingServiceServicer_to_server(self, self._grpc)
         address = f"localhost:{port}"
-        self.port = (self._grpc.add_secure_port(address, credentials) if credentials
-                     else self._grpc.add_insecure_port(address))
+        self.port = (
+            self._grpc.add_secure_port(address, credentials) if credentials else self._grpc.add_insecure_port(address)
+        )
         self.target = f"localhost:{self.port}"
 
     def __enter__(self) -> "FakeServer":
@@ -117,7 +133,11 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         self.info_calls += 1
         return pb.GetServerInfoResponse(
             model=pb.ModelInfo(name="fake", fingerprint=self.fingerprint, dimension=DIMENSION, towers=["image"]),
-            device="cpu", dtype="f32", limits=self.limits, state=self.state)
+            device="cpu",
+            dtype="f32",
+            limits=self.limits,
+            state=self.state,
+        )
 
     def EmbedBatch(self, request, context):  # noqa: N802
         self._authenticate(context)
@@ -170,7 +190,9 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         for index, one in enumerate(request.inputs):
             content = _content(one)
             if content.startswith(b"bad"):
-                answer.errors.add(index=index, code=3, reason="CORRUPT_IMAGE", message=f"inputs[{index}].image is broken")
+                answer.errors.add(
+                    index=index, code=3, reason="CORRUPT_IMAGE", message=f"inputs[{index}].image is broken"
+                )
                 rows.append(np.zeros(DIMENSION, np.float32))
             else:
                 rows.append(vector(content, _normalize(request)))
@@ -185,8 +207,11 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         if count == 0 or any(not _content(one) for one in request.inputs):
             raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "inputs: empty", "INVALID_REQUEST")
         if count > self.limits.max_inputs_per_request:
-            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, f"inputs: {count}, the limit is "
-                          f"{self.limits.max_inputs_per_request}", "INVALID_REQUEST")
+            raise Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"inputs: {count}, the limit is " f"{self.limits.max_inputs_per_request}",
+                "INVALID_REQUEST",
+            )
         if count > self.limits.queue_images:
             raise queue_full(pushback_ms=-1)
         for index, one in enumerate(request.inputs):
@@ -197,8 +222,12 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
 
     def _expect(self, fingerprint: str) -> None:
         if fingerprint and fingerprint != self.fingerprint:
-            raise Failure(grpc.StatusCode.FAILED_PRECONDITION, "another model is loaded", "MODEL_MISMATCH",
-                          metadata={"expected": fingerprint, "actual": self.fingerprint})
+            raise Failure(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "another model is loaded",
+                "MODEL_MISMATCH",
+                metadata={"expected": fingerprint, "actual": self.fingerprint},
+            )
 
     def _authenticate(self, context) -> None:
         if self.token and ("authorization", f"Bearer {self.token}") not in context.invocation_metadata():
@@ -218,8 +247,9 @@ def _pack(row: np.ndarray, encoding: int) -> bytes:
 
 
 def _without_pixels(request) -> pb.EmbedBatchRequest:
-    kept = pb.EmbedBatchRequest(encoding=request.encoding, priority=request.priority,
-                                expect_fingerprint=request.expect_fingerprint)
+    kept = pb.EmbedBatchRequest(
+        encoding=request.encoding, priority=request.priority, expect_fingerprint=request.expect_fingerprint
+    )
     if request.HasField("normalize"):
         kept.normalize = request.normalize
     for one in request.inputs:

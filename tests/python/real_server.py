@@ -49,9 +49,25 @@ class RealServer:
         self.target = ""
         self.http = ""
         self._process = subprocess.Popen(
-            [str(BINARY), "--model", str(MODEL), "--device", "cpu", "--listen", listen, "--http",
-             "127.0.0.1:0" if pages else "off", "--log-format", "text", *flags],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+            [
+                str(BINARY),
+                "--model",
+                str(MODEL),
+                "--device",
+                "cpu",
+                "--listen",
+                listen,
+                "--http",
+                "127.0.0.1:0" if pages else "off",
+                "--log-format",
+                "text",
+                *flags,
+            ],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         if not self._told.wait(START_SECONDS) or not self.target:

@@ -84,8 +84,9 @@ def test_messages_over_four_mebibytes_pass_both_ways(server, make_client):
     data = np.arange(64 * dimension, dtype="<f4")
 
     def large_answer(request):
-        return pb.EmbedBatchResponse(dimension=dimension, encoding=pb.ENCODING_FLOAT32, data=data.tobytes(),
-                                     model_fingerprint="fp-1")
+        return pb.EmbedBatchResponse(
+            dimension=dimension, encoding=pb.ENCODING_FLOAT32, data=data.tobytes(), model_fingerprint="fp-1"
+        )
 
     server.before = large_answer
     got = make_client(server.target).embed_images([b"x" * 100_000] * 64)
@@ -126,8 +127,16 @@ def test_few_images_are_interactive_and_many_are_bulk_unless_told(server, client
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"batch_size": 0}, {"batch_size": -1}, {"dtype": "float64"}, {"on_error": "ignore"}, {"priority": "high"},
-     {"timeout": 0}, {"timeout": -1}, {"retry_for": -1}],
+    [
+        {"batch_size": 0},
+        {"batch_size": -1},
+        {"dtype": "float64"},
+        {"on_error": "ignore"},
+        {"priority": "high"},
+        {"timeout": 0},
+        {"timeout": -1},
+        {"retry_for": -1},
+    ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_sent(server, make_client, arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
@@ -223,8 +232,14 @@ class FakeBar:
 
 @pytest.mark.parametrize(
     "show, level, shown",
-    [(None, logging.WARNING, False), (None, logging.INFO, True), (None, logging.DEBUG, True), (None, logging.ERROR, False),
-     (True, logging.ERROR, True), (False, logging.DEBUG, False)],
+    [
+        (None, logging.WARNING, False),
+        (None, logging.INFO, True),
+        (None, logging.DEBUG, True),
+        (None, logging.ERROR, False),
+        (True, logging.ERROR, True),
+        (False, logging.DEBUG, False),
+    ],
 )
 def test_the_progress_bar_follows_the_loggers_level_unless_told(client, monkeypatch, caplog, show, level, shown):
     tqdm = pytest.importorskip("tqdm.auto")

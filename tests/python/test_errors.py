@@ -18,23 +18,37 @@ Code = grpc.StatusCode
 @pytest.mark.parametrize(
     "failure, kind, reason, says",
     [
-        (Failure(Code.RESOURCE_EXHAUSTED, "1024 of 1024 images", "QUEUE_FULL", 1500), errors.Overloaded, "QUEUE_FULL",
-         "overloaded: 1024 of 1024 images"),
+        (
+            Failure(Code.RESOURCE_EXHAUSTED, "1024 of 1024 images", "QUEUE_FULL", 1500),
+            errors.Overloaded,
+            "QUEUE_FULL",
+            "overloaded: 1024 of 1024 images",
+        ),
         (Failure(Code.UNAVAILABLE, "x", "MODEL_LOADING"), errors.ServerUnavailable, "MODEL_LOADING", "wait_ready"),
         (Failure(Code.UNAVAILABLE, "x", "DRAINING"), errors.ServerUnavailable, "DRAINING", "shutting down"),
         (Failure(Code.UNAVAILABLE, "x", "DEVICE_FAILED"), errors.ServerUnavailable, "DEVICE_FAILED", "restarted"),
         (Failure(Code.DEADLINE_EXCEEDED, "x", "DEADLINE"), errors.DeadlineExceeded, "DEADLINE", "longer timeout"),
-        (Failure(Code.FAILED_PRECONDITION, "x", "MODEL_MISMATCH", metadata={"expected": "a", "actual": "b"}),
-         errors.ModelMismatch, "MODEL_MISMATCH", "another model"),
-        (Failure(Code.INVALID_ARGUMENT, "inputs[3].raw_image.rgb: 5 bytes"), errors.InvalidRequest, "",
-         r"inputs\[3\].raw_image.rgb"),
+        (
+            Failure(Code.FAILED_PRECONDITION, "x", "MODEL_MISMATCH", metadata={"expected": "a", "actual": "b"}),
+            errors.ModelMismatch,
+            "MODEL_MISMATCH",
+            "another model",
+        ),
+        (
+            Failure(Code.INVALID_ARGUMENT, "inputs[3].raw_image.rgb: 5 bytes"),
+            errors.InvalidRequest,
+            "",
+            r"inputs\[3\].raw_image.rgb",
+        ),
         (Failure(Code.UNAUTHENTICATED, "no token"), errors.Unauthenticated, "", "token="),
         (Failure(Code.INTERNAL, "norm is 3", "BAD_OUTPUT"), errors.ServerError, "BAD_OUTPUT", "log"),
         (Failure(Code.INTERNAL, "RST_STREAM"), errors.ServerUnavailable, "TRANSPORT", "broke"),
         (Failure(Code.UNIMPLEMENTED, "x"), errors.InvalidRequest, "", "older"),
     ],
 )
-def test_every_status_of_the_contract_has_its_type_and_says_what_to_do(server, make_client, failure, kind, reason, says):
+def test_every_status_of_the_contract_has_its_type_and_says_what_to_do(
+    server, make_client, failure, kind, reason, says
+):
     server.script = [failure] * 3
     with pytest.raises(kind, match=says) as caught:
         make_client(server.target).embed_images(b"x", retry_for=0)
@@ -63,7 +77,9 @@ def test_nobody_at_the_address_is_explained(make_client):
 def test_details_that_are_not_ours_do_not_hide_the_error(server, client):
     class Odd(Failure):
         def abort(self, context):
-            context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff"), ("grpc-retry-pushback-ms", "soon")))
+            context.set_trailing_metadata(
+                (("grpc-status-details-bin", b"\xff\xff"), ("grpc-retry-pushback-ms", "soon"))
+            )
             context.abort(Code.UNAVAILABLE, "odd")
 
     server.script = [Odd(Code.UNAVAILABLE)]
@@ -88,6 +104,8 @@ def test_errors_survive_pickling(error):
 
 def test_our_details_do_not_clash_with_googleapis_common_protos():
     pytest.importorskip("google.rpc.error_details_pb2")
-    for order in ("import embedd; from google.rpc import error_details_pb2, status_pb2",
-                  "from google.rpc import error_details_pb2, status_pb2; import embedd"):
+    for order in (
+        "import embedd; from google.rpc import error_details_pb2, status_pb2",
+        "from google.rpc import error_details_pb2, status_pb2; import embedd",
+    ):
         subprocess.run([sys.executable, "-c", order], check=True)

@@ -111,8 +111,10 @@ def test_cancelling_an_asyncio_call_ends_it(server):
 
 
 def test_importing_the_package_needs_neither_pillow_nor_tqdm():
-    code = ("import sys; sys.modules['PIL'] = None; sys.modules['tqdm'] = None; import embedd, embedd.aio, "
-            "embedding_service; print(embedd.__version__)")
+    code = (
+        "import sys; sys.modules['PIL'] = None; sys.modules['tqdm'] = None; import embedd, embedd.aio, "
+        "embedding_service; print(embedd.__version__)"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == embedd.__version__
 
@@ -120,8 +122,13 @@ def test_importing_the_package_needs_neither_pillow_nor_tqdm():
 def test_the_package_says_that_it_is_typed_and_ships_its_stubs():
     source = PACKAGE / "src" / "embedd"
     assert (source / "py.typed").exists()
-    for name in ("embedding_service_pb2.py", "embedding_service_pb2.pyi", "embedding_service_pb2_grpc.py",
-                 "rpc_status_pb2.py", "rpc_status_pb2.pyi"):
+    for name in (
+        "embedding_service_pb2.py",
+        "embedding_service_pb2.pyi",
+        "embedding_service_pb2_grpc.py",
+        "rpc_status_pb2.py",
+        "rpc_status_pb2.pyi",
+    ):
         assert (source / "v1" / name).exists()
 
 
@@ -145,7 +152,8 @@ def test_the_stubs_describe_the_protos_of_the_tree(tmp_path):
         assert [one.name for one in compiled.message_type] == [one.name for one in checked_in.message_type]
         for one, other in zip(compiled.message_type, checked_in.message_type):
             assert [(field.name, field.number, field.type) for field in one.field] == [
-                (field.name, field.number, field.type) for field in other.field], one.name
+                (field.name, field.number, field.type) for field in other.field
+            ], one.name
 
 
 def test_tls_and_mutual_tls_work(tmp_path):
@@ -161,8 +169,25 @@ def test_tls_and_mutual_tls_work(tmp_path):
     def openssl(*arguments):
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
 
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-            "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    )
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     pair = [(key.read_bytes(), cert.read_bytes())]
     with FakeServer(credentials=grpc.ssl_server_credentials(pair)) as server:

@@ -88,7 +88,9 @@ def test_a_late_bulk_call_is_cut_and_an_interactive_one_fails(server, make_clien
 def test_a_bulk_call_that_is_refused_for_the_backlog_of_its_own_job_waits_and_is_not_cut(server, make_client):
     def busy(request):
         if server.running > 2:
-            raise Failure(Code.DEADLINE_EXCEEDED, "cannot be met", "DEADLINE", metadata={"left_ms": "100", "needed_ms": "150"})
+            raise Failure(
+                Code.DEADLINE_EXCEEDED, "cannot be met", "DEADLINE", metadata={"left_ms": "100", "needed_ms": "150"}
+            )
         pause.wait(0.02)
 
     pause = threading.Event()
@@ -103,7 +105,7 @@ def test_the_timeout_reaches_the_server_and_ends_the_wait(server, make_client):
     client = make_client(server.target)
     client.server_info()
     began = time.monotonic()
-    with pytest.raises(embedd.DeadlineExceeded, match="0.2 s"):
+    with pytest.raises(embedd.DeadlineExceeded, match=r"within 0\.[12] s"):
         client.embed_images(b"x", timeout=0.2)
     release.set()
     assert time.monotonic() - began < 10
@@ -113,13 +115,13 @@ def test_interactive_calls_end_by_their_timeout_retries_included(server, make_cl
     server.script = [queue_full(50)] * 1000
     began = time.monotonic()
     with pytest.raises(embedd.Overloaded, match="attempts") as caught:
-        make_client(server.target).embed_images(b"x", timeout=0.5)
+        make_client(server.target).embed_images(b"x", timeout=3)
     assert time.monotonic() - began < 10 and caught.value.attempts == len(server.requests) > 1
 
 
 def test_a_job_ends_when_the_server_stays_away(make_client):
     with pytest.raises(embedd.ServerUnavailable, match="given up"):
-        make_client("localhost:1").embed_images(images(100), retry_for=0.4)
+        make_client("localhost:1").embed_images(images(100), retry_for=2)
 
 
 def test_the_first_error_ends_the_job_and_leaves_nothing_behind(server, make_client):
@@ -186,8 +188,9 @@ def test_a_restart_with_another_model_ends_the_job(start_server, make_client):
 def test_an_answer_of_another_model_is_not_mixed_in_even_if_the_server_lets_it_through(server, make_client):
     def another_model_from_the_second_call_on(request):
         if request.inputs[0].image != b"image-0":
-            return pb.EmbedBatchResponse(dimension=16, encoding=1, data=bytes(64 * len(request.inputs)),
-                                         model_fingerprint="fp-2")
+            return pb.EmbedBatchResponse(
+                dimension=16, encoding=1, data=bytes(64 * len(request.inputs)), model_fingerprint="fp-2"
+            )
 
     server.before = another_model_from_the_second_call_on
     with pytest.raises(embedd.ModelMismatch, match="must not be mixed"):

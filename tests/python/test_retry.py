@@ -15,8 +15,14 @@ class Clock:
 
 
 def policy(clock=None, jitter=1.0, **keywords):
-    return _retry.Retry(**{"retry_for": 60.0, "now": clock or Clock(), "uniform": lambda low, high: max(low, min(high, jitter)),
-                           **keywords})
+    return _retry.Retry(
+        **{
+            "retry_for": 60.0,
+            "now": clock or Clock(),
+            "uniform": lambda low, high: max(low, min(high, jitter)),
+            **keywords,
+        }
+    )
 
 
 def failed(kind, pushback=None, reason=""):

@@ -41,7 +41,14 @@ def test_images_that_fail_are_results_in_their_place(server, make_client):
     results = list(make_client(server.target).embed_stream(mixed))
     assert [result.index for result in results] == list(range(7))
     assert [result.error.reason if result.error else "ok" for result in results] == [
-        "UNREADABLE", "ok", "CORRUPT_IMAGE", "UNREADABLE", "UNREADABLE", "ok", "UNREADABLE"]
+        "UNREADABLE",
+        "ok",
+        "CORRUPT_IMAGE",
+        "UNREADABLE",
+        "UNREADABLE",
+        "ok",
+        "UNREADABLE",
+    ]
     assert [result.error.index for result in results if result.error] == [0, 2, 3, 4, 6]
     assert all((result.vector is None) == (result.error is not None) for result in results)
 
@@ -100,7 +107,9 @@ def test_an_error_in_the_callers_iterator_comes_after_the_answers_before_it(serv
 def test_options_travel_with_the_first_message(server, make_client):
     client = make_client(server.target)
     results = list(client.embed_stream([b"a", b"b"], dtype="float16", normalize=False))
-    assert all(result.vector.dtype == np.float16 and np.linalg.norm(result.vector.astype(float)) > 2 for result in results)
+    assert all(
+        result.vector.dtype == np.float16 and np.linalg.norm(result.vector.astype(float)) > 2 for result in results
+    )
     with pytest.raises(embedd.ModelMismatch):
         list(client.embed_stream([b"a"], expect_fingerprint="other"))
 

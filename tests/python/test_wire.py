@@ -14,8 +14,11 @@ def test_requests_written_by_hand_equal_those_of_protobuf():
     rng = random.Random(1)
     for _ in range(200):
         expected = pb.EmbedBatchRequest(
-            encoding=rng.choice([1, 2]), normalize=rng.random() < 0.5, priority=rng.choice([1, 2]),
-            expect_fingerprint=rng.choice(["", "f" * rng.randrange(300)]))
+            encoding=rng.choice([1, 2]),
+            normalize=rng.random() < 0.5,
+            priority=rng.choice([1, 2]),
+            expect_fingerprint=rng.choice(["", "f" * rng.randrange(300)]),
+        )
         contents = []
         for _ in range(rng.randrange(5)):
             if rng.random() < 0.5:
@@ -28,17 +31,26 @@ def test_requests_written_by_hand_equal_those_of_protobuf():
                 expected.inputs.add(raw_image=pb.RawImage(width=width, height=height, rgb=body))
                 contents.append(_wire.raw_content(width, height, memoryview(body)))
         settings = _wire.batch_settings(
-            {1: "float32", 2: "float16"}[expected.encoding], expected.normalize,
-            {1: "interactive", 2: "bulk"}[expected.priority], expected.expect_fingerprint)
+            {1: "float32", 2: "float16"}[expected.encoding],
+            expected.normalize,
+            {1: "interactive", 2: "bulk"}[expected.priority],
+            expected.expect_fingerprint,
+        )
         assert pb.EmbedBatchRequest.FromString(_wire.request_bytes(settings, contents)) == expected
 
 
 def test_a_stream_message_carries_settings_input_and_id():
     settings = _wire.stream_settings("float16", False, "bulk", "fp")
-    made = pb.EmbedStreamRequest.FromString(_wire.request_bytes(settings, [_wire.encoded_content(b"abc")], "na\u00efve"))
+    made = pb.EmbedStreamRequest.FromString(
+        _wire.request_bytes(settings, [_wire.encoded_content(b"abc")], "na\u00efve")
+    )
     assert made == pb.EmbedStreamRequest(
-        input=pb.Input(image=b"abc", id="na\u00efve"), encoding=pb.ENCODING_FLOAT16, normalize=False,
-        priority=pb.PRIORITY_BULK, expect_fingerprint="fp")
+        input=pb.Input(image=b"abc", id="na\u00efve"),
+        encoding=pb.ENCODING_FLOAT16,
+        normalize=False,
+        priority=pb.PRIORITY_BULK,
+        expect_fingerprint="fp",
+    )
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**32, 2**63 - 1])

@@ -31,7 +31,9 @@ class Endpoint:
       channel_options: more gRPC channel options, (name, value) pairs; they win over the client's.
     """
 
-    def __init__(self, target: Optional[str], tls: Tls, token: Token, channel_options: Sequence[Tuple[str, Any]]) -> None:
+    def __init__(
+        self, target: Optional[str], tls: Tls, token: Token, channel_options: Sequence[Tuple[str, Any]]
+    ) -> None:
         target = target or os.environ.get("EMBEDD_TARGET") or DEFAULT_TARGET
         scheme, separator, rest = target.partition("://")
         if separator and scheme in ("grpc", "grpcs"):

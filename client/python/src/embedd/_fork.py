@@ -16,8 +16,8 @@ from ._progress import log
 # Longer than most calls; a fork must not hang because of one that is stuck.
 MAX_FORK_WAIT_S = 5.0
 
-# Held while a connection is opened: gRPC loads parts of itself then, and a child forked in the middle of an import would
-# wait for its end for ever.
+# Held while a connection is opened: gRPC loads parts of itself then, and a child forked in the middle of an import
+# would wait for its end for ever.
 opening = threading.RLock()
 
 _generation = 0

@@ -2,59 +2,31 @@
 """One `embed_images` call, without input and output: what to send, what to make of the answers.
 
 The conversations with the server are written as generators that yield what they need done (`Call`, `Sleep`) and get
-the outcome sent back; the clients do it, one with threads, one with asyncio. So both follow the same rules, and the
-rules can be tested without a server.
+the outcome sent back; the clients do it, one with threads (`_sync.py`), one with asyncio (`_async.py`). So both
+follow the same rules, and the rules can be tested without a server.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Generator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from . import _images, _wire, errors
+from ._options import DEFAULT_BATCH_SIZE, Limits, Options
 from ._progress import Progress, log
 from ._retry import Retry
 from .result import CallTiming, EmbedResult
 from .v1 import embedding_service_pb2 as pb
 
-# A call as large as a device batch of the server is (its --max-batch default).
-DEFAULT_BATCH_SIZE = 64
 # Bytes of one call: large enough that what a call costs does not matter, small enough to keep several in memory.
 TARGET_CALL_BYTES = 8 << 20
 # Images that should be on their way at once, so that the server's decoders and device do not wait for the network.
 TARGET_IMAGES_IN_FLIGHT = 256
 MIN_CALLS_IN_FLIGHT = 4
 MAX_CALLS_IN_FLIGHT = 8
-# Up to here somebody is thought to wait for the answer.
-INTERACTIVE_IMAGES = 16
-# How long a job outlasts an outage or a full queue.
-DEFAULT_RETRY_FOR_S = 300.0
-
-
-class Limits(NamedTuple):
-    """What the server takes; conservative where it does not say."""
-
-    message_bytes: int = 4 << 20
-    inputs: int = DEFAULT_BATCH_SIZE
-    image_bytes: int = 4 << 20
-    queue_images: int = DEFAULT_BATCH_SIZE
-    dimension: int = 0
-
-    @staticmethod
-    def of(info: pb.GetServerInfoResponse) -> "Limits":
-        known, fallback = info.limits, Limits()
-        message = known.max_message_bytes or fallback.message_bytes
-        return Limits(
-            message_bytes=message,
-            inputs=known.max_inputs_per_request or fallback.inputs,
-            image_bytes=known.max_image_bytes or message,
-            queue_images=known.queue_images or fallback.queue_images,
-            dimension=info.model.dimension,
-        )
 
 
 class Call(NamedTuple):
@@ -82,76 +54,6 @@ class Part(NamedTuple):
 
 
 Steps = Generator[Union[Call, Sleep], Any, Any]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Checked arguments of an `embed_...` call."""
-
-    batch_size: Optional[int]
-    show_progress_bar: Optional[bool]
-    normalize: bool
-    dtype: str
-    timeout: float
-    on_error: str
-    priority: str
-    expect_fingerprint: str
-    retry_for: float
-    deadline: Optional[float]  # on time.monotonic's clock
-
-    @property
-    def interactive(self) -> bool:
-        return self.priority == "interactive"
-
-
-def make_options(
-    source: _images.Source,
-    *,
-    batch_size: Optional[int] = None,
-    show_progress_bar: Optional[bool] = None,
-    normalize: bool = True,
-    dtype: str = "float32",
-    timeout: float,
-    on_error: str = "raise",
-    priority: Optional[str] = None,
-    expect_fingerprint: Optional[str] = None,
-    retry_for: Optional[float] = None,
-) -> Options:
-    """Checks arguments; raises ValueError with what is allowed."""
-    dtype = np.dtype(dtype).name if not isinstance(dtype, str) else dtype
-    _one_of("dtype", dtype, _wire.DTYPES)
-    _one_of("on_error", on_error, ("raise", "return"))
-    if batch_size is not None and batch_size <= 0:
-        raise ValueError(f"batch_size is {batch_size}; pass 1 or more, or None for the client's choice")
-    if not timeout > 0:
-        raise ValueError(f"timeout is {timeout}; pass seconds, more than 0")
-    if retry_for is not None and retry_for < 0:
-        raise ValueError(f"retry_for is {retry_for}; pass seconds, 0 for no retries")
-    if priority is None:
-        few = source.total is not None and source.total <= INTERACTIVE_IMAGES
-        priority = "interactive" if few else "bulk"
-    _one_of("priority", priority, tuple(_wire.PRIORITIES))
-    interactive = priority == "interactive"
-    if retry_for is None:
-        retry_for = timeout if interactive else DEFAULT_RETRY_FOR_S
-    return Options(
-        batch_size=batch_size,
-        show_progress_bar=show_progress_bar,
-        normalize=normalize,
-        dtype=dtype,
-        timeout=timeout,
-        on_error=on_error,
-        priority=priority,
-        expect_fingerprint=expect_fingerprint or "",
-        retry_for=retry_for,
-        # Where somebody waits, `timeout` covers retries too; a long job gets it for every attempt.
-        deadline=time.monotonic() + timeout if interactive else None,
-    )
-
-
-def _one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; pass one of {', '.join(map(repr, allowed))}")
 
 
 def attempt_timeout(timeout: float, deadline: Optional[float]) -> float:
@@ -269,7 +171,9 @@ class Job:
             failed.append(rejected(index, error))
         if failed and self.options.on_error == "raise":
             raise failed[0]
-        return Part([one.index for one in loaded], rows, failed, _timing(response.timing, len(loaded), attempts, round_trip))
+        return Part(
+            [one.index for one in loaded], rows, failed, _timing(response.timing, len(loaded), attempts, round_trip)
+        )
 
     def _check_fingerprint(self, actual: str) -> None:
         with self._lock:
@@ -295,7 +199,9 @@ class Job:
         self._errors.sort(key=lambda error: error.index)
         vectors[[error.index for error in self._errors]] = np.nan
         if self._errors:
-            log.warning("%d of %d images failed; their rows are NaN. First: %s", len(self._errors), count, self._errors[0])
+            log.warning(
+                "%d of %d images failed; their rows are NaN. First: %s", len(self._errors), count, self._errors[0]
+            )
         return EmbedResult(vectors, self._errors, self._fingerprint, self._timings)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ REFUSALS_BEFORE_SPLIT = 2
 
 
 class Step(NamedTuple):
-    """What to do after a failed attempt: wait `delay` seconds and try again, cut the call in two, or (neither) raise."""
+    """What to do after a failed attempt: wait `delay` seconds and try again, cut the call in two, or else raise."""
 
     delay: Optional[float] = None
     split: bool = False

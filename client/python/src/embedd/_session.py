@@ -7,7 +7,8 @@ import threading
 import time
 from typing import Any, Callable, Optional
 
-from . import _job, errors
+from . import errors
+from ._options import Limits
 from ._progress import log
 from .v1 import embedding_service_pb2 as pb
 
@@ -49,7 +50,7 @@ class State:
 
     def __init__(self, target: str) -> None:
         self.outage = Outage(target)
-        self.limits: Optional[_job.Limits] = None
+        self.limits: Optional[Limits] = None
 
     def failed(self, error: errors.EmbedError) -> None:
         if isinstance(error, errors.ServerUnavailable):
@@ -59,8 +60,8 @@ class State:
     def succeeded(self) -> None:
         self.outage.over()
 
-    def learn(self, info: pb.GetServerInfoResponse) -> "_job.Limits":
-        limits = _job.Limits.of(info)
+    def learn(self, info: pb.GetServerInfoResponse) -> Limits:
+        limits = Limits.of(info)
         # While the model loads, not everything is known yet.
         if info.limits.max_message_bytes and limits.dimension:
             self.limits = limits

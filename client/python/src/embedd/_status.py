@@ -41,7 +41,7 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
         if not reason and pushback is None:
             known["reason"] = MESSAGE_TOO_LARGE
             return errors.InvalidRequest(
-                f"{target} refused the message: {text}. Use a smaller batch_size, or raise the server's --max-message-bytes.",
+                f"{target} refused the message: {text}. Use a smaller batch_size, or raise --max-message-bytes.",
                 **known,
             )
         wait = pushback if pushback is not None and pushback >= 0 else None

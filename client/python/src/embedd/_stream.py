@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Deque, Iterable, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Deque, Iterable, Iterator, NamedTuple, Optional
 
 import grpc
 
 from . import _images, _job, _status, _wire, errors
+from ._options import Limits, Options
 from ._retry import Retry
 from .result import StreamResult
 from .v1 import embedding_service_pb2 as pb
@@ -34,7 +35,7 @@ class Entry(NamedTuple):
 class StreamLog:
     """The images read and not yet answered, in order. Not thread-safe."""
 
-    def __init__(self, options: _job.Options, limits: _job.Limits) -> None:
+    def __init__(self, options: Options, limits: Limits) -> None:
         self.exhausted = False
         self.failure: Optional[BaseException] = None  # what the caller's iterator raised
         self._options = options
@@ -192,8 +193,8 @@ class _Feeder:
             self.changed.notify_all()
 
 
-def run(connection: Any, images: Iterable[Any], options: _job.Options) -> Iterator[StreamResult]:
-    """Yields the results; `connection` is a `client._Connection`."""
+def run(connection: Any, images: Iterable[Any], options: Options) -> Iterator[StreamResult]:
+    """Yields the results; `connection` is a `_sync.Connection`."""
     log = StreamLog(options, connection.limits(options))
     feeder = _Feeder(log, images)
     retry = Retry(options.retry_for)
