@@ -67,9 +67,10 @@ absl::StatusOr<ServerInfo> Connection::KnownInfo(absl::Time deadline) const {
   }
   Retry retry({.retry_for = options_.retry_for, .deadline = deadline});
   while (true) {
+    const absl::Time sent = absl::Now();
     auto info = FetchInfo(AttemptDeadline(options_, deadline));
     if (info.ok()) {
-      ReportAnswer();
+      ReportAnswer(sent);
       MutexLock lock(&mu_);
       // Limits hold as long as the server's flags; the rest may still be unknown while it loads.
       if (info->model.dimension > 0) info_ = *info;
@@ -84,7 +85,10 @@ absl::StatusOr<ServerInfo> Connection::KnownInfo(absl::Time deadline) const {
 
 void Connection::ReportRefusal(const absl::Status& status) const {
   // A full queue is an answer: the server is there.
-  if (!OutOfReach(status) || out_of_reach_.exchange(true) || !options_.on_outage) return;
+  int64_t none = 0;
+  if (!OutOfReach(status) || !out_of_reach_.compare_exchange_strong(none, absl::GetCurrentTimeNanos()))
+    return;
+  if (!options_.on_outage) return;
   // A server of ours says why it refuses; else what gRPC says comes with the error, if it comes to that.
   const std::string why = ErrorReason(status).empty() ? absl::StrCat("cannot reach ", options_.target)
                                                       : std::string(status.message());
@@ -92,10 +96,11 @@ void Connection::ReportRefusal(const absl::Status& status) const {
       absl::StrCat(why, "; trying again for up to ", absl::FormatDuration(options_.retry_for)));
 }
 
-void Connection::ReportAnswer() const {
-  if (out_of_reach_.exchange(false) && options_.on_outage) {
-    options_.on_outage(absl::StrCat(options_.target, " answers again"));
-  }
+void Connection::ReportAnswer(absl::Time sent) const {
+  int64_t since = out_of_reach_.load();
+  if (since == 0 || absl::ToUnixNanos(sent) < since || !out_of_reach_.compare_exchange_strong(since, 0))
+    return;
+  if (options_.on_outage) options_.on_outage(absl::StrCat(options_.target, " answers again"));
 }
 
 absl::Time AttemptDeadline(const Options& options, absl::Time call_deadline) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -37,9 +38,10 @@ class Connection {
   // not.
   absl::StatusOr<ServerInfo> KnownInfo(absl::Time deadline) const;
 
-  // Tells `on_outage`, once per outage, that the server is out of reach, or that it is back.
+  // Tells `on_outage`, once per outage, that the server is out of reach, or that it is back. An answer to an
+  // attempt that was sent before the outage was noticed is no sign of a return.
   void ReportRefusal(const absl::Status& status) const;
-  void ReportAnswer() const;
+  void ReportAnswer(absl::Time sent) const;
 
  private:
   Connection(Options options, std::shared_ptr<grpc::Channel> channel);
@@ -47,7 +49,8 @@ class Connection {
   const Options options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::EmbeddingService::Stub> stub_;
-  mutable std::atomic<bool> out_of_reach_ = false;
+  // When the outage was noticed, in Unix nanoseconds; 0 while there is none.
+  mutable std::atomic<int64_t> out_of_reach_ = 0;
   mutable Mutex mu_;
   mutable std::optional<ServerInfo> info_ ABSL_GUARDED_BY(mu_);
 };

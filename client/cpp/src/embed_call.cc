@@ -128,7 +128,7 @@ void EmbedCall::Send(Request* request) {
 void EmbedCall::OnAnswer(Request* request) {
   if (!status_.ok()) return Remove(request);
   if (!request->status.ok()) return Refused(request);
-  connection_.ReportAnswer();
+  connection_.ReportAnswer(request->sent);
   request->timing.round_trip = absl::Now() - request->sent;
   SetTiming(request->answer.timing(), &request->timing);
   auto status = PlaceAnswer(request->answer, request->positions, inputs_, &result_);
