@@ -36,5 +36,7 @@ def make(folder: pathlib.Path, count: int, seed: int = 7) -> list[pathlib.Path]:
         coarse = own.integers(0, 256, (max(2, height // 40), max(2, width // 40), 3), dtype=np.uint8)
         picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         noise = own.integers(-12, 13, (height, width, 3))
-        Image.fromarray(np.clip(np.asarray(picture, np.int16) + noise, 0, 255).astype(np.uint8)).save(file, **options)
+        part = file.with_name("part-" + file.name)  # a run that is cut off leaves no half file
+        Image.fromarray(np.clip(np.asarray(picture, np.int16) + noise, 0, 255).astype(np.uint8)).save(part, **options)
+        part.rename(file)
     return files

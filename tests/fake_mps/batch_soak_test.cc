@@ -91,15 +91,14 @@ class Road {
 
 TEST_CASE(
     "10,000 batches of random sizes under a cap that one attempt in ten passes: nothing lost, nothing kept") {
-  // 48 images and more do not fit: weights 165 MiB, 64 images about 90 MiB more at the peak, in 1 GiB heaps
-  // until the low watermark.
+  // Weights take 165 MiB; a batch of more than 32 images is padded to 64 and does not fit, its halves do.
   Road road(16 * kGiB, 330 * kMiB, ReleasePolicy::Kind::kWatermark);
   const int64_t baseline = road.allocated();
   std::mt19937 random(4);
   int lost = 0;
   int64_t unreleased = 0, above_limit = 0, highest_reserved = 0;
   for (int batch = 0; batch < 10'000; ++batch) {
-    const int n = 1 + static_cast<int>(random() % 64), first = static_cast<int>(random() % 256);
+    const int n = 1 + static_cast<int>(random() % 36), first = static_cast<int>(random() % 256);
     const BatchReport report = road.Run(n, first);
     lost += Road::LostOrWrong(report, first);
     REQUIRE_FALSE(report.device_lost);
@@ -118,7 +117,7 @@ TEST_CASE(
   CHECK(above_limit == 0);
   CHECK(highest_reserved <= 330 * kMiB + kGiB);  // a heap may be opened whole at the limit
   CHECK(share > 0.05);
-  CHECK(share < 0.6);
+  CHECK(share < 0.15);
   CHECK_FALSE(road.runner().leak_watch().leaking());
 
   // Then the counters turn to garbage, as after fork(): noticed with the next batch, which is not split for
