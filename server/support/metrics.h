@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Metrics: every metric of the server, under the names of the contract. Names and labels are written in metrics.cc and
-// nowhere else. Base units: seconds and bytes. Thread-safe; every method is cheap enough for the road.
+// Metrics: every metric of the server, under the names of the contract. Names and labels are written in
+// metrics.cc and nowhere else. Base units: seconds and bytes. Thread-safe; every method is cheap enough for
+// the road.
 
 #pragma once
 
@@ -43,7 +44,8 @@ class Metrics {
   void CountOom(std::string_view outcome);
   void SetState(ServerState state);
 
-  // Gauges read when somebody scrapes: queue_images, queue_bytes, device_memory_bytes{kind}, process_footprint_bytes.
+  // Gauges read when somebody scrapes: queue_images, queue_bytes, device_memory_bytes{kind},
+  // process_footprint_bytes.
   struct Gauges {
     int64_t queue_images = 0, queue_bytes = 0;
     int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;

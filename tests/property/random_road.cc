@@ -292,8 +292,7 @@ void RandomRoad::RunOne() {
   Batch batch = std::move(formed_.front());
   formed_.front() = Batch();
   int wanted = 0;
-  for (const EmbedTask& task : batch.tasks)
-    wanted += !task.dead() && task.deadline > clock_.TimeNow();
+  for (const EmbedTask& task : batch.tasks) wanted += !task.dead() && task.deadline > clock_.TimeNow();
   const size_t images = batch.tasks.size();
   BatchReport report = session_.Run(std::move(batch));
   formed_.pop_front();
