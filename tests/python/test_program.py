@@ -154,6 +154,38 @@ def test_a_client_that_is_killed_leaves_nothing_behind():
         assert metric(server, "embedd_batch_unreleased_bytes") == 0
 
 
+def test_embedctl_moves_the_weights_off_the_device_and_back():
+    embedctl = BINARY.with_name("embedctl")
+    if not embedctl.exists():
+        pytest.skip(f"{embedctl} is not built")
+
+    def run_ctl(server, command):
+        return subprocess.run(
+            [str(embedctl), "--target", server.target, command], capture_output=True, text=True, timeout=60
+        )
+
+    with RealServer(pages=True) as server:
+        model = metric(server, 'embedd_device_memory_bytes{kind="allocated"}')
+        gone = run_ctl(server, "offload")
+        assert gone.returncode == 0, gone.stderr
+        assert metric(server, 'embedd_device_memory_bytes{kind="allocated"}') <= 0.01 * model
+        assert metric(server, 'embedd_model_state{state="OFFLOADED"}') == 1
+        with EmbedClient(server.target) as client:
+            assert client.embed_images([bytes_of_png()]).shape[0] == 1  # still serving: brings them back
+        assert metric(server, 'embedd_model_state{state="READY"}') == 1
+        assert run_ctl(server, "offload").returncode == 0
+        back = run_ctl(server, "reload")
+        assert back.returncode == 0, back.stderr
+        assert metric(server, 'embedd_device_memory_bytes{kind="allocated"}') == model
+    with RealServer("--idle-offload", "1s", pages=True) as server:
+        end = time.monotonic() + 60
+        while metric(server, 'embedd_model_state{state="OFFLOADED"}') == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert metric(server, 'embedd_model_state{state="OFFLOADED"}') == 1
+        with EmbedClient(server.target) as client:
+            assert client.embed_images([bytes_of_png()] * 3).shape[0] == 3
+
+
 def bytes_of_png():
     import io
 

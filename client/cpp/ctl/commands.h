@@ -17,5 +17,7 @@ void AddProfile(CLI::App& app, const Common& common, int* exit_code);
 void AddBatches(CLI::App& app, const Common& common, int* exit_code);
 void AddBench(CLI::App& app, const Common& common, int* exit_code);
 void AddRequest(CLI::App& app, const Common& common, int* exit_code);
+// offload and reload.
+void AddAdmin(CLI::App& app, const Common& common, int* exit_code);
 
 }  // namespace embedd::ctl

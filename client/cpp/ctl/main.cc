@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   AddBatches(app, common, &exit_code);
   AddVerify(app, common, &exit_code);
   AddRequest(app, common, &exit_code);
+  AddAdmin(app, common, &exit_code);
   AddBench(app, common, &exit_code);
   try {
     app.parse(argc, argv);
