@@ -31,8 +31,10 @@ import embedd  # noqa: E402 (the client of this checkout)
 
 FOLDER, SHEET = ROOT / "demo-images", ROOT / "demo.png"
 QUERIES, NEIGHBOURS, BATCHES_SHOWN = 6, 5, 6
-# Share of pictures whose nearest neighbour must have the same shape or the same colour. By chance: 0.22.
-ENOUGH_ALIKE = 0.7  # three times chance; wrong pixels or weights fall to chance
+RATE_SECONDS = 2.0  # Long enough for a steady figure.
+# Share of pictures whose nearest neighbour must have the same shape or the same colour. The model gives 0.88, the same
+# model with a scrambled first layer 0.47, chance 0.22.
+ENOUGH_ALIKE = 0.7
 
 
 class WrongAnswer(Exception):
@@ -115,11 +117,11 @@ def embed(client: embedd.EmbedClient, pictures: list[demo_files.Picture], broken
 
 
 def rate(client: embedd.EmbedClient, files: list[pathlib.Path]) -> None:
-    files = files * -(-500 // len(files))  # Enough for a steady figure.
-    start = time.perf_counter()
-    client.embed_images(files)
-    seconds = time.perf_counter() - start
-    say(f"{len(files)} files in {seconds:.2f} s: {len(files) / seconds:.0f} images/s from file to vector, decoding and "
+    done, seconds, start = 0, 0.0, time.perf_counter()
+    while seconds < RATE_SECONDS:
+        client.embed_images(files)
+        done, seconds = done + len(files), time.perf_counter() - start
+    say(f"{done} files in {seconds:.2f} s: {done / seconds:.0f} images/s from file to vector, decoding and "
         f"gRPC included\n(the server, this client and whatever else runs share {os.cpu_count()} CPU cores).")
 
 
@@ -142,8 +144,8 @@ def neighbours(pictures: list[demo_files.Picture], vectors: np.ndarray) -> None:
     shape, colour, either = (
         sum(any(name in shared for name in names) for shared in same) / len(same)
         for names in (("shape",), ("colour",), ("shape", "colour")))
-    say(f"\nOver all {len(pictures)} pictures the nearest neighbour has the same shape in {shape:.0%}, the same colour in "
-        f"{colour:.0%},\nshape or colour in {either:.0%} (by chance: about 12 %, 11 % and 22 %).\n"
+    say(f"\nOver all {len(pictures)} pictures the nearest neighbour has the same shape in {shape:.0%}, the same colour "
+        f"in {colour:.0%},\nshape or colour in {either:.0%} (by chance: about 12 %, 11 % and 22 %).\n"
         f"As a picture: {SHEET.name}")
     if either < ENOUGH_ALIKE:
         raise WrongAnswer(f"nearest neighbours are unlike: shape or colour is the same in {either:.0%} only, "
@@ -180,7 +182,8 @@ def memory_record(http: str) -> None:
 def grpcurl(target: str, index: int, pictures: list[demo_files.Picture], vectors: np.ndarray) -> None:
     """Shows a call that needs no client of ours, makes it if grpcurl is here, and compares."""
     file = pictures[index].path.relative_to(ROOT)
-    line = (f"""echo '{{"inputs":[{{"image":"'$(base64 < {file} | tr -d '\\n')'"}}],"encoding":"ENCODING_FLOAT_LIST"}}' \\\n"""
+    line = (f"""echo '{{"inputs":[{{"image":"'$(base64 < {file} | tr -d '\\n')'"}}],"""
+            f""""encoding":"ENCODING_FLOAT_LIST"}}' \\\n"""
             f"""  | grpcurl -plaintext -d @ {target} embedd.v1.EmbeddingService/EmbedBatch""")
     say(line)
     if not shutil.which("grpcurl"):

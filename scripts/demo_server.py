@@ -22,8 +22,8 @@ class DemoServer:
     """A running server: `grpc` (HOST:PORT) and `http` (URL of the status page)."""
 
     def __init__(self, binary: pathlib.Path, model: pathlib.Path, log: pathlib.Path, start_seconds: float = 60):
-        # One thread: so small a model gains nothing from more, and with more each step waits for the slowest of them,
-        # which on a machine that is busy with other work takes a hundred times as long.
+        # One thread is enough for so small a model. With more, each step waits for the slowest of them, which on two
+        # cores busy with other work took a hundred times as long.
         command = [str(binary), "--model", str(model), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
                    "--log-format", "text", "--threads", "1"]
         if not binary.exists():

@@ -54,7 +54,7 @@ ATTRIBUTES = {
 }
 
 # Colour-and-shape pairs that are never drawn for training: each colour and each shape is seen, the pair is not.
-HELD_OUT = frozenset((colour, SHAPES[(3 * i + 1) % len(SHAPES)]) for i, colour in enumerate(list(COLOURS)[: len(SHAPES)]))
+HELD_OUT = frozenset((colour, SHAPES[(3 * i + 1) % len(SHAPES)]) for i, colour in enumerate(COLOURS) if i < len(SHAPES))
 
 # Width over height; landscape and portrait.
 _ASPECTS = (1.0, 1.0, 4 / 3, 3 / 2, 16 / 9, 3 / 4, 2 / 3, 9 / 16)
@@ -80,7 +80,7 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, held_out: bool | None = False) -> Scene:
-    """A random scene. `held_out`: False draws no held-out colour-shape pair, True draws only those, None does not care."""
+    """A random scene. `held_out`: False gives no held-out colour-shape pair, True only those, None any."""
     while True:
         pick = {name: str(rng.choice(values)) for name, values in ATTRIBUTES.items()}
         # Half of the pictures have one object: the position can only be told there.
@@ -94,8 +94,8 @@ def random_scene(rng: np.random.Generator, held_out: bool | None = False) -> Sce
 
 
 def draw(scene: Scene, rng: np.random.Generator, short_side: tuple[int, int] = (72, 200)) -> Image.Image:
-    """Draws a scene as an RGB picture. The shorter side is in `short_side` (pixels); the shape of the picture, the exact
-    colours, angles and places, shading and noise are random."""
+    """Draws a scene as an RGB picture. The shorter side is in `short_side` (pixels); the proportions of the picture,
+    the exact colours, angles and places, shading and noise are random."""
     short = int(rng.integers(short_side[0], short_side[1] + 1))
     aspect = float(rng.choice(_ASPECTS))
     width, height = (round(short * aspect), short) if aspect >= 1 else (short, round(short / aspect))

@@ -19,8 +19,12 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 WEIGHTS = FOLDER / "open_clip_model.safetensors"
 SEED = 7  # Not one of train.py or of the demo.
 
-# Zero-shot accuracy on 200 pictures never seen must not fall below these; README.md has the figures on 2,000.
-FLOORS = {"count": 0.9, "size": 0.85, "texture": 0.5, "colour": 0.95, "position": 0.75, "background": 0.95}
+# Zero-shot accuracy on 200 pictures never seen must not fall below these; README.md has the figures on 2,000. Shapes
+# are harder in colours that the model never met them in.
+FLOORS = {
+    "count": 0.82, "size": 0.9, "texture": 0.5, "colour": 0.97, "shape": 0.85, "position": 0.92, "background": 0.97,
+}
+HELD_OUT_FLOORS = {**FLOORS, "shape": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,8 @@ def test_open_clip_prepares_pictures_as_in_training(clip):
 def test_it_tells_the_attributes_of_pictures_it_never_saw(clip, held_out):
     model, tokenizer, _ = clip
     scores = train.accuracy(model, tokenizer, *train.draw_pictures(200, SEED + held_out, held_out))
-    low = {name: round(score, 3) for name, score in scores.items() if score < FLOORS.get(name, 0)}
+    floors = HELD_OUT_FLOORS if held_out else FLOORS
+    low = {name: round(score, 3) for name, score in scores.items() if not score >= floors[name]}
     assert not low, f"below the floor: {low}; all: {scores}"
 
 

@@ -63,8 +63,8 @@ TRAINING_SEED, SEEN_PAIRS_SEED, HELD_OUT_SEED, EASY_SEED = 1, 2, 3, 4
 
 
 def draw_pictures(count: int, seed: int, held_out: bool, easy: bool = False) -> tuple[list[draw.Scene], torch.Tensor]:
-    """`count` scenes and their pictures, resized and cropped as for the model: uint8 [count, 3, size, size]. `easy`: one
-    large plain object in each."""
+    """`count` scenes and their pictures, resized and cropped as for the model: uint8 [count, 3, size, size].
+    `easy`: one large plain object in each."""
     rng = np.random.default_rng(seed)
     preprocess = image_transform_v2(PreprocessCfg(size=IMAGE_SIZE, **PREPROCESS_CFG), is_train=False)
     resize_and_crop = preprocess.transforms[:2]  # The rest turns pixels into numbers: to_input().
@@ -118,7 +118,7 @@ class Vocabulary:
         return torch.searchsorted(self.used, self.tokenizer(phrases))
 
     def full_table(self, weight: torch.Tensor) -> torch.Tensor:
-        """The embedding table for the whole tokenizer. Words never met mean nothing: zeros, which also compress well."""
+        """The table for the whole tokenizer. Words never met mean nothing: zeros, which also compress well."""
         table = torch.zeros(MODEL_CFG["text_cfg"]["vocab_size"], weight.shape[1])
         table[self.used] = weight
         return table
