@@ -39,7 +39,7 @@ Answer Bad(Outcome outcome, absl::Status status, std::string reason) {
 
 std::vector<float> Floats(const std::string& data) {
   std::vector<float> floats(data.size() / 4);
-  std::memcpy(floats.data(), data.data(), data.size());
+  if (!floats.empty()) std::memcpy(floats.data(), data.data(), data.size());
   return floats;
 }
 
