@@ -117,7 +117,7 @@ TEST_CASE("While bulk waits it gets a tenth of the images, whatever the size of 
   int bulk = 0, all = 0;
   uint32_t next = 0;
   for (int round = 0; round < 400; ++round) {
-    while (f.queue.sizes().interactive < batch) f.Push(next++, {.flow = next % 3});
+    for (; f.queue.sizes().interactive < batch; ++next) f.Push(next, {.flow = next % 3});
     while (f.queue.sizes().bulk < batch) f.Push(1'000'000 + next++, {.lane = Lane::kBulk, .flow = 9});
     for (const uint32_t index : f.Pop(batch)) {
       bulk += index >= 1'000'000;
