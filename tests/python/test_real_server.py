@@ -171,7 +171,7 @@ def test_an_overloaded_server_is_waited_for_by_everybody(pictures, expected):
 
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
-def test_a_job_survives_a_restart_of_the_server(make_client, pictures, expected, how):
+def test_a_job_survives_a_restart_of_the_server(pictures, expected, how):
     servers = [RealServer()]
     port = servers[0].target.rpartition(":")[2]
 
@@ -184,7 +184,8 @@ def test_a_job_survives_a_restart_of_the_server(make_client, pictures, expected,
             yield pictures[index]
 
     try:
-        got = make_client(f"127.0.0.1:{port}", timeout=60).embed_images(source(), batch_size=8)
+        with EmbedClient(f"127.0.0.1:{port}") as client:
+            got = client.embed_images(source(), batch_size=8)
     finally:
         servers[-1].kill()
     assert len(servers) == 2
