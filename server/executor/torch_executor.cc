@@ -50,6 +50,20 @@ struct TorchExecutor::Impl {
   bool compared_with_cpu = false;
 };
 
+// Also sets the number of threads, which belongs to the calling thread, the device's, and which the choice
+// depends on.
+bool TorchExecutor::ChoosePacking(const Impl& impl) {
+  if (!impl.device.is_cpu()) return false;
+  bool packed = false;
+  const absl::Status status = CatchTorch([&] {
+    if (impl.options.threads > 0) at::set_num_threads(impl.options.threads);
+    packed = PackingIsFaster(impl.model.vision, impl.dtype);
+  });
+  // A memory limit may hold the model and not the measurement: then plain weights do.
+  if (!status.ok()) LogWarn("weight layouts were not compared", {{"error", std::string(status.message())}});
+  return packed;
+}
+
 TorchExecutor::TorchExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 TorchExecutor::~TorchExecutor() {
@@ -81,14 +95,11 @@ int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
 absl::Status TorchExecutor::Load() {
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.weights.file->CheckUnchanged(); !status.ok()) return status;
+  if (!impl_->packed) impl_->packed = ChoosePacking(*impl_);
   absl::Status status = CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    if (impl_->options.threads > 0) at::set_num_threads(impl_->options.threads);
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
-    if (!impl_->packed) {
-      impl_->packed = impl_->device.is_cpu() && PackingIsFaster(impl_->model.vision, impl_->dtype);
-    }
     impl_->tower =
         std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights,
                                       VisionTower::Options{impl_->device, impl_->dtype, *impl_->packed});

@@ -45,6 +45,7 @@ class TorchExecutor final : public Executor {
 
  private:
   struct Impl;
+  static bool ChoosePacking(const Impl& impl);
   explicit TorchExecutor(std::unique_ptr<Impl> impl);
   const std::unique_ptr<Impl> impl_;
 };

@@ -21,9 +21,10 @@ bool CpuMultipliesBf16();
 // for bf16.
 bool CanPack(at::Device device, at::ScalarType dtype);
 
-// Measures one block of a tower of this shape, at batch 1 and batch 8, with plain and with packed weights,
-// for a few dozen milliseconds, and says whether packed is faster. Which one wins depends on the processor:
-// AVX-512 machines gain a quarter, AVX2 ones can lose a tenth. Call it with the thread count of the executor.
+// Measures one block of a tower of this shape, for one image and for a full batch, with plain and with packed
+// weights, and says whether packed is faster. Takes some tens of milliseconds, under two seconds for the
+// largest towers. Which one wins depends on the processor: AVX-512 machines gain a quarter, AVX2 ones can
+// lose a tenth. Call it with the thread count of the executor.
 bool PackingIsFaster(const VisionConfig& config, at::ScalarType dtype);
 
 class LinearLayer {
