@@ -12,7 +12,12 @@ namespace embedd {
 namespace {
 
 constexpr uint64_t kFirstSeed = 20261124;
+// The thread sanitizer has nothing to find in one thread; it only needs to see that the paths are clean.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kSchedules = 2'000;
+#else
 constexpr int kSchedules = 10'000;
+#endif
 
 // EMBEDD_SEED plays one schedule again.
 uint64_t SeedToRepeat() {
@@ -46,18 +51,15 @@ TEST_CASE(
   CHECK(MetricValue(metrics, "embedd_batch_unreleased_bytes") == 0);
 
   // The schedules are worth something: every kind of event happened often.
-  CHECK(totals.inputs > 100'000);
+  CHECK(totals.inputs > 10 * kSchedules);
   CHECK(totals.ok > totals.inputs / 3);
-  CHECK(totals.ok_calls > 10'000);
-  CHECK(totals.batches > 20'000);
-  CHECK(totals.rejected > 1'000);
-  CHECK(totals.expired > 1'000);
-  CHECK(totals.cancelled > 1'000);
-  CHECK(totals.failed > 1'000);
-  CHECK(totals.refused_calls > 1'000);
-  CHECK(totals.out_of_memory > 1'000);
-  CHECK(totals.bad_rows > 1'000);
-  CHECK(totals.lost_devices > 50);
+  CHECK(totals.ok_calls > kSchedules);
+  CHECK(totals.batches > 2 * kSchedules);
+  for (const int64_t events : {totals.rejected, totals.expired, totals.cancelled, totals.failed,
+                               totals.refused_calls, totals.out_of_memory, totals.bad_rows}) {
+    CHECK(events > kSchedules / 10);
+  }
+  CHECK(totals.lost_devices > kSchedules / 200);
 }
 
 }  // namespace
