@@ -21,10 +21,10 @@ bool CpuMultipliesBf16();
 // for bf16.
 bool CanPack(at::Device device, at::ScalarType dtype);
 
-// Measures one block of a tower of this shape, for one image and for a full batch, with plain and with packed
-// weights, and says whether packed is faster. Takes some tens of milliseconds, under two seconds for the
-// largest towers. Which one wins depends on the processor: AVX-512 machines gain a quarter, AVX2 ones can
-// lose a tenth. Call it with the thread count of the executor.
+// Whether packed weights make the tower faster here. False without AVX-512, where they lose up to an eighth
+// (AMD Zen 3); with it they gain about a quarter on most machines, and one block of a tower of this shape is
+// measured both ways, for one image and for a full batch, to be sure. That takes some tens of milliseconds,
+// under two seconds for the largest towers. Call it with the thread count of the executor.
 bool PackingIsFaster(const VisionConfig& config, at::ScalarType dtype);
 
 class LinearLayer {
