@@ -81,7 +81,9 @@ int LoadAndServe(const Config& config, const std::string& device, std::unique_pt
   model.executor = *std::move(executor);
   const absl::Status served = server->Serve(std::move(model));
   if (served.ok()) return 0;
-  return Fail(absl::IsUnavailable(served) ? kNoDevice : kNoModel, served);
+  // The device is gone, or computes something else than the CPU; anything else is about the model.
+  const bool device_failed = absl::IsUnavailable(served) || absl::IsFailedPrecondition(served);
+  return Fail(device_failed ? kNoDevice : kNoModel, served);
 }
 
 int Main(int argc, char** argv) {
@@ -100,6 +102,7 @@ int Main(int argc, char** argv) {
   ConfigureLogging(config.log_level, config.log_format);
   for (const std::string& warning : parsed->warnings) LogWarn(warning);
 
+  if (absl::Status torch = CheckLibTorch(); !torch.ok()) return Fail(kNoDevice, torch);
   absl::StatusOr<std::string> device = ResolveDevice(config.device);
   if (!device.ok())
     return Fail(absl::IsInvalidArgument(device.status()) ? kBadFlags : kNoDevice, device.status());

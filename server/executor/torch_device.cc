@@ -9,10 +9,12 @@
 #include <ATen/ops/rand.h>
 #include <c10/core/InferenceMode.h>
 #include <dlfcn.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/headeronly/version.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "server/executor/torch_error.h"
@@ -58,6 +60,17 @@ absl::Status CheckMps() {
   const absl::Status status = CatchTorch([&] { available = at::detail::getMPSHooks().hasMPS(); });
   if (status.ok() && available) return absl::OkStatus();
   return absl::NotFoundError("device mps: needs a Mac with Apple silicon and a LibTorch built with MPS");
+}
+
+// What the loaded library says about itself; the version macros are those of the headers.
+LibTorchRelease LoadedRelease() {
+  const uint64_t version = aoti_torch_abi_version();
+  return {static_cast<int>(version >> 56), static_cast<int>(version >> 48 & 255),
+          static_cast<int>(version >> 40 & 255)};
+}
+
+std::string Text(LibTorchRelease release) {
+  return absl::StrCat(release.major, ".", release.minor, ".", release.patch);
 }
 
 // Seconds of the fastest of a few runs of the MLP's first product, eight images of 50 tokens.
@@ -118,6 +131,26 @@ absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::st
   return std::string(bf16 ? "bf16" : "f32");
 }
 
-std::string LibTorchVersion() { return TORCH_VERSION; }
+std::string LibTorchVersion() { return Text(LoadedRelease()); }
+
+absl::Status CheckLibTorch() {
+  return CheckLibTorchVersions({TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR, TORCH_VERSION_PATCH},
+                               LoadedRelease());
+}
+
+absl::Status CheckLibTorchVersions(LibTorchRelease built, LibTorchRelease loaded) {
+  if (std::pair(loaded.major, loaded.minor) < std::pair(2, 13)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("LibTorch ", Text(loaded),
+                     " is too old: from 2.13 on the MPS allocator is a c10::DeviceAllocator, so "
+                     "that its memory can be measured"));
+  }
+  if (built.major != loaded.major || built.minor != loaded.minor) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("embedd was built with LibTorch ", Text(built), " and finds ", Text(loaded),
+                     ": its C++ interface changes between versions; build it again (docs/upgrading.md)"));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace embedd

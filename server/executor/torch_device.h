@@ -26,7 +26,15 @@ absl::StatusOr<std::string> ResolveDevice(const std::string& device);
 // kInvalidArgument for another name.
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device, int width);
 
-// Of the library the server was built against, such as "2.13.0".
+// Of the library that is loaded, such as "2.13.0"; a package manager may replace it under a built server.
 std::string LibTorchVersion();
+
+// kFailedPrecondition, with the reason, when the loaded library is older than 2.13, or another minor version
+// than the one this program was built with: LibTorch has no stable C++ interface.
+absl::Status CheckLibTorch();
+struct LibTorchRelease {
+  int major, minor, patch;
+};
+absl::Status CheckLibTorchVersions(LibTorchRelease built, LibTorchRelease loaded);
 
 }  // namespace embedd

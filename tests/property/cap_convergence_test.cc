@@ -147,7 +147,8 @@ void Prepare(Loop& loop, Start start) {
   }
 }
 
-TEST_CASE("From any start the cap is within one bucket of the best fixed size in under 50 batches") {
+TEST_CASE(
+    "Remedy 2: from any start the cap is within one bucket of the best fixed size in under 50 batches") {
   const QuietStderr quiet;
   for (const Device& device : Devices()) {
     const int best = BestFixed(device);
@@ -162,7 +163,9 @@ TEST_CASE("From any start the cap is within one bucket of the best fixed size in
   }
 }
 
-TEST_CASE("After the limit changes while it runs, the cap follows in under 50 batches, down and up again") {
+TEST_CASE(
+    "Remedy 2: after the limit changes while it runs, the cap follows in under 50 batches, down and up "
+    "again") {
   const QuietStderr quiet;
   for (Device device : Devices()) {
     Loop loop(device);
@@ -179,7 +182,7 @@ TEST_CASE("After the limit changes while it runs, the cap follows in under 50 ba
   }
 }
 
-TEST_CASE("Once it has converged the cap hardly ever runs out of memory") {
+TEST_CASE("Remedy 2: once it has converged the cap hardly ever runs out of memory") {
   const QuietStderr quiet;
   for (const Device& device : Devices()) {
     Loop loop(device);

@@ -11,42 +11,16 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/captured_stderr.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
 namespace {
 
-// Sends stderr to a file while it lives; ends with logging as a program starts it.
-class CapturedStderr {
+// Ends with logging as a program starts it.
+class CapturedLog : public CapturedStderr {
  public:
-  CapturedStderr() : file_(std::tmpfile()), saved_(dup(STDERR_FILENO)) { dup2(fileno(file_), STDERR_FILENO); }
-  ~CapturedStderr() {
-    Restore();
-    std::fclose(file_);
-    ConfigureLogging("info", "text");
-  }
-  std::vector<std::string> Lines() {
-    Restore();
-    std::rewind(file_);
-    std::string text;
-    char buffer[4096];
-    for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), file_)) > 0;) text.append(buffer, n);
-    std::vector<std::string> lines;
-    std::istringstream stream(text);
-    for (std::string line; std::getline(stream, line);) lines.push_back(line);
-    return lines;
-  }
-
- private:
-  void Restore() {
-    if (saved_ < 0) return;
-    std::fflush(stderr);
-    dup2(saved_, STDERR_FILENO);
-    close(saved_);
-    saved_ = -1;
-  }
-  std::FILE* const file_;
-  int saved_;
+  ~CapturedLog() { ConfigureLogging("info", "text"); }
 };
 
 TEST_CASE("In JSON each event is one line and one object, whatever its strings hold") {
@@ -57,7 +31,7 @@ TEST_CASE("In JSON each event is one line and one object, whatever its strings h
       "%v {} %s %n", "\\", "\xED\xA0\x80", "gr\xC3\xBC\xC3\x9F",  std::string(1 << 20, '\xFF')};
   std::vector<std::string> lines;
   {
-    CapturedStderr captured;
+    CapturedLog captured;
     ConfigureLogging("debug", "json");
     for (const std::string& text : hostile) LogInfo(text, {{"value", text}, {"n", "1"}});
     lines = captured.Lines();
@@ -80,7 +54,7 @@ TEST_CASE("In JSON each event is one line and one object, whatever its strings h
 TEST_CASE("Lines below the level are not written") {
   std::vector<std::string> lines;
   {
-    CapturedStderr captured;
+    CapturedLog captured;
     ConfigureLogging("warn", "text");
     LogDebug("debug");
     LogInfo("info");
@@ -94,7 +68,7 @@ TEST_CASE("Lines below the level are not written") {
 }
 
 TEST_CASE("Auto means JSON where stderr is no terminal") {
-  CapturedStderr captured;
+  CapturedLog captured;
   ConfigureLogging("info", "auto");
   LogInfo("x");
   const std::vector<std::string> lines = captured.Lines();
@@ -105,7 +79,7 @@ TEST_CASE("Auto means JSON where stderr is no terminal") {
 TEST_CASE("Lines of several threads do not mix") {
   std::vector<std::string> lines;
   {
-    CapturedStderr captured;
+    CapturedLog captured;
     ConfigureLogging("info", "json");
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include <string>
+
+#include "server/executor/torch_device.h"
+#include "tests/support/catch.h"
+
+namespace embedd {
+namespace {
+
+using Catch::Matchers::Contains;
+
+TEST_CASE(
+    "Remedy 6: the LibTorch that runs is new enough, and an old or another one is refused with the reason") {
+  CHECK(CheckLibTorch().ok());
+  CHECK_THAT(LibTorchVersion(), Contains("2."));
+
+  CHECK(CheckLibTorchVersions({2, 13, 0}, {2, 13, 0}).ok());
+  CHECK(CheckLibTorchVersions({2, 13, 0}, {2, 13, 2}).ok());  // a patch release keeps its interface
+  CHECK(CheckLibTorchVersions({3, 0, 0}, {3, 0, 1}).ok());
+
+  const absl::Status old = CheckLibTorchVersions({2, 12, 0}, {2, 12, 1});
+  CHECK(absl::IsFailedPrecondition(old));
+  CHECK_THAT(std::string(old.message()),
+             Contains("2.12.1") && Contains("2.13") && Contains("memory can be measured"));
+
+  const absl::Status other = CheckLibTorchVersions({2, 13, 0}, {2, 14, 0});
+  CHECK(absl::IsFailedPrecondition(other));
+  CHECK_THAT(std::string(other.message()),
+             Contains("2.14.0") && Contains("2.13.0") && Contains("build it again"));
+}
+
+}  // namespace
+}  // namespace embedd
