@@ -59,8 +59,8 @@ absl::Status FakeMpsExecutor::Run(absl::Span<const uint8_t* const> images, int b
     }
     if (leak_bytes > 0) leaked_.push_back(Take(leak_bytes));
     for (size_t i = 0; i < images.size(); ++i) {
-      for (int k = 0; k < kDimension; ++k)
-        rows[i * kDimension + static_cast<size_t>(k)] = static_cast<float>(images[i][0] + k + 1);
+      float* row = rows.data() + i * static_cast<size_t>(dimension_);
+      for (int k = 0; k < dimension_; ++k) row[k] = static_cast<float>(images[i][0] + k + 1);
     }
   });
   out_of_memory += absl::IsResourceExhausted(status) ? 1 : 0;

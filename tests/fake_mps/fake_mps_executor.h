@@ -19,14 +19,15 @@ class FakeMpsExecutor final : public Executor {
  public:
   static constexpr int kDimension = 4;
 
-  explicit FakeMpsExecutor(std::unique_ptr<DeviceMemory> memory) : memory_(std::move(memory)) {}
+  explicit FakeMpsExecutor(std::unique_ptr<DeviceMemory> memory, int dimension = kDimension)
+      : memory_(std::move(memory)), dimension_(dimension) {}
 
   absl::Status Load() override;
   absl::Status Offload() override;
   absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) override;
   void Synchronize() override {}
   DeviceMemory& memory() override { return *memory_; }
-  int dimension() const override { return kDimension; }
+  int dimension() const override { return dimension_; }
 
   // Scripts.
   int64_t graph_bytes = 0;  // the first batch of each shape compiles a graph of this size
@@ -36,6 +37,7 @@ class FakeMpsExecutor final : public Executor {
 
  private:
   std::unique_ptr<DeviceMemory> memory_;
+  const int dimension_;
   std::vector<at::Tensor> weights_, leaked_;
 };
 
