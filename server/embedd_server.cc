@@ -17,6 +17,7 @@
 #include "server/reply/reply_stage.h"
 #include "server/rpc/grpc_server.h"
 #include "server/scheduler/batch_scheduler.h"
+#include "server/support/cgroup.h"
 #include "server/support/http_server.h"
 #include "server/support/listen_address.h"
 #include "server/support/log.h"
@@ -28,7 +29,7 @@
 namespace embedd {
 namespace {
 
-int OrCores(int threads) { return threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency()); }
+int OrCores(int threads) { return threads > 0 ? threads : UsableCores(); }
 
 bool AllLocal(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {

@@ -19,6 +19,7 @@
 #include "server/executor/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/release/torch_device_memory.h"
+#include "server/support/cgroup.h"
 #include "server/support/config_parse.h"
 #include "server/support/log.h"
 #include "server/support/mutex.h"
@@ -73,9 +74,11 @@ int LoadAndServe(const Config& config, const std::string& device, std::unique_pt
                  EmbeddServer* server) {
   absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
   if (!folder.ok()) return Fail(kNoModel, folder.status());
-  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
-      TorchExecutor::Create(*std::move(folder), std::move(memory),
-                            {.device = device, .dtype = config.dtype, .threads = config.threads});
+  // Without a quota LibTorch knows best: one thread for each core, not for each of its hardware threads.
+  const int quota = CgroupCores() > 0 ? UsableCores() : 0;
+  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor = TorchExecutor::Create(
+      *std::move(folder), std::move(memory),
+      {.device = device, .dtype = config.dtype, .threads = config.threads > 0 ? config.threads : quota});
   if (!executor.ok()) return Fail(kNoModel, executor.status());
   EmbeddServer::Model model{.spec = (*executor)->spec(), .padded = device != "cpu"};
   model.executor = *std::move(executor);

@@ -3,6 +3,7 @@
 #include "server/queue/bounded_queue.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace embedd {
@@ -50,12 +51,12 @@ struct BoundedQueue::Picker {
 };
 
 void BoundedQueue::Push(EmbedTask task) {
+  std::optional<EmbedTask> refused;
   absl::Status closed;
   std::string reason;
   {
     MutexLock lock(&mu_);
-    closed = closed_;
-    if (closed.ok()) {
+    if (closed_.ok()) {
       task.queued_at = clock_->TimeNow();
       LaneState& in = lane(task.lane);
       auto [it, joined] = in.flows.try_emplace(task.flow);
@@ -67,11 +68,13 @@ void BoundedQueue::Push(EmbedTask task) {
       flow.tasks.insert(at, std::move(task));
       ++in.size;
     } else {
+      refused = std::move(task);
+      closed = closed_;
       reason = closed_reason_;
     }
   }
-  if (!closed.ok()) {
-    task.Finish(Answer::Failure(Outcome::kFailed, closed, reason));
+  if (refused) {
+    refused->Finish(Answer::Failure(Outcome::kFailed, closed, reason));
     return;
   }
   if (on_push_) on_push_();

@@ -9,5 +9,5 @@ embedd_library(release_torch
     ${_dir}/torch_cuda_memory.cc
     ${_dir}/torch_device_memory.cc
     ${_dir}/torch_mps_memory.cc
-  DEPS release_cgroup support absl::status absl::statusor absl::strings absl::str_format)
+  DEPS support absl::status absl::statusor absl::strings absl::str_format)
 target_link_libraries(embedd_release_torch PRIVATE embedd::libtorch)

@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "server/release/cgroup_memory.h"
 #include "server/release/torch_allocator_memory.h"
 #include "server/release/torch_cpu_allocator.h"
+#include "server/support/cgroup.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
 

@@ -29,6 +29,8 @@ ONLY_IN = {
     r".*\.pb\.h": ["rpc/"],
     r"(torch|ATen|c10)/": ["model/", "executor/torch_", "release/torch_"],
     r"vips/": ["decode/vips_"],
+    r"(jpeglib|jerror)\.h": ["decode/jpeg_"],
+    r"webp/": ["decode/webp_"],
     r"spdlog/": ["support/log"],
     r"prometheus/": ["support/metrics"],
 }

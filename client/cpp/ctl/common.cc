@@ -146,7 +146,7 @@ std::string DurationText(absl::Duration duration) {
 std::string NumbersText(std::span<const float> numbers) {
   std::string text = "[";
   for (size_t i = 0; i < numbers.size(); ++i)
-    absl::StrAppendFormat(&text, i == 0 ? "%.9g" : ",%.9g", numbers[i]);
+    absl::StrAppendFormat(&text, "%s%.9g", i == 0 ? "" : ",", numbers[i]);
   return text + "]";
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image tower against open_clip, on folders with random weights saved as open_clip saves them.
 
-Needs the program tower_dump (build target of the same name); it is looked for in $EMBEDD_BIN, else in the newest
-build/*/bin. The figures of every case are printed as a table at the end.
+Needs the program tower_dump (build target of the same name); it is looked for in EMBEDD_BUILD_DIR, default build/dev.
+The figures of every case are printed as a table at the end.
 """
 
 import json
@@ -52,11 +52,9 @@ _table = []
 
 
 def tower_dump_path():
-    if "EMBEDD_BIN" in os.environ:
-        return pathlib.Path(os.environ["EMBEDD_BIN"]) / "tower_dump"
-    built = sorted(ROOT.glob("build/*/bin/tower_dump"), key=lambda p: p.stat().st_mtime)
-    assert built, "tower_dump is not built: cmake --build --preset dev --target tower_dump"
-    return built[-1]
+    path = pathlib.Path(os.environ.get("EMBEDD_BUILD_DIR", ROOT / "build" / "dev")) / "bin" / "tower_dump"
+    assert path.exists(), f"{path} is not built: scripts/build dev tower_dump"
+    return path
 
 
 def tower_dump(folder, pixels, dtype="f32", threads=1):

@@ -213,5 +213,36 @@ TEST_CASE("Answered from many threads, a call ends once, and never well when an 
   }
 }
 
+TEST_CASE("An answer that comes last cannot end well a call that another input is just failing") {
+  Metrics metrics;
+  constexpr int kRounds = 5'000;
+  std::vector<std::shared_ptr<PendingCall>> calls;
+  std::atomic<int> well{0}, ended{0};
+  for (int round = 0; round < kRounds; ++round) {
+    calls.push_back(std::make_shared<PendingCall>(PendingCall::Options{.inputs = 2, .dimension = 2}, &metrics,
+                                                  [&](CallResult result) {
+                                                    ++ended;
+                                                    well += result.status.ok();
+                                                  }));
+  }
+  // Two threads in step: each waits until the other has come to the same round.
+  std::atomic<int> arrived{0};
+  const auto play = [&](uint32_t index, bool fails) {
+    const std::vector<float> row = {1, 2};
+    for (int round = 0; round < kRounds; ++round) {
+      ++arrived;
+      while (arrived.load() < 2 * (round + 1)) std::this_thread::yield();
+      if (!fails && round % 2 == 1) std::this_thread::yield();
+      calls[static_cast<size_t>(round)]->OnAnswer(
+          index, fails ? Bad(Outcome::kExpired, absl::DeadlineExceededError(""), "DEADLINE") : Row(row));
+    }
+  };
+  std::thread failing(play, 0, true);
+  play(1, false);
+  failing.join();
+  CHECK(ended == kRounds);
+  CHECK(well == 0);
+}
+
 }  // namespace
 }  // namespace embedd

@@ -11,7 +11,7 @@
 #include "nlohmann/json.hpp"
 #include "tests/support/catch.h"
 #include "tests/unit/client/fake_service.h"
-#include "tests/unit/client/run_ctl.h"
+#include "tests/unit/ctl/run_ctl.h"
 
 namespace embedd::client {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tests/unit/client/run_ctl.h"
+#include "tests/unit/ctl/run_ctl.h"
 
 #include <stdlib.h>
 #include <sys/wait.h>
