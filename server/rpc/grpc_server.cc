@@ -120,7 +120,10 @@ GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
 
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(grace));
+  // The clock of macOS's standard library counts microseconds, and gRPC takes no other point in time.
+  using Tick = std::chrono::system_clock::duration;
+  server_->Shutdown(std::chrono::system_clock::now() +
+                    std::chrono::duration_cast<Tick>(absl::ToChronoNanoseconds(grace)));
   server_->Wait();
 }
 

@@ -5,10 +5,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
-#include <barrier>
 #include <cmath>
 #include <cstring>
-#include <thread>
+#include <latch>
 #include <vector>
 
 #include "embedd/v1/embedding_service.grpc.pb.h"
@@ -73,21 +72,20 @@ TEST_CASE("16 callers with one image each ride in at most 4 device batches, and 
     grpc::ClientContext context;
     REQUIRE(stub->EmbedBatch(&context, requests[i], &alone[i]).ok());
   }
-  // A machine that is busy with other programs may not let 16 threads call at once: the best of three rounds
-  // counts.
+  // The calls leave one thread back to back: 16 threads of a busy machine would not call at once. What the
+  // machine does to the server's own threads remains, so the best of three rounds counts.
   long fewest = 17;
   for (int round = 0; round < 3 && fewest > 4; ++round) {
-    std::barrier start(16);
-    std::vector<std::thread> callers;
+    std::latch answered(16);
+    std::vector<grpc::ClientContext> contexts(16);
     std::vector<grpc::Status> statuses(16);
     for (int i = 0; i < 16; ++i) {
-      callers.emplace_back([&, i] {
-        start.arrive_and_wait();
-        grpc::ClientContext context;
-        statuses[i] = stub->EmbedBatch(&context, requests[i], &together[i]);
+      stub->async()->EmbedBatch(&contexts[i], &requests[i], &together[i], [&, i](grpc::Status status) {
+        statuses[i] = std::move(status);
+        answered.count_down();
       });
     }
-    for (std::thread& caller : callers) caller.join();
+    answered.wait();
 
     // Each call rode in one batch; a batch of n images is named by n calls.
     double batches = 0;
