@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process costs the machine, in bytes: phys_footprint on macOS, PSS (or RSS) on Linux."""
+"""What a process costs the machine: bytes (phys_footprint on macOS, PSS or RSS on Linux) and processor seconds."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
+import subprocess
 import sys
 
 
@@ -35,3 +37,20 @@ def of(pid: int | None = None) -> int:
     except (OSError, ProcessLookupError):
         pass
     return 0
+
+
+def cpu_seconds(pid: int | None = None) -> float:
+    """Processor time that a process has had, user and system; 0 when it is gone."""
+    if pid is None:
+        times = os.times()
+        return times.user + times.system
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except FileNotFoundError:  # macOS, or gone
+        text = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True).stdout
+        seconds = 0.0
+        for part in re.findall(r"[\d.]+", text):
+            seconds = 60 * seconds + float(part)
+        return seconds

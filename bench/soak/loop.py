@@ -69,7 +69,7 @@ def main() -> None:
     model = model.visual.to(options.device).eval()
     files = sorted(pathlib.Path(options.images).iterdir())
     recorder = Recorder(options.csv, options.way)
-    kept, vectors, lost = [], [], 0
+    kept, vectors, lost, cpu = [], [], 0, footprint.cpu_seconds()
     for batch in range(options.batches):
         chosen = [files[(batch * options.batch_size + i) % len(files)] for i in range(options.batch_size)]
         try:
@@ -91,9 +91,11 @@ def main() -> None:
                 raise MemoryError(f"footprint above the budget of {options.budget} bytes")
         except (MemoryError, RuntimeError) as error:
             lost = (options.batches - batch) * options.batch_size
-            recorder.add(batch, footprint.of(), device_bytes(options.device), batch * options.batch_size, lost, str(error))
+            recorder.add(batch, footprint.of(), device_bytes(options.device), batch * options.batch_size, lost, str(error),
+                         cpu=footprint.cpu_seconds() - cpu)
             break
-        recorder.add(batch, footprint.of(), device_bytes(options.device), (batch + 1) * options.batch_size, lost)
+        recorder.add(batch, footprint.of(), device_bytes(options.device), (batch + 1) * options.batch_size, lost,
+                     cpu=footprint.cpu_seconds() - cpu)
     recorder.close()
     np.save(options.vectors, np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32))
 

@@ -53,7 +53,6 @@ def draw(rows: dict[str, list[dict]], title: str, path: str, budget: int = 0) ->
         y = height - 62 + number * 20
         pen.line((left, y, left + 40, y), fill=colour, width=4)
         lost = int(lines[-1]["lost"]) if lines else 0
-        speed = lines[-1]["images"] / lines[-1]["seconds"] if lines and lines[-1]["seconds"] else 0
-        pen.text((left + 52, y), f"{_WORDS[way]}: {speed:.1f} images/s, {lost:,} images lost", fill="black", font=font,
+        pen.text((left + 52, y), f"{_WORDS[way]}: {lost:,} images lost", fill="black", font=font,
                  anchor="lm")
     image.save(path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import time
 
-FIELDS = ["way", "batch", "seconds", "footprint", "allocated", "images", "lost", "unreleased", "note"]
+FIELDS = ["way", "batch", "seconds", "footprint", "allocated", "images", "lost", "unreleased", "cpu", "note"]
 
 
 class Recorder:
@@ -18,11 +18,11 @@ class Recorder:
         self._start = time.monotonic()
 
     def add(self, batch: int, footprint: int, allocated: int, images: int, lost: int, note: str = "",
-            unreleased: int = 0) -> None:
-        """`images` done and `lost` so far; `allocated`: bytes of device tensors, where they are counted."""
+            unreleased: int = 0, cpu: float = 0) -> None:
+        """`images` done, `lost` and `cpu` seconds so far; `allocated`: bytes of device tensors, where they are counted."""
         seconds = time.monotonic() - self._start
         self._csv.writerow([self._way, batch, f"{seconds:.3f}", footprint, allocated, images, lost, unreleased,
-                            note.splitlines()[0] if note else ""])
+                            f"{cpu:.2f}", note.splitlines()[0] if note else ""])
         self._file.flush()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ def run(server: Server, client, files: list[pathlib.Path], batches: int, batch_s
     """Vectors of the first pass over `files`. Lost images are NaN rows there and counted in the CSV."""
     recorder = Recorder(csv, "embedd")
     vectors, done, lost, unreleased = [], 0, 0, 0.0
+    cpu = footprint.cpu_seconds(server.pid)
 
     def call(batch: int) -> np.ndarray:
         chosen = [files[(batch * batch_size + i) % len(files)] for i in range(batch_size)]
@@ -39,6 +40,6 @@ def run(server: Server, client, files: list[pathlib.Path], batches: int, batch_s
             unreleased = max(unreleased, series.get("embedd_batch_unreleased_bytes", 0.0))
             recorder.add(batch - in_flight, footprint.of(server.pid),
                          int(series['embedd_device_memory_bytes{kind="allocated"}']), done, lost,
-                         unreleased=int(unreleased))
+                         unreleased=int(unreleased), cpu=footprint.cpu_seconds(server.pid) - cpu)
     recorder.close()
     return np.concatenate(vectors)

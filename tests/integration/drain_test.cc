@@ -4,6 +4,7 @@
 
 #include <future>
 #include <thread>
+#include <vector>
 
 #include "embedd/v1/admin_service.grpc.pb.h"
 #include "tests/support/catch.h"
@@ -75,6 +76,21 @@ TEST_CASE("During the drain delay health says NOT_SERVING and calls are still an
   drain.get();
   CHECK_FALSE(Call(server).ok());
   CHECK_FALSE(server.device_lost());
+}
+
+TEST_CASE(
+    "Remedy 4: of many first calls after an offload one brings the weights back, and all are answered") {
+  InProcessServer server;
+  auto admin = v1::AdminService::NewStub(server.channel());
+  v1::OffloadResponse gone;
+  grpc::ClientContext offload;
+  REQUIRE(admin->Offload(&offload, {}, &gone).ok());
+  CHECK(gone.allocated_after() == 0);
+  std::vector<std::future<grpc::Status>> calls;
+  for (int i = 0; i < 16; ++i) calls.push_back(std::async(std::launch::async, [&] { return Call(server); }));
+  for (std::future<grpc::Status>& call : calls) CHECK(call.get().ok());
+  CHECK(server.executor().loads() == 2);  // at the start, and now
+  CHECK(server.Metric("embedd_device_memory_bytes{kind=\"allocated\"}") == 1000);
 }
 
 TEST_CASE("Weights that are away do not hold a drain, and Offload and Reload move them") {
