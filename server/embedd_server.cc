@@ -244,6 +244,11 @@ struct EmbeddServer::Stages {
   }
 };
 
+namespace {
+// For the last answers of a drain to leave; calls that end sooner are not waited for.
+constexpr absl::Duration kLastWords = absl::Milliseconds(500);
+}  // namespace
+
 EmbeddServer::EmbeddServer(std::unique_ptr<Stages> stages) : stages_(std::move(stages)) {}
 
 absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config& config, Parts parts,
@@ -313,9 +318,13 @@ void EmbeddServer::Drain() {
   }
   s.state.Set(ServerState::kDraining);
   s.grpc->open_streams().Drain();
-  const bool clean = s.road.live_calls.WaitUntilNone(s.config.drain_timeout, *s.clock);
+  s.road.live_calls.WaitUntilNone(s.config.drain_timeout, *s.clock);
   const int64_t cancelled = s.road.live_calls.live();
-  s.grpc->Shutdown(clean ? absl::Milliseconds(50) : absl::ZeroDuration());
+  // Whoever is cut off hears why, and may try again elsewhere: gRPC's own CANCELLED would look like the
+  // caller's doing.
+  s.queue.FailAll(absl::UnavailableError("the server is shutting down; try another one, or again"),
+                  "DRAINING");
+  s.grpc->Shutdown(kLastWords);
   LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
                       {"answered", absl::StrCat(s.road.live_calls.entered() - cancelled)},
                       {"cancelled", absl::StrCat(cancelled)},

@@ -182,33 +182,36 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
                            road_->clock->TimeNow() - arrived, &ready_[index]);
       }
     }
-    if (!status.ok()) return Fail({.status = status, .reason = reason});
+    if (!status.ok()) return Fail(CutOff(*road_, status, reason));
     Advance();
   }
 
   // Starts whatever can be started: the next write, the next read, the end.
   void Advance() {
-    bool write = false, read = false, end_ok = false, end_drained = false;
+    bool end_ok = false, end_drained = false;
     {
+      // The lock is held while gRPC is asked to write or read: neither may be asked after Finish. gRPC
+      // answers on other threads.
       MutexLock lock(&mu_);
       if (finished_) return;
       if (const auto next = ready_.find(written_); !writing_ && next != ready_.end()) {
         response_ = std::move(next->second);
         ready_.erase(next);
-        writing_ = write = true;
+        writing_ = true;
+        StartWrite(&response_);
       }
       const uint64_t outstanding = accepted_ - written_;
-      if (!reading_ && !half_closed_ && !draining_ && outstanding < kWindow) {
-        reading_ = read = true;
+      const bool read = !reading_ && !half_closed_ && !draining_ && outstanding < kWindow;
+      if (read) {
+        reading_ = true;
+        StartRead(&message_);
       }
       if (outstanding == 0 && !writing_ && !read) {
         end_ok = half_closed_;
         end_drained = draining_ && !half_closed_;
       }
     }
-    if (write) StartWrite(&response_);
-    if (read) StartRead(&message_);
-    if (end_ok) End(grpc::Status::OK);
+    if (end_ok) End(nullptr);
     if (end_drained) {
       if (auto failure = CheckServing(*road_)) Fail(*failure);
     }
@@ -220,9 +223,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     road_->queue->DropDead(flow_);
   }
 
-  void Fail(const CallFailure& failure) { End(ToGrpcStatus(failure, context_)); }
+  void Fail(const CallFailure& failure) { End(&failure); }
 
-  void End(const grpc::Status& status) {
+  // Ends the stream, well without `failure`, unless it has ended. Only whoever ends it may touch the context:
+  // it is gone once gRPC has seen the end, and answers still come in.
+  void End(const CallFailure* failure) {
     std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
     {
       MutexLock lock(&mu_);
@@ -231,6 +236,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       ready_.clear();
     }
     for (const auto& [index, call] : calls) call->MarkDead();
+    const grpc::Status status = failure == nullptr ? grpc::Status::OK : ToGrpcStatus(*failure, context_);
     road_->metrics->CountRequest("EmbedStream", CodeName(status.error_code()),
                                  road_->clock->TimeNow() - arrived_);
     Finish(status);

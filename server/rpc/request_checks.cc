@@ -2,6 +2,8 @@
 
 #include "server/rpc/request_checks.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 
 namespace embedd {
@@ -149,6 +151,13 @@ std::optional<CallFailure> CheckServing(const Road& road) {
   return CallFailure{.status = absl::UnavailableError("the device was lost; the server restarts"),
                      .reason = "DEVICE_FAILED",
                      .retry_after = absl::Seconds(2)};
+}
+
+CallFailure CutOff(const Road& road, absl::Status status, std::string reason) {
+  if (absl::IsUnavailable(status)) {
+    if (auto failure = CheckServing(road)) return *std::move(failure);
+  }
+  return {.status = std::move(status), .reason = std::move(reason)};
 }
 
 std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model) {

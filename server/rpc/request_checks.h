@@ -47,6 +47,10 @@ int64_t ContentBytes(const v1::Input& input);
 // Why the server takes no call now (loading, draining, failed), or nothing.
 std::optional<CallFailure> CheckServing(const Road& road);
 
+// The failure of a call that was on its way. Where the server itself is what ended, with the word when to try
+// again.
+CallFailure CutOff(const Road& road, absl::Status status, std::string reason);
+
 // MODEL_MISMATCH, or nothing.
 std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model);
 

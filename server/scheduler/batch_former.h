@@ -7,7 +7,10 @@
 // ready. There is never a fixed delay, and never more than one batch formed ahead.
 //
 // BOUND. An interactive task at the head of its lane waits at most for the batch on the device and the one
-// formed ahead: two batches at the latency target.
+// formed ahead: two batches at the latency target. One that is the k-th of its flow, while F flows wait, has
+// at most k * F images of its lane before it, because flows take turns: their time at the device's rate,
+// those two batches, and the tenth that bulk gets. A task with a near deadline may go before it, but is only
+// admitted when all that waits can be done before that deadline.
 
 #pragma once
 

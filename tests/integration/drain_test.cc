@@ -52,6 +52,24 @@ TEST_CASE("A call that does not end is cancelled after the drain timeout") {
   CHECK_FALSE(accepted.get().ok());
 }
 
+TEST_CASE("A call that still waits at the drain timeout hears UNAVAILABLE, DRAINING and when to try again") {
+  InProcessServer server(Config{.max_batch = 1, .drain_timeout = absl::Milliseconds(50)});
+  server.gate().Close();
+  grpc::ClientContext context;
+  std::future<grpc::Status> accepted = std::async(std::launch::async, [&] {
+    v1::EmbedBatchRequest request;
+    for (int i = 0; i < 5; ++i) *request.add_inputs() = RawInput(static_cast<uint8_t>(i));
+    v1::EmbedBatchResponse response;
+    return server.stub().EmbedBatch(&context, request, &response);
+  });
+  server.gate().WaitForArrivals(1);
+  server.server().Drain();
+  const grpc::Status status = accepted.get();
+  CHECK(status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(Reason(status) == "DRAINING");
+  CHECK(Trailer(context, "grpc-retry-pushback-ms") == "1000");
+}
+
 TEST_CASE("A stream that says nothing does not hold a drain") {
   InProcessServer server;
   grpc::ClientContext context;

@@ -132,6 +132,22 @@ TEST_CASE("A cancelled stream gives its places back") {
   CHECK(server.Metric("embedd_queue_bytes") == 0);
 }
 
+TEST_CASE("A drain that runs out of time ends a stream once, however many of its inputs still wait") {
+  InProcessServer server(Config{.max_batch = 1, .drain_timeout = absl::Milliseconds(50)});
+  server.gate().Close();
+  grpc::ClientContext context;
+  auto stream = server.stub().EmbedStream(&context);
+  for (int i = 0; i < 100; ++i) REQUIRE(stream->Write(Message(i)));
+  while (server.Metric("embedd_queue_images") < 100) std::this_thread::yield();
+  server.server().Drain();
+  v1::EmbedStreamResponse response;
+  CHECK_FALSE(stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  CHECK(status.error_code() == grpc::StatusCode::UNAVAILABLE);
+  CHECK(Reason(status) == "DRAINING");
+  CHECK(Trailer(context, "grpc-retry-pushback-ms") == "1000");
+}
+
 TEST_CASE("Settings come from the first message; a wrong one fails the stream") {
   InProcessServer server;
   grpc::ClientContext context;
