@@ -63,6 +63,7 @@ void PrintJson(const Flags& flags, const LoadResult& r, const client::ServerInfo
       {"largest_batch", r.largest_batch},
       {"failed_inputs", r.failed_inputs},
       {"not_sent", r.not_sent},
+      {"refused_without_pushback", r.refused_without_pushback},
       {"errors", r.errors}};
   absl::PrintF("%s\n", json.dump(2));
 }
@@ -152,9 +153,12 @@ void AddBench(CLI::App& app, const Common& common, int* exit_code) {
   auto flags = std::make_shared<Flags>();
   AddFlags(*command, flags.get());
   command->footer(
-      "A refused call is counted and not tried again; --timeout is the deadline of each call. Exit code 1 "
-      "when a call or\n"
-      "an input failed. In an open loop, latency counts from the time a call was due.\n"
+      "A refused call is counted and not tried again; in a closed loop its caller waits as long as the "
+      "server "
+      "asked.\n"
+      "--timeout is the deadline of each call. Exit code 1 when a call or an input failed. In an open loop, "
+      "latency\n"
+      "counts from the time a call was due.\n"
       "Examples:\n"
       "  embedctl bench --callers 16 --images 16             throughput, raw pixels of the model's size\n"
       "  embedctl bench --rate 50 --input jpeg --width 640 --height 480\n"

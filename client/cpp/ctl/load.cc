@@ -6,9 +6,11 @@
 #include <cmath>
 #include <optional>
 #include <random>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "embedd/v1/embedding_service.pb.h"
@@ -34,6 +36,18 @@ struct Call {
   grpc::Status status;
 };
 
+// How long the server asked the caller to wait before it tries again, if it did.
+std::optional<std::chrono::milliseconds> Pushback(const Call& call) {
+  const auto& trailers = call.context.GetServerTrailingMetadata();
+  const auto found = trailers.find("grpc-retry-pushback-ms");
+  int64_t ms = 0;
+  if (found == trailers.end() ||
+      !absl::SimpleAtoi(absl::string_view(found->second.data(), found->second.size()), &ms)) {
+    return std::nullopt;
+  }
+  return std::chrono::milliseconds(std::max<int64_t>(ms, 0));
+}
+
 class Load {
  public:
   Load(const LoadOptions& options, std::span<const grpc::ByteBuffer> requests,
@@ -51,10 +65,10 @@ class Load {
     for (int i = 0; !open_loop && i < options_.callers; ++i) Start(SteadyClock::now());
     while (true) {
       if (open_loop) StartDue();
-      const bool more = open_loop && next_due_ < end_;
-      if (outstanding_ == 0 && !more) break;
-      if (Call* call = NextAnswer(more ? std::optional(next_due_) : std::nullopt))
-        Take(std::unique_ptr<Call>(call));
+      StartWaiting();
+      const std::optional<SteadyTime> next_start = NextStart();
+      if (outstanding_ == 0 && !next_start) break;
+      if (Call* call = NextAnswer(next_start)) Take(std::unique_ptr<Call>(call));
     }
     events_.Shutdown();
     void* tag = nullptr;
@@ -76,6 +90,20 @@ class Load {
       const double uniform = (static_cast<double>(random_()) + 1) / 4294967297.0;  // (0, 1)
       next_due_ += std::chrono::nanoseconds(std::llround(-std::log(uniform) / options_.rate * 1e9));
     }
+  }
+
+  // Closed loop: the callers that have waited as long as they were asked to.
+  void StartWaiting() {
+    for (const auto now = SteadyClock::now(); !waiting_.empty() && *waiting_.begin() <= now;) {
+      waiting_.erase(waiting_.begin());
+      Start(now);
+    }
+    if (SteadyClock::now() >= end_) waiting_.clear();
+  }
+
+  std::optional<SteadyTime> NextStart() const {
+    if (options_.rate > 0) return next_due_ < end_ ? std::optional(next_due_) : std::nullopt;
+    return waiting_.empty() ? std::nullopt : std::optional(std::min(*waiting_.begin(), end_));
   }
 
   void Start(SteadyTime due) {
@@ -115,11 +143,17 @@ class Load {
         call->status = grpc::Status(grpc::StatusCode::INTERNAL, "the answer cannot be read");
       }
     }
-    Count(*call, response, now);
-    if (options_.rate <= 0 && now < end_) Start(now);
+    const auto pushback = Pushback(*call);
+    Count(*call, response, now, pushback.has_value());
+    if (options_.rate > 0 || now >= end_) return;
+    if (pushback) {
+      waiting_.insert(now + *pushback);
+    } else {
+      Start(now);
+    }
   }
 
-  void Count(const Call& call, const v1::EmbedBatchResponse& response, SteadyTime now) {
+  void Count(const Call& call, const v1::EmbedBatchResponse& response, SteadyTime now, bool pushed_back) {
     const uint64_t inputs =
         response.dimension() == 0 ? 0 : response.data().size() / response.dimension() / Width(response);
     if (call.status.ok() && now >= measured_ && now < end_) {
@@ -129,6 +163,8 @@ class Load {
     ++result_.calls;
     if (!call.status.ok()) {
       ++result_.errors[absl::StatusCodeToString(static_cast<absl::StatusCode>(call.status.error_code()))];
+      const bool refused = call.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+      if (refused && !pushed_back) ++result_.refused_without_pushback;
       return;
     }
     result_.latencies_ms.push_back(std::chrono::duration<double, std::milli>(now - call.due).count());
@@ -157,6 +193,7 @@ class Load {
   std::mt19937 random_{1};
   size_t sent_ = 0;
   size_t outstanding_ = 0;
+  std::multiset<SteadyTime> waiting_;  // closed loop: when callers that were refused may try again
   LoadResult result_;
   grpc::CompletionQueue events_;
 };

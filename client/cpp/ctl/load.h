@@ -3,9 +3,10 @@
 // Puts load on a server and takes down what came back. One thread: answers are events of a completion queue,
 // requests are bytes made beforehand, so that the machine's time goes to the server.
 //
-// Closed loop: `callers` calls are in flight at all times, each followed by the next. Open loop: calls start
-// at times drawn beforehand (Poisson, `rate` a second) whatever the server does; latency counts from the time
-// a call was due, so a server that stalls cannot hide it by slowing the load down.
+// Closed loop: `callers` calls are in flight at all times, each followed by the next; a caller that was
+// refused first waits as long as the server asked. Open loop: calls start at times drawn beforehand (Poisson,
+// `rate` a second) whatever the server does; latency counts from the time a call was due, so a server that
+// stalls cannot hide it by slowing the load down.
 
 #pragma once
 
@@ -36,10 +37,11 @@ struct LoadOptions {
 struct LoadResult {
   std::vector<double> latencies_ms;  // of OK calls, ascending
   uint64_t calls = 0;
-  uint64_t failed_inputs = 0;                          // inputs that failed inside OK calls
-  uint64_t images_in_time = 0;                         // answered between warm-up and end, for the throughput
-  std::map<std::string, uint64_t> errors;              // failed calls, by gRPC code
-  uint64_t not_sent = 0;                               // open loop: too many were outstanding already
+  uint64_t failed_inputs = 0;              // inputs that failed inside OK calls
+  uint64_t images_in_time = 0;             // answered between warm-up and end, for the throughput
+  std::map<std::string, uint64_t> errors;  // failed calls, by gRPC code
+  uint64_t refused_without_pushback = 0;   // RESOURCE_EXHAUSTED that did not say when to come back
+  uint64_t not_sent = 0;                   // open loop: too many were outstanding already
   double queue_ms = 0, execute_ms = 0, decode_ms = 0;  // means of the server's timing over OK calls
   uint32_t largest_batch = 0;
 };
