@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the real embedd with the demo model, for test_real_server.py. Nothing is left running."""
+"""Starts the real embedd with the demo model, for test_real_server.py and tests/reliability. Nothing is left running."""
 
 from __future__ import annotations
 
+import http.client
 import os
 import pathlib
 import re
 import signal
 import subprocess
 import threading
-from typing import List
+from typing import List, Optional
 
 from embedd import EmbedClient
 
@@ -41,9 +42,19 @@ class RealServer:
       listen: its address; port 0 takes a free one.
       token: what a client needs to see that the server is ready.
       pages: also serve the HTTP pages; `http` is then their HOST:PORT.
+      model: the folder of the model.
+      wait: return when the model serves; else as soon as the address is known.
     """
 
-    def __init__(self, *flags: str, listen: str = "127.0.0.1:0", token: str = "", pages: bool = False) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        listen: str = "127.0.0.1:0",
+        token: str = "",
+        pages: bool = False,
+        model: pathlib.Path = MODEL,
+        wait: bool = True,
+    ) -> None:
         self.log: List[str] = []
         self._told = threading.Event()
         self.target = ""
@@ -52,7 +63,7 @@ class RealServer:
             [
                 str(BINARY),
                 "--model",
-                str(MODEL),
+                str(model),
                 "--device",
                 "cpu",
                 "--listen",
@@ -73,15 +84,43 @@ class RealServer:
         if not self._told.wait(START_SECONDS) or not self.target:
             self.kill()
             raise RuntimeError("embedd did not start:\n" + "".join(self.log[-20:]))
-        with EmbedClient(self.target, token=token or None) as client:
-            client.wait_ready(START_SECONDS)
+        if wait:
+            with EmbedClient(self.target, token=token or None) as client:
+                client.wait_ready(START_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def metric(self, series: str, absent: Optional[float] = None) -> float:
+        """The value of one series, name and labels as they are written, or `absent` when it is not there (yet)."""
+        connection = http.client.HTTPConnection(self.http, timeout=30)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        found = [line for line in lines if line.startswith(series + " ")]
+        if not found and absent is None:
+            raise AssertionError(f"{series} is not in /metrics")
+        return float(found[0].rpartition(" ")[2]) if found else absent
+
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, seconds: float = 60) -> int:
+        """The exit code, once it has ended by itself or by a signal."""
+        code = self._process.wait(seconds)
+        self._close()
+        return code
 
     def terminate(self) -> int:
         """SIGTERM; gives the exit code."""
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(60)
-        self._close()
-        return code
+        self.signal()
+        return self.wait()
 
     def kill(self) -> None:
         """SIGKILL, whatever it does."""

@@ -5,7 +5,6 @@ Skips aloud when the binary is not built (EMBEDD_BUILD_DIR names another build f
 """
 
 import base64
-import http.client
 import json
 import os
 import shutil
@@ -31,17 +30,6 @@ def run(*arguments, env=None, timeout=60):
     return subprocess.run(
         [str(BINARY), *arguments], capture_output=True, text=True, timeout=timeout, env={**os.environ, **(env or {})}
     )
-
-
-def metric(server, series):
-    connection = http.client.HTTPConnection(server.http, timeout=10)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    for line in text.splitlines():
-        if line.startswith(series + " "):
-            return float(line.rsplit(" ", 1)[1])
-    raise AssertionError(f"{series} is not in /metrics")
 
 
 def test_bad_flags_exit_with_2_and_name_the_flag():
@@ -138,20 +126,20 @@ def test_a_client_that_is_killed_leaves_nothing_behind():
         for client in clients:
             client.stdout.readline()
         end = time.monotonic() + 60
-        while metric(server, "embedd_queue_images") == 0 and time.monotonic() < end:
+        while server.metric("embedd_queue_images") == 0 and time.monotonic() < end:
             pass
-        assert metric(server, "embedd_queue_images") > 0
+        assert server.metric("embedd_queue_images") > 0
         for client in clients:
             client.kill()
             client.wait()
             client.stdout.close()
-        while metric(server, "embedd_queue_images") > 0 and time.monotonic() < end:
+        while server.metric("embedd_queue_images") > 0 and time.monotonic() < end:
             pass
-        assert metric(server, "embedd_queue_images") == 0
-        assert metric(server, "embedd_queue_bytes") == 0
+        assert server.metric("embedd_queue_images") == 0
+        assert server.metric("embedd_queue_bytes") == 0
         with EmbedClient(server.target) as client:
             assert client.embed_images([bytes_of_png()]).shape[0] == 1
-        assert metric(server, "embedd_batch_unreleased_bytes") == 0
+        assert server.metric("embedd_batch_unreleased_bytes") == 0
 
 
 def test_embedctl_moves_the_weights_off_the_device_and_back():
@@ -165,23 +153,23 @@ def test_embedctl_moves_the_weights_off_the_device_and_back():
         )
 
     with RealServer(pages=True) as server:
-        model = metric(server, 'embedd_device_memory_bytes{kind="allocated"}')
+        model = server.metric('embedd_device_memory_bytes{kind="allocated"}')
         gone = run_ctl(server, "offload")
         assert gone.returncode == 0, gone.stderr
-        assert metric(server, 'embedd_device_memory_bytes{kind="allocated"}') <= 0.01 * model
-        assert metric(server, 'embedd_model_state{state="OFFLOADED"}') == 1
+        assert server.metric('embedd_device_memory_bytes{kind="allocated"}') <= 0.01 * model
+        assert server.metric('embedd_model_state{state="OFFLOADED"}') == 1
         with EmbedClient(server.target) as client:
             assert client.embed_images([bytes_of_png()]).shape[0] == 1  # still serving: brings them back
-        assert metric(server, 'embedd_model_state{state="READY"}') == 1
+        assert server.metric('embedd_model_state{state="READY"}') == 1
         assert run_ctl(server, "offload").returncode == 0
         back = run_ctl(server, "reload")
         assert back.returncode == 0, back.stderr
-        assert metric(server, 'embedd_device_memory_bytes{kind="allocated"}') == model
+        assert server.metric('embedd_device_memory_bytes{kind="allocated"}') == model
     with RealServer("--idle-offload", "1s", pages=True) as server:
         end = time.monotonic() + 60
-        while metric(server, 'embedd_model_state{state="OFFLOADED"}') == 0 and time.monotonic() < end:
+        while server.metric('embedd_model_state{state="OFFLOADED"}') == 0 and time.monotonic() < end:
             time.sleep(0.05)
-        assert metric(server, 'embedd_model_state{state="OFFLOADED"}') == 1
+        assert server.metric('embedd_model_state{state="OFFLOADED"}') == 1
         with EmbedClient(server.target) as client:
             assert client.embed_images([bytes_of_png()] * 3).shape[0] == 3
 

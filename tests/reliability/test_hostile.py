@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections that mean no good, and pictures that do not: health and other callers do not notice, nothing stays."""
+
+import contextlib
+import os
+import socket
+import struct
+import time
+import zlib
+
+import pytest
+
+from embedd.v1 import embedding_service_pb2 as pb
+from harness import MIB, MODEL, Server, figure, health, request, rows, stub, wait_for
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Server(model=MODEL) as running, running.channel() as channel:
+        stub(channel).EmbedBatch(request(*range(16)))
+        yield running
+
+
+def connect(server):
+    host, _, port = server.target.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+@contextlib.contextmanager
+def unharmed(server, what):
+    """Inside, the server is under attack: it serves others. Afterwards it holds no more than before."""
+    with server.channel() as channel:
+        stub(channel).EmbedBatch(request(1), timeout=60)
+        descriptors, memory = server.descriptors(), server.resident()
+        server.forget_peak()
+        yield channel
+        assert health(channel) == "SERVING"
+        assert rows(stub(channel).EmbedBatch(request(1, 2, 3), timeout=60)).shape == (3, 128)
+        peak = server.peak_resident()
+    wait_for(lambda: server.descriptors() <= descriptors, f"descriptors stay open after {what}")
+    server.expect_rest()
+    wait_for(lambda: server.resident() <= memory + 16 * MIB, f"memory stays after {what}")
+    figure(f"{what}: peak +{max(0, peak - memory) / MIB:.1f} MiB, afterwards "
+           f"{(server.resident() - memory) / MIB:+.1f} MiB, descriptors {server.descriptors() - descriptors:+d}")
+
+
+def close(sockets):
+    for connection in sockets:
+        connection.close()
+
+
+def call_headers():
+    """HEADERS of an EmbedBatch call, every header as a literal that is not indexed (RFC 7541, 6.2.2)."""
+    headers = [(":method", "POST"), (":scheme", "http"), (":path", "/embedd.v1.EmbeddingService/EmbedBatch"),
+               (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
+    block = b"".join(b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in headers)
+    return struct.pack(">I", len(block))[1:] + b"\1\4" + struct.pack(">I", 1) + block
+
+
+def data(payload, last=False):
+    """DATA of the call."""
+    return struct.pack(">I", len(payload))[1:] + bytes([0, int(last)]) + struct.pack(">I", 1) + payload
+
+
+def test_what_the_others_here_break_off_is_a_call_when_it_is_not_broken_off(server):
+    message = request(5, side=8).SerializeToString()
+    before = server.images("ok")
+    with connect(server) as connection:
+        whole = data(b"\0" + struct.pack(">I", len(message)) + message, last=True)
+        connection.sendall(PREFACE + SETTINGS + call_headers() + whole)
+        wait_for(lambda: server.images("ok") == before + 1, "the server does not take it for a call")
+
+
+def test_500_idle_connections(server):
+    with unharmed(server, "500 idle connections") as channel:
+        sockets = [connect(server) for _ in range(500)]
+        for connection in sockets:
+            connection.sendall(PREFACE + SETTINGS)
+        wait_for(lambda: server.descriptors() >= 500, "they are not even accepted")
+        assert health(channel) == "SERVING"
+        close(sockets)
+
+
+def test_half_open_connections_that_never_say_a_word(server):
+    with unharmed(server, "100 silent connections") as channel:
+        sockets = [connect(server) for _ in range(100)]
+        for connection in sockets[::2]:
+            connection.shutdown(socket.SHUT_WR)
+        assert health(channel) == "SERVING"
+        close(sockets)
+
+
+def test_slow_loris(server):
+    """Calls whose message comes byte by byte and never ends: announced 32 MiB, sent a few bytes."""
+    with unharmed(server, "50 slow-loris calls of 32 MiB") as channel:
+        sockets = [connect(server) for _ in range(50)]
+        for connection in sockets:
+            connection.sendall(PREFACE + SETTINGS + call_headers())
+            connection.sendall(data(b"\0" + struct.pack(">I", 32 << 20)))
+        for _ in range(20):
+            for connection in sockets:
+                connection.sendall(data(b"x"))
+        for _ in range(10):
+            assert health(channel) == "SERVING"
+        assert server.peak_resident() - server.resident() < 64 * MIB  # nobody gets memory for what he announces
+        close(sockets)
+
+
+def test_garbage(server):
+    with unharmed(server, "200 connections of garbage"):
+        for number in range(200):
+            with connect(server) as connection, contextlib.suppress(OSError):
+                connection.sendall((PREFACE + SETTINGS) * (number % 2) + os.urandom(1 + number * 37))
+                connection.settimeout(0.2)
+                connection.recv(100)
+
+
+def test_callers_that_reset_their_connection_in_the_middle_of_a_call(server):
+    with unharmed(server, "100 connections reset in the middle of a call"):
+        message = request(*range(4)).SerializeToString()
+        body = b"\0" + struct.pack(">I", len(message)) + message
+        for number in range(100):
+            with connect(server) as connection:
+                connection.sendall(PREFACE + SETTINGS + call_headers())
+                connection.sendall(data(body[:16384] if number % 2 else body[: 100 * number]))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
+
+
+def png(width, height):
+    """A picture of one colour: a bit per pixel, and nearly nothing once compressed."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    packer, row = zlib.compressobj(9), bytes((width + 7) // 8 + 1)
+    data = b"".join(packer.compress(row * 1000) for _ in range(height // 1000)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def embed(channel, *files):
+    request = pb.EmbedBatchRequest(inputs=[pb.Input(image=file) for file in files])
+    return stub(channel).EmbedBatch(request, timeout=300)
+
+
+def test_pictures_beyond_the_limit_are_refused_by_their_header(server):
+    bomb = png(30_000, 30_000)
+    jpeg = b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 65500, 65500) + b"\3\1\x22\0\2\x11\1\3\x11\1" + bytes(100)
+    with unharmed(server, f"64 bombs of {len(bomb) // 1024} KiB that hold 900 Mpx") as channel:
+        answer = embed(channel, *[bomb] * 60, *[jpeg] * 4)
+        assert {error.reason for error in answer.errors} <= {"IMAGE_TOO_LARGE", "CORRUPT_IMAGE"}
+        assert [error.reason for error in answer.errors].count("IMAGE_TOO_LARGE") >= 60
+        assert len(answer.errors) == 64
+        assert server.peak_resident() - server.resident() < 64 * MIB
+
+
+def test_the_largest_picture_allowed_costs_what_security_md_says():
+    """--max-pixels times 3 bytes for each decode thread, whatever the file's size."""
+    largest, threads = png(8000, 8000), 2
+    with Server("--decode-threads", str(threads), model=MODEL) as server:
+        with unharmed(server, "8 pictures of 64 Mpx") as channel:
+            server.forget_peak()
+            before, start = server.resident(), time.monotonic()
+            answer = embed(channel, *[largest] * 8)
+            took, grown = time.monotonic() - start, server.peak_resident() - before
+            assert not answer.errors
+            assert grown < threads * 3 * 64_000_000 * 1.2
+    figure(f"a file of {len(largest) / 1024:.1f} KiB holds at most {grown / threads / MIB:.0f} MiB for a decode thread: "
+           f"{grown / threads / len(largest):.0f} bytes a byte, for {took / 8 * threads * 1e3:.0f} ms")
