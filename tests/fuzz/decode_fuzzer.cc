@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // libFuzzer target: any bytes through the decoder and the resampler. The last byte picks the spec.
-//   python tests/fuzz/decode_seeds.py CORPUS && decode_fuzzer -max_total_time=60 -rss_limit_mb=1024 CORPUS
 
 #include <cstdlib>
 #include <vector>

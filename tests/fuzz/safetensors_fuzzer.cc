@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer target: any bytes as a weights file. Every tensor of a file that opens lies inside it, is as
+// large as its shape says, and is aligned.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "server/model/safetensors.h"
+
+namespace embedd {
+namespace {
+
+// One file for the process, written anew each time; in memory where the system has a place for that.
+const std::string& Path() {
+  static const std::string path = [] {
+    const std::filesystem::path memory = "/dev/shm";
+    const auto folder = std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path();
+    std::string made = (folder / "safetensors-fuzz-XXXXXX").string();
+    const int fd = mkstemp(made.data());
+    if (fd < 0) std::abort();
+    close(fd);
+    std::atexit([] { std::remove(Path().c_str()); });
+    return made;
+  }();
+  return path;
+}
+
+void Read(size_t size) {
+  const auto file = SafetensorsFile::Open(Path());
+  if (!file.ok()) {
+    if (file.status().message().empty()) std::abort();
+    return;
+  }
+  int64_t all = 0;
+  volatile uint8_t sum = 0;
+  for (const auto& [name, tensor] : (*file)->tensors()) {
+    int64_t bytes = TensorTypeBytes(tensor.type);
+    for (const int64_t dim : tensor.shape) bytes *= dim;
+    const auto address = reinterpret_cast<uintptr_t>(tensor.data);
+    if (bytes != tensor.bytes || address % static_cast<uintptr_t>(TensorTypeBytes(tensor.type)) != 0)
+      std::abort();
+    for (int64_t i = 0; i < tensor.bytes; ++i) sum = sum ^ tensor.data[i];
+    all += bytes;
+  }
+  if (static_cast<size_t>(all) > size || !(*file)->CheckUnchanged().ok()) std::abort();
+}
+
+}  // namespace
+}  // namespace embedd
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  std::ofstream(embedd::Path(), std::ios::binary)
+      .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
+  embedd::Read(size);
+  return 0;
+}

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of the fuzz targets: python seeds.py [FOLDER], by default the kept corpus beside this file.
+
+Small, and covering what each reader knows, so that a fuzzer starts from there.
+"""
+
+import io
+import json
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "parity" / "pixels"), str(ROOT / "client" / "python" / "src")]
+from embedd.v1 import embedding_service_pb2 as pb  # noqa: E402
+from make_corpus import picture, png, rgb  # noqa: E402
+
+
+def decode():
+    """Image files; the last byte picks the spec."""
+    seeds = []
+    color, four = rgb(24, 17, 1), picture(19, 13, 2, 4)
+
+    def save(image, kind, **options):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        seeds.append(buffer.getvalue())
+
+    for options in ({}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}):
+        save(color, "JPEG", quality=60, **options)
+    save(color.convert("L"), "JPEG")
+    save(Image.fromarray(four, "CMYK"), "JPEG")
+    save(color, "PNG")
+    save(color.quantize(7), "PNG", transparency=1)
+    save(color, "PNG", save_all=True, append_images=[rgb(24, 17, 2)])
+    for interlace in (False, True):
+        seeds.append(png(four.astype(np.uint16) * 257, 6, 16, interlace))
+        seeds.append(png(four[:, :, :1] >> 6, 0, 2, interlace))
+    for options in ({}, {"lossless": True}):
+        save(color, "WEBP", **options)
+        save(Image.fromarray(four, "RGBA"), "WEBP", **options)
+        save(color, "WEBP", save_all=True, append_images=[rgb(24, 17, 2)], **options)
+    return [seed + bytes([i]) for i, seed in enumerate(seeds)]
+
+
+def request():
+    """EmbedBatchRequests: each kind of content, each setting, and what the checks refuse."""
+
+    def raw(width, height, size):
+        return pb.Input(raw_image=pb.RawImage(width=width, height=height, rgb=bytes(size)))
+
+    good = pb.Input(image=b"\xff\xd8\xff", id="a")
+    requests = [
+        pb.EmbedBatchRequest(),
+        pb.EmbedBatchRequest(inputs=[good]),
+        pb.EmbedBatchRequest(inputs=[good, raw(2, 3, 18), pb.Input(text="a cat")], encoding=2, normalize=False, priority=2),
+        pb.EmbedBatchRequest(inputs=[raw(2, 3, 17)]),
+        pb.EmbedBatchRequest(inputs=[raw(0, 3, 0)]),
+        pb.EmbedBatchRequest(inputs=[raw(2**32 - 1, 2**32 - 1, 3)]),
+        pb.EmbedBatchRequest(inputs=[raw(64, 65, 64 * 65 * 3)]),
+        pb.EmbedBatchRequest(inputs=[pb.Input(image=bytes(1001))]),
+        pb.EmbedBatchRequest(inputs=[good] * 9),
+        pb.EmbedBatchRequest(inputs=[good], encoding=3, expect_fingerprint="f00d"),
+        pb.EmbedBatchRequest(inputs=[good], encoding=99),
+        pb.EmbedBatchRequest(inputs=[good], priority=-1),
+    ]
+    return [message.SerializeToString() for message in requests]
+
+
+def raw_image():
+    """Width, height, a byte that picks the spec (32: pixels made to fit), pixels."""
+    sides = [(1, 1), (8, 8), (3, 200), (200, 3), (256, 256), (0, 5), (2**24, 1), (2**24 + 1, 1), (2**32 - 1, 2**31)]
+    return [struct.pack("<IIB", w, h, 32 | i) + bytes(range(16)) for i, (w, h) in enumerate(sides)] + [
+        struct.pack("<IIB", 2, 2, 0) + bytes(12),
+        struct.pack("<IIB", 2, 2, 0) + bytes(11),
+    ]
+
+
+def safetensors():
+    """Files with each type, an empty tensor, metadata, a misaligned tensor; and a few that are wrong."""
+
+    def file(header, data=b"", size=None):
+        text = header if isinstance(header, bytes) else json.dumps(header).encode()
+        return struct.pack("<Q", len(text) if size is None else size) + text + data
+
+    def tensor(kind, shape, begin, end):
+        return {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+
+    return [
+        file({}),
+        file({"a": tensor("F32", [2, 2], 0, 16)}, bytes(16)),
+        file({"a": tensor("F16", [3], 0, 6), "b": tensor("BF16", [], 6, 8)}, bytes(8)),
+        file({"__metadata__": {"format": "pt"}, "ids": tensor("I64", [1, 2], 0, 16)}, bytes(16)),
+        file({"a": tensor("F16", [1], 0, 2), "b": tensor("F32", [1], 2, 6)}, bytes(6)),
+        file({"a": tensor("F64", [0, 5], 0, 0)}),
+        file({"a": tensor("F32", [2**62, 8], 0, 16)}, bytes(16)),
+        file({"a": tensor("F32", [4], 4, 20)}, bytes(20)),
+        file({"a": tensor("F32", [4], 0, 16), "b": tensor("F32", [4], 8, 24)}, bytes(24)),
+        file({"a": tensor("F32", [4], 0, 2**63)}, bytes(16)),
+        file(b"[" * 100),
+        file({}, size=2**63),
+        file(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{}}', bytes(4)),
+    ]
+
+
+def config():
+    """The first byte picks the reader: OpenCLIP, the two Hugging Face files, --config, an HTTP request."""
+    clip = json.loads((ROOT / "models" / "demo" / "open_clip_config.json").read_text())
+    odd = json.loads(json.dumps(clip))
+    odd["model_cfg"]["vision_cfg"].update(image_size=[32, 64], ls_init_value=0.1, act_kwargs={"approximate": "tanh"})
+    odd["preprocess_cfg"].update(resize_mode="squash", interpolation="bilinear")
+    hugging = {"model_type": "clip", "projection_dim": 8,
+               "vision_config": {"hidden_size": 64, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}}
+    processor = {"crop_size": {"height": 224, "width": 224}, "size": {"shortest_edge": 224}, "do_resize": True,
+                 "resample": 3, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+    settings = 'model = "a # b"\nmax-batch = 8 # so\nlisten = ["127.0.0.1:0", \'unix:/x\']\nqueue-bytes = 1MiB\n'
+    texts = [(0, json.dumps(clip)), (0, json.dumps(odd)), (0, "{}"), (1, json.dumps(hugging)), (2, json.dumps(processor)),
+             (3, settings), (3, "a = [1,\n"), (4, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"),
+             (4, "POST / HTTP/1.0\r\n\r\n"), (4, "GET http://x/metrics?a=%41 HTTP/1.1\r\n\r\n")]
+    return [bytes([reader]) + text.encode() for reader, text in texts]
+
+
+def main(folder):
+    for seeds in (decode, request, raw_image, safetensors, config):
+        into = Path(folder) / seeds.__name__
+        into.mkdir(parents=True, exist_ok=True)
+        made = seeds()
+        for i, seed in enumerate(made):
+            (into / f"seed-{i:02d}").write_bytes(seed)
+        print(f"{seeds.__name__}: {len(made)} seeds, {sum(map(len, made))} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else HERE / "corpus")
