@@ -3,6 +3,7 @@
 // The cap against the best fixed batch size, found by sweep on the same device.
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -150,6 +151,7 @@ void Prepare(Loop& loop, Start start) {
 TEST_CASE(
     "Remedy 2: from any start the cap is within one bucket of the best fixed size in under 50 batches") {
   const QuietStderr quiet;
+  int most = 0;
   for (const Device& device : Devices()) {
     const int best = BestFixed(device);
     for (const Start start :
@@ -158,15 +160,20 @@ TEST_CASE(
       Prepare(loop, start);
       INFO(device.name << ", start " << static_cast<int>(start) << ", best " << best << ", cap "
                        << loop.cap.cap().images << " by " << loop.cap.cap().set_by);
-      CHECK(BatchesToConverge(loop, best) < 50);
+      const int batches = BatchesToConverge(loop, best);
+      CHECK(batches < 50);
+      most = std::max(most, batches);
     }
   }
+  std::printf("%d devices, 5 starts each: within one bucket of the best after %d batches at most\n",
+              static_cast<int>(Devices().size()), most);
 }
 
 TEST_CASE(
     "Remedy 2: after the limit changes while it runs, the cap follows in under 50 batches, down and up "
     "again") {
   const QuietStderr quiet;
+  int most = 0;
   for (Device device : Devices()) {
     Loop loop(device);
     BatchesToConverge(loop, BestFixed(device));
@@ -178,8 +185,12 @@ TEST_CASE(
       INFO(device.name << ", then room for " << fits << ", best " << best << ", cap " << loop.cap.cap().images
                        << " by " << loop.cap.cap().set_by);
       CHECK(batches < 50);
+      most = std::max(most, batches);
     }
   }
+  std::printf(
+      "%d devices, 8 changes of the limit each: within one bucket of the best after %d batches at most\n",
+      static_cast<int>(Devices().size()), most);
 }
 
 TEST_CASE("Remedy 2: once it has converged the cap hardly ever runs out of memory") {

@@ -3,7 +3,10 @@
 // The cap against real peaks of a real model. tests/property/cap_convergence_test.cc does the same on
 // simulated devices of every kind, latency and padding included.
 
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "tests/remedies/real_device.h"
@@ -51,11 +54,14 @@ TEST_CASE(
   RealDevice device({.max_batch = kMaxBatch});
   const int64_t room_for_10 = device.PeakOf(10), room_for_3 = device.PeakOf(3);
   CapController cap({.max_batch = kMaxBatch, .latency_target = absl::ZeroDuration()});
+  std::string start = "knowing nothing";
   SECTION("knowing nothing") {}
   SECTION("after everything ran out of memory") {
+    start = "after everything ran out of memory";
     for (int b = kMaxBatch; b >= 1; b /= 2) cap.OnOutOfMemory(b);
   }
   SECTION("after single images only") {
+    start = "after single images only";
     for (int i = 0; i < 50; ++i) device.Run(std::make_shared<NobodyListens>(), 1, 0, &cap);
   }
   // Another process takes memory, and gives some of it back.
@@ -64,7 +70,10 @@ TEST_CASE(
     const int best = BestBySweep(device);
     CHECK(best == (limit == room_for_10 ? 8 : 2));
     const int batches = BatchesToConverge(device, cap, best);
-    INFO("best " << best << ", cap " << cap.cap().images << " set by " << cap.cap().set_by);
+    std::printf("%s, limit %.1f MiB: best %d, cap %d set by %s, within one bucket from batch %d on\n",
+                start.c_str(), static_cast<double>(limit) / (1 << 20), best, cap.cap().images,
+                std::string(cap.cap().set_by).c_str(), batches);
+    start = "then";
     CHECK(batches < 50);
     CHECK(cap.cap().set_by != "max_batch");
   }
