@@ -74,6 +74,23 @@ def test_a_device_that_is_not_there_exits_with_5():
     assert "cuda" in result.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux") or not shutil.which("cc"), reason="needs LD_PRELOAD and cc")
+def test_remedy_6_a_libtorch_that_is_too_old_or_another_exits_with_5_and_says_why(tmp_path):
+    def start_with(minor):
+        source, library = tmp_path / "version.c", tmp_path / f"version{minor}.so"
+        source.write_text(f"unsigned long aoti_torch_abi_version(void) {{ return 2ul << 56 | {minor}ul << 48; }}")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+        flags = ("--model", str(MODEL), "--listen", "127.0.0.1:0", "--http", "off")
+        return run(*flags, env={"LD_PRELOAD": str(library)})
+
+    old = start_with(12)
+    assert old.returncode == 5
+    assert "LibTorch 2.12.0 is too old" in old.stderr and "2.13" in old.stderr and "memory" in old.stderr
+    other = start_with(99)
+    assert other.returncode == 5
+    assert "built with LibTorch 2.13" in other.stderr and "finds 2.99.0" in other.stderr
+
+
 def test_flag_beats_environment_beats_file_beats_default(tmp_path):
     file = tmp_path / "embedd.toml"
     file.write_text('max-batch = 8\nqueue-images = 50\nrelease = "idle"\n')
