@@ -8,6 +8,7 @@ Skips aloud when the program is not built (EMBEDD_BUILD_DIR names another build 
 
 import configparser
 import os
+import plistlib
 import re
 import shutil
 import subprocess
@@ -25,7 +26,8 @@ from embedd.v1 import embedding_service_pb2_grpc as pb_grpc
 from embedd.v1 import rpc_status_pb2 as wire
 
 PROGRAM = real_server.BUILD / "bin" / "embedd_fake_mps"
-UNIT = real_server.ROOT / "docs" / "deploy" / "systemd" / "embedd.service"
+DEPLOY = real_server.ROOT / "docs" / "deploy"
+UNIT = DEPLOY / "systemd" / "embedd.service"
 if not PROGRAM.exists():
     warnings.warn(f"NOT TESTED, the loss of a device: {PROGRAM} is not built", stacklevel=1)
     pytest.skip(f"{PROGRAM} is not built", allow_module_level=True)
@@ -204,6 +206,12 @@ def test_a_device_that_disagrees_with_the_cpu_exits_with_5_and_damaged_weights_w
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "EMBEDD_FAKE_MPS": fault})
     assert done.returncode == code, done.stderr
     assert said in done.stderr
+
+
+def test_launchd_and_compose_start_it_again_after_exit_code_5_too():
+    with open(DEPLOY / "launchd" / "dev.embedd.server.plist", "rb") as file:
+        assert plistlib.load(file)["KeepAlive"] == {"SuccessfulExit": False}
+    assert "restart: on-failure" in (real_server.ROOT / "docker" / "compose.yaml").read_text().split("qdrant:")[0]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
