@@ -45,6 +45,13 @@ def test_the_servers_pushback_is_honoured(server, make_client):
     assert arrivals[-1] - began >= 0.3
 
 
+@pytest.mark.parametrize("reason", ["", "CANCELLED"])
+def test_a_server_that_cancels_what_is_left_when_it_shuts_down_is_tried_again(server, make_client, reason):
+    server.script = [Failure(Code.CANCELLED, "the server went away", reason)] * 2
+    assert np.array_equal(make_client(server.target).embed_images(images(3)), vectors(images(3)))
+    assert len(server.requests) == 3
+
+
 def test_a_negative_pushback_ends_the_call(server, make_client):
     server.script = [Failure(Code.UNAVAILABLE, "go away", "DRAINING", pushback_ms=-1)]
     with pytest.raises(embedd.ServerUnavailable):
@@ -234,6 +241,68 @@ def test_forked_children_and_their_parent_use_one_client(start_server, scenario)
     )
     assert done.returncode == 0, done.stderr
     assert "Trying again" not in done.stderr  # a child that used its parent's connection would have to
+
+
+class Order:
+    """What happened, in order, and the threads that made it happen."""
+
+    def __init__(self):
+        self.events, self._threads = [], []
+
+    def after(self, event, *work):
+        """Does `work` in a thread, then notes `event`."""
+
+        def run():
+            for step in work:
+                step()
+            self.events.append(event)
+
+        self._threads.append(threading.Thread(target=run))
+        self._threads[-1].start()
+
+    def join(self):
+        for thread in self._threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@needs_fork
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_a_fork_waits_for_the_calls_under_way(server, client, batch_size):
+    arrived, release = threading.Event(), threading.Event()
+    order = Order()
+
+    def hold(_request):
+        arrived.set()
+        assert release.wait(20)
+        order.events.append("answered")
+
+    client.server_info()
+    server.before = hold
+    order.after("call ended", lambda: client.embed_images(images(3), batch_size=batch_size))
+    assert arrived.wait(20)
+    running = []
+    order.after("fork over", _fork._before, lambda: running.append(server.running), _fork._after_in_parent)
+    time.sleep(0.2)  # time to fork too early
+    release.set()
+    order.join()
+    assert order.events[0] == "answered" and running == [0]
+
+
+@needs_fork
+def test_calls_wait_while_a_fork_is_on(server, client):
+    client.embed_images(b"x")
+    order = Order()
+    _fork._before()
+    try:
+        order.after("call ended", lambda: client.embed_images(b"y"))
+        time.sleep(0.2)  # time to call too early
+        requests = len(server.requests)
+        order.events.append("fork over")
+    finally:
+        _fork._after_in_parent()
+    order.join()
+    assert requests == 1 and order.events == ["fork over", "call ended"]
 
 
 @needs_fork

@@ -70,8 +70,9 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
             actual=metadata.get("actual", ""),
             **known,
         )
-    if code in (_Code.INTERNAL, _Code.UNKNOWN, _Code.CANCELLED) and not reason:
-        # embedd names a reason for every failure of its own; without one the connection or a proxy broke the call.
+    if code is _Code.CANCELLED or code in (_Code.INTERNAL, _Code.UNKNOWN) and not reason:
+        # A call that this side cancelled does not come here: a server that goes away cancels what is left. And embedd
+        # names a reason for every failure of its own; without one the connection or a proxy broke the call.
         known["reason"] = TRANSPORT
         return errors.ServerUnavailable(f"the connection to {target} broke: {text}", **known)
     if code in (_Code.INTERNAL, _Code.UNKNOWN, _Code.DATA_LOSS):
