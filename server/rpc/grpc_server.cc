@@ -51,6 +51,16 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const G
   return grpc::SslServerCredentials(ssl);
 }
 
+// gRPC says only that it did not start; whether that is for the certificates shows on an address that is
+// surely free.
+bool Usable(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", credentials, &port);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  return server != nullptr && port != 0;
+}
+
 void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder.SetMaxSendMessageSize(-1);  // what we send is bounded by what we accept
@@ -102,6 +112,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, R
     const std::string& address = options.listen[i];
     if (self->server_ == nullptr || ports[i] == 0) {
       if (ports[i] != 0) continue;  // this one could be bound; name the one that could not
+      if (!Usable(*credentials)) {
+        return absl::InvalidArgumentError(absl::StrCat("--tls-cert ", options.tls_cert, " and --tls-key ",
+                                                       options.tls_key,
+                                                       " cannot be used: do they belong together?"));
+      }
       return absl::AlreadyExistsError(
           absl::StrCat("cannot listen on ", address, ": the address is in use or not ours"));
     }
