@@ -75,7 +75,7 @@ TEST_CASE(
                 std::string(cap.cap().set_by).c_str(), batches);
     start = "then";
     CHECK(batches < 50);
-    CHECK(cap.cap().set_by != "max_batch");
+    CHECK(cap.cap().set_by == "memory");
   }
   device.SetLimit(0);
 }
