@@ -92,10 +92,10 @@ def main() -> None:
         except (MemoryError, RuntimeError) as error:
             lost = (options.batches - batch) * options.batch_size
             recorder.add(batch, footprint.of(), device_bytes(options.device), batch * options.batch_size, lost, str(error),
-                         cpu=footprint.cpu_seconds() - cpu)
+                         cpu=footprint.cpu_seconds() - cpu, own=footprint.own())
             break
         recorder.add(batch, footprint.of(), device_bytes(options.device), (batch + 1) * options.batch_size, lost,
-                     cpu=footprint.cpu_seconds() - cpu)
+                     cpu=footprint.cpu_seconds() - cpu, own=footprint.own())
     recorder.close()
     np.save(options.vectors, np.concatenate(vectors) if vectors else np.zeros((0, 1), np.float32))
 

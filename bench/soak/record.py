@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import time
 
-FIELDS = ["way", "batch", "seconds", "footprint", "allocated", "images", "lost", "unreleased", "cpu", "note"]
+FIELDS = ["way", "batch", "seconds", "footprint", "allocated", "images", "lost", "unreleased", "cpu", "own", "note"]
 
 
 class Recorder:
@@ -18,11 +18,12 @@ class Recorder:
         self._start = time.monotonic()
 
     def add(self, batch: int, footprint: int, allocated: int, images: int, lost: int, note: str = "",
-            unreleased: int = 0, cpu: float = 0) -> None:
-        """`images` done, `lost` and `cpu` seconds so far; `allocated`: bytes of device tensors, where they are counted."""
+            unreleased: int = 0, cpu: float = 0, own: int = 0) -> None:
+        """`images` done, `lost` and `cpu` seconds so far; `allocated`: bytes of device tensors, where they are counted; `own`:
+        see footprint.py."""
         seconds = time.monotonic() - self._start
         self._csv.writerow([self._way, batch, f"{seconds:.3f}", footprint, allocated, images, lost, unreleased,
-                            f"{cpu:.2f}", note.splitlines()[0] if note else ""])
+                            f"{cpu:.2f}", own, note.splitlines()[0] if note else ""])
         self._file.flush()
 
     def close(self) -> None:
