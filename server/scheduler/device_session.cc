@@ -94,8 +94,17 @@ void DeviceSession::OnIdle(absl::Duration idle) {
     if (absl::Status status = Offload(); !status.ok())
       LogWarn("idle offload failed", {{"error", status.ToString()}});
   }
+  ReturnHostMemorySometimes(idle);
   deps_.board->Publish(memory.Read());
   LogMemorySometimes();
+}
+
+void DeviceSession::ReturnHostMemorySometimes(absl::Duration idle) {
+  constexpr absl::Duration kPause = absl::Seconds(5);
+  const absl::Time now = deps_.clock->TimeNow();
+  if (idle < kPause || now - host_memory_returned_ < kPause) return;
+  host_memory_returned_ = now;
+  ReturnFreeMemory();
 }
 
 absl::Status DeviceSession::Offload() {

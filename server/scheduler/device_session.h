@@ -52,6 +52,8 @@ class DeviceSession {
   void PublishBaseline();
   // One line a minute: what the device and the process hold.
   void LogMemorySometimes();
+  // Calls that were refused leave free memory behind too, so this does not ask whether a batch ran.
+  void ReturnHostMemorySometimes(absl::Duration idle);
 
   const Options options_;
   const BatchRunner::Deps deps_;
@@ -59,6 +61,7 @@ class DeviceSession {
   BatchRunner runner_;
   bool on_device_ = false;
   absl::Time memory_logged_ = absl::InfinitePast();
+  absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;
   bool idle_trimmed_ =
       false;  // since the last batch; what a trim leaves in the cache, the next one leaves too

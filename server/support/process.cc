@@ -12,7 +12,10 @@
 
 #if defined(__APPLE__)
 #include <mach/mach.h>
+#include <malloc/malloc.h>
 #include <sys/sysctl.h>
+#elif defined(__GLIBC__)
+#include <malloc.h>
 #endif
 
 namespace embedd {
@@ -67,6 +70,14 @@ int64_t ProcessFootprintBytes() {
 #else
   const int64_t pss = ProportionalSetSize();
   return pss > 0 ? pss : ResidentSetSize();
+#endif
+}
+
+void ReturnFreeMemory() {
+#if defined(__APPLE__)
+  malloc_zone_pressure_relief(nullptr, 0);
+#elif defined(__GLIBC__)
+  malloc_trim(0);
 #endif
 }
 

@@ -8,6 +8,7 @@ import struct
 import time
 import zlib
 
+import grpc
 import pytest
 
 from embedd.v1 import embedding_service_pb2 as pb
@@ -42,6 +43,7 @@ def unharmed(server, what):
         peak = server.peak_resident()
     wait_for(lambda: server.descriptors() <= descriptors, f"descriptors stay open after {what}")
     server.expect_rest()
+    # Freed memory goes back to the system after some seconds without work.
     wait_for(lambda: server.resident() <= memory + 16 * MIB, f"memory stays after {what}")
     figure(f"{what}: peak +{max(0, peak - memory) / MIB:.1f} MiB, afterwards "
            f"{(server.resident() - memory) / MIB:+.1f} MiB, descriptors {server.descriptors() - descriptors:+d}")
@@ -107,6 +109,22 @@ def test_slow_loris(server):
             assert health(channel) == "SERVING"
         assert server.peak_resident() - server.resident() < 64 * MIB  # nobody gets memory for what he announces
         close(sockets)
+
+
+def test_large_messages_all_at_once_stay_within_grpcs_quota_and_leave_nothing_behind():
+    """gRPC holds a message before a handler can refuse it; its quota is what bounds that."""
+    side, count = 3200, 24
+    message = request(1, side=side).SerializeToString()
+    queue, largest = 64 * MIB, 32 * MIB
+    with Server("--queue-bytes", str(queue), "--max-message-bytes", str(largest), model=MODEL) as server:
+        with unharmed(server, f"{count} messages of {len(message) / MIB:.0f} MiB at once"):
+            before = server.resident()
+            with contextlib.ExitStack() as stack:
+                channels = [stack.enter_context(server.channel()) for _ in range(count)]
+                path = "/embedd.v1.EmbeddingService/EmbedBatch"
+                calls = [channel.unary_unary(path, bytes, bytes).future(message, timeout=120) for channel in channels]
+                assert {call.code() for call in calls} <= {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert server.peak_resident() - before < 1.2 * (queue + 2 * queue + 8 * largest)
 
 
 def test_garbage(server):
