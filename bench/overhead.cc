@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// bench_overhead: CPU time that queue, scheduler, release and reply take per image: all between "the pixels
+// are ready" and "the answer is packed". The device is one that sleeps, so batches form as under load. Prints
+// one JSON line.
+//
+//   bench_overhead [--rounds 7] [--calls 2000] [--images 16]
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "bench/common.h"
+#include "server/queue/places.h"
+#include "server/release/batch_ledger.h"
+#include "server/reply/pending_call.h"
+#include "server/reply/reply_stage.h"
+#include "server/scheduler/batch_scheduler.h"
+#include "server/support/log.h"
+
+namespace embedd::bench {
+namespace {
+
+constexpr int kDimension = 512;
+constexpr int kCallsInFlight = 16;
+
+void SleepAsADevice() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
+
+// The road from the queue to the reply, put together as the server does.
+struct Road {
+  Road() {
+    scheduler = std::make_unique<BatchScheduler>(
+        CapController::Options{.max_batch = 64, .latency_target = absl::ZeroDuration()},
+        BatchScheduler::Deps{.queue = &queue,
+                             .device = &device,
+                             .session = &session,
+                             .board = &board,
+                             .metrics = &metrics,
+                             .reply = [this](FinishedBatch batch) { reply.Send(std::move(batch)); },
+                             .on_device_lost = [] { std::_Exit(1); }});
+    Must(scheduler->Start());
+  }
+  ~Road() {
+    scheduler->Stop();
+    device.Stop();
+    reply.Stop();
+  }
+
+  Metrics metrics;
+  StateBoard state;
+  MemoryBoard board;
+  BatchLedger ledger;
+  PlaceBudget budget{{}};
+  BoundedQueue queue{{}, Clock::Real()};
+  ReleasePolicy policy{{.kind = ReleasePolicy::Kind::kWatermark}};
+  NullExecutor executor{kDimension, SleepAsADevice};
+  BucketLadder ladder{64};
+  DeviceThread device{Clock::Real()};
+  ReplyStage reply{Clock::Real(), &metrics};
+  DeviceSession session{{.pixel_bytes = 1},
+                        {.executor = &executor,
+                         .clock = Clock::Real(),
+                         .metrics = &metrics,
+                         .board = &board,
+                         .ledger = &ledger,
+                         .policy = &policy,
+                         .ladder = &ladder},
+                        &state};
+  std::unique_ptr<BatchScheduler> scheduler;
+};
+
+// CPU microseconds per image over `calls` calls, of which kCallsInFlight are under way.
+double Round(Road& road, int calls, int images) {
+  Mutex mu;
+  CondVar ended;
+  int in_flight = 0;
+  const double start = CpuSeconds();
+  for (int c = 0; c < calls; ++c) {
+    {
+      MutexLock lock(&mu);
+      while (in_flight == kCallsInFlight) ended.Wait(&mu);
+      ++in_flight;
+    }
+    Places places = Must(road.budget.Reserve(images, images));
+    const auto call = std::make_shared<PendingCall>(
+        PendingCall::Options{.inputs = static_cast<uint32_t>(images), .dimension = kDimension}, &road.metrics,
+        [&](CallResult result) {
+          Must(result.status);
+          MutexLock lock(&mu);
+          --in_flight;
+          ended.Signal();
+        });
+    for (int i = 0; i < images; ++i) {
+      EmbedTask task(call, static_cast<uint32_t>(i));
+      task.pixels = std::make_unique<uint8_t[]>(1);
+      task.place = places.Take(1, 1);
+      task.flow = static_cast<uint64_t>(c % kCallsInFlight);
+      road.queue.Push(std::move(task));
+    }
+  }
+  MutexLock lock(&mu);
+  while (in_flight > 0) ended.Wait(&mu);
+  return 1e6 * (CpuSeconds() - start) / calls / images;
+}
+
+int Main(int argc, char** argv) {
+  int rounds = 7, calls = 2000, images = 16;
+  CLI::App app("CPU time of queue, scheduler, release and reply per image");
+  app.add_option("--rounds", rounds, "rounds");
+  app.add_option("--calls", calls, "calls in a round");
+  app.add_option("--images", images, "images in a call");
+  CLI11_PARSE(app, argc, argv);
+  ConfigureLogging("error", "text");
+  Road road;
+  Round(road, calls / 4, images);
+  std::vector<double> micros;
+  for (int round = 0; round < rounds; ++round) micros.push_back(Round(road, calls, images));
+  std::printf("{\"microseconds_per_image\": %s, \"images_per_call\": %d}\n", JsonList(micros).c_str(),
+              images);
+  return 0;
+}
+
+}  // namespace
+}  // namespace embedd::bench
+
+int main(int argc, char** argv) { return embedd::bench::Main(argc, argv); }

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The forward pass alone, f32: the server's engine against a plain LibTorch loop and against other runtimes."""
+
+from __future__ import annotations
+
+import statistics
+
+from . import inputs, peers
+from .common import BIN, ROOT, Figure, Settings, Worker
+
+_OTHERS = ("open_clip", "onnxruntime", "openvino")
+
+
+def contenders(model) -> dict[str, Worker]:
+    # The server's threads sleep while they wait; so do those of the plain loop, or its CPU time would count spinning.
+    started = {name: Worker(BIN / "bench_engine", "--contender", name, "--model", model,
+                            env={"OMP_WAIT_POLICY": "PASSIVE"}) for name in ("engine", "plain")}
+    for name in _OTHERS:
+        python = peers.python(name)
+        if python.exists():
+            started[name] = Worker(python, ROOT / "bench/peers/forward.py", name, "--model", model)
+    return started
+
+
+def run(settings: Settings) -> dict[str, Figure]:
+    figures = {}
+    workers = contenders(inputs.model("vit-b-32"))
+    try:
+        for batch in (16, 1):
+            rates: dict[str, list[float]] = {name: [] for name in workers}
+            for worker in workers.values():
+                worker.ask(f"{batch} 2")  # warm
+            for _ in range(settings.rounds):
+                for name, worker in workers.items():
+                    # The fastest call of a turn: others on the machine only ever make a call slower.
+                    calls = max(2, round(settings.seconds * 8 / batch))
+                    rates[name].append(batch / min(worker.ask(f"{batch} {calls}")["seconds"]))
+            absolute = ", ".join(f"{name} {statistics.median(rates[name]):.1f}" for name in rates)
+            figures[f"plain_{batch}"] = Figure.ratio(rates["engine"], rates["plain"], f"images/s: {absolute}")
+            others = [name for name in _OTHERS if name in rates]
+            if others:
+                best = max(others, key=lambda name: statistics.median(rates[name]))
+                figures[f"other_{batch}"] = Figure.ratio(rates["engine"], rates[best], f"best: {best}")
+            delta = workers["engine"].ask(f"compare {batch}")["max_delta"]
+            figures[f"delta_{batch}"] = Figure.of([delta], "", "largest difference of a number of a unit vector")
+    finally:
+        for worker in workers.values():
+            worker.__exit__()
+    return figures

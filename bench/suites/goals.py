@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The goals, one row each: which figures show them, what they must reach, and why one that does not, does not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .common import Figure
+
+
+@dataclasses.dataclass
+class Goal:
+    what: str
+    figures: list[tuple[str, float]]  # "suite.figure", bound
+    at_least: bool = True
+    text: str = ""  # of the goal
+    cause: str = ""  # when it is missed or cannot be measured
+
+    def rows(self, results: dict[str, dict[str, Figure]]):
+        """For each figure: its bound, and the figure or None."""
+        for key, bound in self.figures:
+            suite, name = key.split(".")
+            yield bound, results.get(suite, {}).get(name)
+
+    def reached(self, results) -> bool | None:
+        """None: not measured."""
+        rows = list(self.rows(results))
+        if any(figure is None for _, figure in rows):
+            return None
+        return all(figure.median >= bound if self.at_least else figure.median <= bound for bound, figure in rows)
+
+
+GOALS = [
+    Goal("forward f32 / plain LibTorch loop, batch 16; batch 1", [("engine.plain_16", 1.15), ("engine.plain_1", 1.20)],
+         text="≥ 1.15; ≥ 1.20"),
+    Goal("its exactness: largest difference of a unit vector's number", [("engine.delta_16", 3e-7), ("engine.delta_1", 3e-7)],
+         False, "≤ 3e-7"),
+    Goal("forward f32 / best of ONNX Runtime, OpenVINO, open_clip, batch 16; 1",
+         [("engine.other_16", 1.1), ("engine.other_1", 1.1)], text="≥ 1.1"),
+    Goal("int8 / f32", [("engine.int8", 2.5)], text="≥ 2.5 where VNNI or AMX exists"),
+    Goal("served / the same engine in a loop", [("served.over_engine", 0.97)], text="≥ 0.97"),
+    Goal("one caller, one raw image: p50 above the bare forward", [("served.latency_ms", 2)], False, "≤ 2 ms"),
+    Goal("server CPU per JPEG outside the forward / (1.25 × (library + exact resize) + 0.15 ms), 500×375; 12 MP",
+         [("host.jpeg", 1), ("host.12mp", 1)], False, "≤ 1"),
+    Goal("server CPU per raw 224×224 image outside the forward", [("host.raw_ms", 0.1)], False, "≤ 0.1 ms"),
+    Goal("scheduler + queue + release + reply per image", [("overhead.us", 5)], False, "≤ 5 µs"),
+    Goal("device idle between batches under load", [("idle.percent", 2)], False, "< 2 %"),
+    Goal("best peer, ViT-B/32 f32, JPEG: images/s", [("peers.vit_jpeg", 1.3)], text="≥ 1.3 ×"),
+    Goal("best peer, host-bound: images per CPU second, JPEG; 12 MP; raw",
+         [("peers.tiny_jpeg", 2), ("peers.tiny_12mp", 1.5), ("peers.tiny_raw", 3)], text="≥ 2 ×; ≥ 1.5 ×; ≥ 3 ×"),
+    Goal("goodput at 10 × the capacity / maximum", [("overload.goodput", 0.95)], text="≥ 0.95"),
+    Goal("Python client / C++ client: ViT-B/32; a model that costs nothing", [("clients.vit", 0.8), ("clients.null", 0.8)],
+         text="≥ 0.8"),
+    Goal("growth of CPU per image: 1 to 256 callers; 1 to 256 images a call (1 = flat)",
+         [("scaling.callers", 1.1), ("scaling.images", 1.1)], False, "flat: ≤ 1.1"),
+    Goal("memory per idle connection", [("scaling.connection_kib", 100)], False, "< 100 KiB"),
+]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as JSON, as text, and as the generated part of docs/performance.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+
+from . import machine
+from .common import ROOT, Figure
+from .goals import GOALS
+
+_BEGIN, _END = "<!-- made by bench/run --docs -->", "<!-- end -->"
+DOCS = ROOT / "docs/performance.md"
+
+
+def save(path: pathlib.Path, about: dict, results: dict[str, dict[str, Figure]]) -> None:
+    plain = {suite: {name: dataclasses.asdict(figure) for name, figure in figures.items()}
+             for suite, figures in results.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": about, "results": plain}, indent=1) + "\n")
+
+
+def read(path: pathlib.Path) -> tuple[dict, dict[str, dict[str, Figure]]]:
+    saved = json.loads(path.read_text())
+    return saved["machine"], {suite: {name: Figure(**figure) for name, figure in figures.items()}
+                              for suite, figures in saved["results"].items()}
+
+
+def number(value: float) -> str:
+    if value and abs(value) < 1e-3:
+        return f"{value:.1e}"
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def show(figure: Figure) -> str:
+    unit = f" {figure.unit}" if figure.unit else ""
+    spread = "" if figure.low == figure.high else f" ({number(figure.low)} to {number(figure.high)})"
+    return f"{number(figure.median)}{unit}{spread}"
+
+
+def table(about: dict, results: dict[str, dict[str, Figure]]) -> str:
+    lines = [f"Measured on {about['date']}: {machine.text(about)}; {about['embedd']}, LibTorch {about['torch']}.", "",
+             "| what | goal | measured, median (lowest to highest) | |", "|---|---|---|---|"]
+    notes = []
+    for goal in GOALS:
+        reached = goal.reached(results)
+        figures = [figure for _, figure in goal.rows(results)]
+        measured = "; ".join(show(figure) if figure else "not measured" for figure in figures)
+        verdict = {True: "reached", False: "**missed**", None: "not measured"}[reached]
+        lines.append(f"| {goal.what} | {goal.text} | {measured} | {verdict} |")
+        details = "; ".join(dict.fromkeys(figure.note for figure in figures if figure and figure.note))
+        cause = "" if reached else goal.cause
+        if details or cause:
+            notes.append(f"- {goal.what}: " + ". ".join(part for part in (details, cause) if part) + ".")
+    return "\n".join([*lines, "", *notes])
+
+
+def write_docs(about: dict, results: dict[str, dict[str, Figure]]) -> None:
+    before, _, rest = DOCS.read_text().partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    DOCS.write_text(f"{before}{_BEGIN}\n{table(about, results)}\n{_END}{after}")
