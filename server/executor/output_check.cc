@@ -4,11 +4,12 @@
 
 #include <cmath>
 
+#include "server/support/sum_of_squares.h"
+
 namespace embedd {
 
 double RowNorm(absl::Span<const float> row) {
-  double sum = 0;
-  for (const float v : row) sum += static_cast<double>(v) * v;
+  const double sum = SumOfSquares(row);
   return std::isfinite(sum) ? std::sqrt(sum) : -1.0;
 }
 

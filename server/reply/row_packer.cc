@@ -6,17 +6,40 @@
 #include <cmath>
 #include <cstring>
 
+#include "server/support/sum_of_squares.h"
+
 namespace embedd {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "rows are copied as they lie in memory");
 
 float InverseNorm(absl::Span<const float> row) {
-  // float32 sums in four lanes are what F.normalize does too; double keeps us nearer to the truth at no cost
-  // here.
-  double sum = 0;
-  for (const float v : row) sum += static_cast<double>(v) * v;
-  return static_cast<float>(1.0 / std::fmax(std::sqrt(sum), 1e-12));
+  return static_cast<float>(1.0 / std::fmax(std::sqrt(SumOfSquares(row)), 1e-12));
+}
+
+// Not "+ 0.0f": where that becomes one instruction with the product, a product that underflows stays -0.0.
+float Scaled(float value, float scale) {
+  const float v = value * scale;
+  return v == 0.0f ? 0.0f : v;
+}
+
+void Write32(absl::Span<const float> row, float scale, char* out) {
+  for (size_t i = 0; i < row.size(); ++i) {
+    const float v = Scaled(row[i], scale);
+    std::memcpy(out + i * 4, &v, 4);
+  }
+}
+
+// False when a number is too large for the encoding.
+bool Write16(absl::Span<const float> row, float scale, char* out) {
+  bool fits = true;
+  for (size_t i = 0; i < row.size(); ++i) {
+    uint16_t half = ToHalf(Scaled(row[i], scale));
+    if (half == 0x8000u) half = 0;  // a tiny negative number rounds to -0.0
+    fits = fits && (half & 0x7c00u) != 0x7c00u;
+    std::memcpy(out + i * 2, &half, 2);
+  }
+  return fits;
 }
 
 }  // namespace
@@ -37,26 +60,11 @@ uint16_t ToHalf(float value) {
 
 bool PackRow(absl::Span<const float> row, bool normalize, RowEncoding encoding, char* out) {
   const float scale = normalize ? InverseNorm(row) : 1.0f;
-  double sum = 0;
-  float largest = 0;
-  for (size_t i = 0; i < row.size(); ++i) {
-    // Not "+ 0.0f": where that becomes one instruction with the product, a product that underflows stays
-    // -0.0.
-    float v = row[i] * scale;
-    if (v == 0.0f) v = 0.0f;
-    sum += static_cast<double>(v) * v;
-    largest = std::fmax(largest, std::fabs(v));
-    if (encoding == RowEncoding::kFloat32) {
-      std::memcpy(out + i * 4, &v, 4);
-    } else {
-      uint16_t half = ToHalf(v);
-      if (half == 0x8000u) half = 0;  // a tiny negative number rounds to -0.0
-      std::memcpy(out + i * 2, &half, 2);
-    }
-  }
-  if (!std::isfinite(sum)) return false;
-  if (encoding == RowEncoding::kFloat16 && largest >= 65520.0f) return false;
-  return !normalize || std::fabs(sum - 1.0) < 1e-3;
+  const double squared = SumOfSquares(row) * (static_cast<double>(scale) * scale);
+  if (!std::isfinite(squared) || (normalize && std::fabs(squared - 1.0) >= 1e-3)) return false;
+  if (encoding == RowEncoding::kFloat16) return Write16(row, scale, out);
+  Write32(row, scale, out);
+  return true;
 }
 
 }  // namespace embedd

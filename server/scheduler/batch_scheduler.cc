@@ -18,7 +18,8 @@ BatchScheduler::BatchScheduler(CapController::Options options, Deps deps)
     : options_(options), deps_(std::move(deps)), cap_(options) {
   deps_.queue->SetPushListener([this] {
     MutexLock lock(&mu_);
-    wake_.Signal();
+    // Waking a thread costs more than all else that a push does: not for an image that only waits for others.
+    if (ShouldForm(deps_.queue->sizes(), in_flight_, cap_)) wake_.Signal();
   });
 }
 
