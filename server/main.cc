@@ -74,6 +74,7 @@ int LoadAndServe(const Config& config, const std::string& device, std::unique_pt
                  EmbeddServer* server) {
   absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
   if (!folder.ok()) return Fail(kNoModel, folder.status());
+  if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
   // Without a quota LibTorch knows best: one thread for each core, not for each of its hardware threads.
   const int quota = CgroupCores() > 0 ? UsableCores() : 0;
   absl::StatusOr<std::unique_ptr<TorchExecutor>> executor = TorchExecutor::Create(

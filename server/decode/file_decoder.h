@@ -18,6 +18,8 @@ class FileDecoder : public ImageDecoder {
   static absl::StatusOr<std::unique_ptr<FileDecoder>> Create(const Limits& limits);
 
   absl::StatusOr<RgbImage> Decode(absl::string_view file) const override;
+  // Shrinks ordinary JPEG while it is decoded, by 2, 4 or 8.
+  absl::StatusOr<RgbImage> DecodeFast(absl::string_view file, const ImageSpec& spec) const override;
 
  private:
   FileDecoder(const Limits& limits, std::unique_ptr<VipsDecoder> vips)

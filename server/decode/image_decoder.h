@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/model/model_spec.h"
 
 namespace embedd {
 
@@ -20,6 +21,10 @@ struct RgbImage {
   int width = 0;
   int height = 0;
   std::unique_ptr<uint8_t[]> rgb;
+  // Where the decoder left out resolution (DecodeFast): full pixels in one, and the full size.
+  int shrink = 1;
+  int full_width = 0;
+  int full_height = 0;
 };
 
 // Why an image was refused; travels as a payload of the status and reaches the caller as InputError.reason.
@@ -41,6 +46,12 @@ class ImageDecoder {
   // Errors: kInvalidArgument with one of the reasons above (see DecodeReason) and a message for people;
   // kResourceExhausted when there is no memory for the pixels.
   virtual absl::StatusOr<RgbImage> Decode(absl::string_view file) const = 0;
+
+  // The same for a picture that is then resized to `spec`: may leave out resolution, but leaves at least
+  // twice what the resize keeps. Where that gains nothing it is Decode.
+  virtual absl::StatusOr<RgbImage> DecodeFast(absl::string_view file, const ImageSpec& /*spec*/) const {
+    return Decode(file);
+  }
 };
 
 // Makes an error with a reason, and reads the reason back (empty when there is none).

@@ -69,7 +69,7 @@ void OnProgress(j_common_ptr info) {
 
 // False when libjpeg gave up; then reader->why or reader->message says why. No object with a destructor lives
 // here.
-bool Read(absl::string_view file, const ImageHeader& header, uint8_t* rgb, Reader* reader) {
+bool Read(absl::string_view file, const ImageHeader& header, int shrink, uint8_t* rgb, Reader* reader) {
   jpeg_decompress_struct* info = &reader->info;
   if (setjmp(reader->failed) != 0) return false;
   jpeg_create_decompress(info);
@@ -81,7 +81,12 @@ bool Read(absl::string_view file, const ImageHeader& header, uint8_t* rgb, Reade
     Fail(reader, "the header contradicts itself about the size");
   }
   info->out_color_space = JCS_RGB;
+  info->scale_denom = static_cast<unsigned int>(shrink);
   jpeg_start_decompress(info);
+  if (info->output_width != ShrunkSide(header.width, shrink) ||
+      info->output_height != ShrunkSide(header.height, shrink)) {
+    Fail(reader, "the library scales otherwise than is documented");
+  }
   const size_t stride = size_t{3} * info->output_width;
   while (info->output_scanline < info->output_height) {
     JSAMPROW rows[kRowsAtOnce];
@@ -101,7 +106,7 @@ bool JpegDecoderTakes(const ImageHeader& header) {
          (header.channels == 1 || header.channels == 3);
 }
 
-absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb) {
+absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb, int shrink) {
   Reader reader = {};
   reader.info.err = jpeg_std_error(&reader.errors);
   reader.info.client_data = &reader;
@@ -109,7 +114,7 @@ absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8
   reader.errors.emit_message = OnMessage;
   reader.errors.output_message = OnOutput;
   reader.progress.progress_monitor = OnProgress;
-  const bool ok = Read(file, header, rgb, &reader);
+  const bool ok = Read(file, header, shrink, rgb, &reader);
   jpeg_destroy_decompress(&reader.info);
   if (ok) return absl::OkStatus();
   return DecodeError(kCorruptImage,

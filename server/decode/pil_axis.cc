@@ -30,9 +30,9 @@ struct Filter {
   double support;  // half width in input samples
 };
 
-Filter MakeFilter(int64_t in, int64_t out, Interpolation interpolation) {
+Filter MakeFilter(double in, int64_t out, Interpolation interpolation) {
   Filter filter;
-  filter.scale = static_cast<double>(in) / static_cast<double>(out);
+  filter.scale = in / static_cast<double>(out);
   filter.stretch = std::max(filter.scale, 1.0);
   filter.support = (interpolation == Interpolation::kBicubic ? 2.0 : 1.0) * filter.stretch;
   return filter;
@@ -48,12 +48,13 @@ int32_t ToFixed(double weight) {
 }  // namespace
 
 int64_t PilAxis::MaxTaps(int64_t in, int64_t out, Interpolation interpolation) {
-  const double support = MakeFilter(in, out, interpolation).support;
+  const double support = MakeFilter(static_cast<double>(in), out, interpolation).support;
   return std::min<int64_t>(in, static_cast<int64_t>(std::ceil(support)) * 2 + 1);
 }
 
-PilAxis::PilAxis(int64_t in, int64_t out, int64_t first, int count, Interpolation interpolation) {
-  const Filter filter = MakeFilter(in, out, interpolation);
+PilAxis::PilAxis(int64_t in, int64_t out, int64_t first, int count, Interpolation interpolation,
+                 double covered) {
+  const Filter filter = MakeFilter(covered > 0 ? covered : static_cast<double>(in), out, interpolation);
   const double shrink = 1.0 / filter.stretch;
   stride_ = RoundUpToGroup(MaxTaps(in, out, interpolation));
   start_.resize(count);

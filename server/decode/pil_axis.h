@@ -25,7 +25,9 @@ class PilAxis {
  public:
   // Outputs [first, first + count) of an axis resized from `in` to `out` samples.
   //   in >= 1, out >= 1, 0 <= first, count >= 1, first + count <= out
-  PilAxis(int64_t in, int64_t out, int64_t first, int count, Interpolation interpolation);
+  // `covered`: samples that the picture covers, where the last is only partly in it; in - 1 < covered <= in,
+  // or 0 for all.
+  PilAxis(int64_t in, int64_t out, int64_t first, int count, Interpolation interpolation, double covered = 0);
 
   // The most taps one output of such an axis has, for deciding how many outputs to make at once.
   static int64_t MaxTaps(int64_t in, int64_t out, Interpolation interpolation);

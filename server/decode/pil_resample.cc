@@ -136,10 +136,10 @@ bool VerticalFirst(int width, int height, int64_t out_width, int64_t out_height)
 void PilResample(const uint8_t* rgb, int width, int height, const PilTarget& target, const PilPlanes& out,
                  const PilKernels& kernels) {
   const auto columns_at = [&](int x, int count) {
-    return PilAxis(width, target.width, target.x + x, count, target.interpolation);
+    return PilAxis(width, target.width, target.x + x, count, target.interpolation, target.source_width);
   };
   const auto lines_at = [&](int y, int count) {
-    return PilAxis(height, target.height, target.y + y, count, target.interpolation);
+    return PilAxis(height, target.height, target.y + y, count, target.interpolation, target.source_height);
   };
   // Each order tiles the window along its first axis, the only one that can be long, so no work is done
   // twice.

@@ -22,6 +22,8 @@ struct PilTarget {
   int window_width = 0;  // at least 1
   int window_height = 0;
   Interpolation interpolation = Interpolation::kBicubic;
+  double source_width = 0;  // pixels of the source that the picture covers, see PilAxis; 0 = all
+  double source_height = 0;
 };
 
 // Where the window goes: three planes of window_height rows, `stride` bytes from row to row.

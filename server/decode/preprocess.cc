@@ -24,10 +24,10 @@ Span Covered(int64_t offset, int64_t size, int window) {
   return {from, static_cast<int>(from - offset), static_cast<int>(end - from)};
 }
 
-}  // namespace
-
-void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
-  const Geometry g = ComputeGeometry(width, height, spec);
+// `shrink`: pixels of the whole picture in one of `rgb`. The whole picture decides what is cut out.
+void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_width, int full_height,
+             const ImageSpec& spec, uint8_t* out) {
+  const Geometry g = ComputeGeometry(full_width, full_height, spec);
   const Span across = Covered(g.x, g.resized_width, spec.width);
   const Span down = Covered(g.y, g.resized_height, spec.height);
   const int64_t plane = int64_t{spec.width} * spec.height;
@@ -57,7 +57,23 @@ void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec
   // square.
   const bool always_bicubic = spec.resize_mode == ResizeMode::kShortest && spec.width != spec.height;
   target.interpolation = always_bicubic ? Interpolation::kBicubic : spec.interpolation;
+  if (shrink > 1) {
+    target.source_width = static_cast<double>(full_width) / shrink;
+    target.source_height = static_cast<double>(full_height) / shrink;
+  }
   PilResample(rgb, width, height, target, planes);
+}
+
+}  // namespace
+
+void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
+  Prepare(rgb, width, height, 1, width, height, spec, out);
+}
+
+void Preprocess(const RgbImage& image, const ImageSpec& spec, uint8_t* out) {
+  const bool whole = image.shrink == 1;
+  Prepare(image.rgb.get(), image.width, image.height, image.shrink, whole ? image.width : image.full_width,
+          whole ? image.height : image.full_height, spec, out);
 }
 
 }  // namespace embedd

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "server/decode/image_decoder.h"
 #include "server/model/model_spec.h"
 
 namespace embedd {
@@ -17,5 +18,8 @@ namespace embedd {
 // Cost and memory are bounded by the source and the target: only the rows and columns that survive the crop
 // are computed, so a 3000x10 image makes no 67200x224 intermediate.
 void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out);
+
+// The same for a decoded image. One whose resolution was left out is cut out as the whole one would be.
+void Preprocess(const RgbImage& image, const ImageSpec& spec, uint8_t* out);
 
 }  // namespace embedd

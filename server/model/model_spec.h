@@ -14,6 +14,8 @@ enum class ResizeMode { kShortest, kLongest, kSquash };
 enum class Interpolation { kBicubic, kBilinear };
 // How the centre crop rounds: torchvision rounds half to even, Hugging Face processors floor.
 enum class CropRounding { kHalfEven, kFloor };
+// kFast lets a decoder leave out resolution that the resize would throw away; the pixels differ a little.
+enum class DecodeMode { kExact, kFast };
 
 // How an image becomes the input of the image tower: convert to RGB, resize, centre crop or pad, (v/255 -
 // mean) / std.
@@ -24,6 +26,7 @@ struct ImageSpec {
   Interpolation interpolation = Interpolation::kBicubic;
   CropRounding crop_rounding = CropRounding::kHalfEven;
   int fill = 0;  // padding value of kLongest, 0 to 255
+  DecodeMode decode = DecodeMode::kExact;
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
 };

@@ -23,10 +23,12 @@ absl::StatusOr<std::unique_ptr<uint8_t[]>> PreparePixels(const Road& road, const
                static_cast<int>(raw.height()), spec, pixels.get());
     return pixels;
   }
-  absl::StatusOr<RgbImage> image = road.decoder->Decode(input.image());
+  absl::StatusOr<RgbImage> image = spec.decode == DecodeMode::kFast
+                                       ? road.decoder->DecodeFast(input.image(), spec)
+                                       : road.decoder->Decode(input.image());
   if (!image.ok()) return image.status();
   std::unique_ptr<uint8_t[]> pixels(new uint8_t[bytes]);
-  Preprocess(image->rgb.get(), image->width, image->height, spec, pixels.get());
+  Preprocess(*image, spec, pixels.get());
   return pixels;
 }
 

@@ -19,7 +19,8 @@ struct Config {
   std::string model;  // folder; required
   std::string device = "auto";
   std::string dtype = "auto";
-  int threads = 0;  // intra-op threads of the CPU device; 0 = cores
+  int threads = 0;               // intra-op threads of the CPU device; 0 = cores
+  std::string decode = "exact";  // or "fast"
 
   // Where it listens
   std::vector<std::string> listen = {"127.0.0.1:50051"};

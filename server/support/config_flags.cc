@@ -91,6 +91,14 @@ std::vector<Flag> MakeFlags() {
       row("threads", "N", "Threads of one operation on the cpu device. Lower it when the machine is shared."),
       &Config::threads, 1, 1024, "cores"));
 
+  flags.push_back(Choice(row("decode", "HOW",
+                             "exact: the pixels that Pillow and open_clip make. fast: large JPEG files are "
+                             "shrunk while they are "
+                             "decoded, to no less than twice what the model takes. Vectors then differ a "
+                             "little, and so does the "
+                             "fingerprint."),
+                         &Config::decode, {"exact", "fast"}));
+
   group = "Listening";
   flags.push_back(ListenFlag(
       row("listen", "ADDR",

@@ -69,6 +69,18 @@ def expected(real, pictures):
         return np.concatenate([client.embed_images(image) for image in pictures])
 
 
+def test_fast_decode_has_a_fingerprint_of_its_own_and_nearly_the_same_vectors(real, make_client):
+    large = [encoded(picture(seed).resize((1440, 1200), Image.BICUBIC), "JPEG") for seed in range(8)]
+    exact = make_client(real.target)
+    with RealServer("--decode", "fast") as server:
+        fast = make_client(server.target)
+        cosines = (exact.embed_images(large) * fast.embed_images(large)).sum(axis=1)
+        assert exact.server_info().model.fingerprint != fast.server_info().model.fingerprint
+        small = encoded(picture(1), "JPEG")  # has nothing to leave out
+        assert np.abs(exact.embed_images(small) - fast.embed_images(small)).max() <= CLOSE
+    assert 0.999 < cosines.min() < 1 - 1e-9
+
+
 def test_files_bytes_pil_images_and_arrays_of_one_picture_have_one_vector(real, make_client, tmp_path):
     image = picture(1)
     path = tmp_path / "picture.png"

@@ -71,6 +71,9 @@ TEST_CASE("Anything that changes a vector changes the fingerprint") {
   image = model.image;
   image.mean[2] += 1e-7f;
   CHECK(is_new(model.vision, image, "f32"));
+  image = model.image;
+  image.decode = DecodeMode::kFast;
+  CHECK(is_new(model.vision, image, "f32"));
 }
 
 }  // namespace
