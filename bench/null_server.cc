@@ -14,12 +14,14 @@
 #include "server/embedd_server.h"
 #include "server/support/config_parse.h"
 #include "server/support/log.h"
+#include "server/support/process.h"
 #include "server/support/signals.h"
 
 namespace embedd::bench {
 namespace {
 
 int Main(int argc, char** argv) {
+  KeepFreedMemory();
   BlockSignals();
   const ParsedConfig parsed = Must(ParseConfig(argc, argv, ProcessEnvironment()));
   const Config& config = parsed.config;

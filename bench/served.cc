@@ -101,6 +101,7 @@ int Main(int argc, char** argv) {
   app.add_option("--images", options.images, "images a call, and a batch of the loop");
   CLI11_PARSE(app, argc, argv);
   SleepInsteadOfSpin(argv);
+  KeepFreedMemory();
   ConfigureLogging("warn", "text");
 
   const auto make_executor = [&] {

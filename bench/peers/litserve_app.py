@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 import litserve
+import numpy as np
 import torch
 
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
@@ -35,10 +36,8 @@ class Embed(litserve.LitAPI):
         return self.tower.forward(pixels)
 
     def unbatch(self, output):
-        at = 0
-        for size in self.sizes:
-            yield output[at:at + size]
-            at += size
+        ends = np.cumsum(self.sizes)
+        return [output[end - size:end] for size, end in zip(self.sizes, ends)]
 
     def encode_response(self, output):
         return {"data": base64.b64encode(output.tobytes()).decode()}

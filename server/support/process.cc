@@ -10,6 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 #if defined(__APPLE__)
 #include <mach/mach.h>
 #include <malloc/malloc.h>
@@ -115,6 +118,13 @@ void SleepInsteadOfSpin(char** argv) {
   execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
 #else
   (void)argv;
+#endif
+}
+
+void KeepFreedMemory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most that glibc takes
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
 }
 

@@ -69,6 +69,13 @@ std::string EncodeJpeg(std::vector<uint8_t> rgb, int width, int height) {
   return file;
 }
 
+// A small model, so that pictures many times its size are quickly drawn.
+ImageSpec Small() {
+  ImageSpec spec;
+  spec.width = spec.height = 64;
+  return spec;
+}
+
 std::unique_ptr<FileDecoder> MakeDecoder() {
   absl::StatusOr<std::unique_ptr<FileDecoder>> decoder = FileDecoder::Create({});
   REQUIRE(decoder.ok());
@@ -86,11 +93,11 @@ TEST_CASE("A large JPEG is decoded to no less than twice what the resize keeps, 
   struct Case {
     int width, height, shrink;
   };
-  for (const Case c : {Case{1200, 896, 2}, Case{895, 1200, 1}, Case{897, 1201, 2}, Case{1793, 1801, 4},
-                       Case{3700, 3601, 8}, Case{500, 375, 1}}) {
+  for (const Case c : {Case{400, 256, 2}, Case{255, 400, 1}, Case{257, 401, 2}, Case{513, 521, 4},
+                       Case{1100, 1025, 8}, Case{200, 150, 1}}) {
     CAPTURE(c.width, c.height);
     const std::string file = EncodeJpeg(Photo(c.width, c.height), c.width, c.height);
-    const absl::StatusOr<RgbImage> image = decoder->DecodeFast(file, ImageSpec());
+    const absl::StatusOr<RgbImage> image = decoder->DecodeFast(file, Small());
     REQUIRE(image.ok());
     CHECK(image->width == (c.width + c.shrink - 1) / c.shrink);
     CHECK(image->height == (c.height + c.shrink - 1) / c.shrink);
@@ -98,7 +105,7 @@ TEST_CASE("A large JPEG is decoded to no less than twice what the resize keeps, 
     if (c.shrink == 1) continue;
     CHECK(image->full_width == c.width);
     CHECK(image->full_height == c.height);
-    const Geometry g = ComputeGeometry(c.width, c.height, ImageSpec());
+    const Geometry g = ComputeGeometry(c.width, c.height, Small());
     CHECK(image->width >= 2 * g.resized_width);
     CHECK(image->height >= 2 * g.resized_height);
   }
@@ -107,9 +114,9 @@ TEST_CASE("A large JPEG is decoded to no less than twice what the resize keeps, 
 TEST_CASE("Its pixels differ from the exact ones, by at most five grey levels on a photograph") {
   const auto decoder = MakeDecoder();
   for (const auto& [width, height] :
-       {std::pair{1201, 897}, std::pair{897, 1700}, std::pair{1999, 1801}, std::pair{3700, 3601}}) {
+       {std::pair{401, 257}, std::pair{257, 500}, std::pair{601, 515}, std::pair{1101, 1027}}) {
     const std::string file = EncodeJpeg(Photo(width, height), width, height);
-    const ImageSpec spec;
+    const ImageSpec spec = Small();
     const std::vector<uint8_t> exact = Prepared(*decoder->Decode(file), spec);
     const std::vector<uint8_t> fast = Prepared(*decoder->DecodeFast(file, spec), spec);
     int largest = 0;
@@ -142,14 +149,14 @@ TEST_CASE("Small files and other formats come out as from the exact decoder") {
 
 TEST_CASE("Limits and cut-off files are errors as with the exact decoder") {
   const auto decoder = MakeDecoder();
-  const std::string file = EncodeJpeg(Photo(1200, 900), 1200, 900);
-  CHECK(DecodeReason(decoder->DecodeFast(file.substr(0, file.size() / 2), ImageSpec()).status()) ==
+  const std::string file = EncodeJpeg(Photo(400, 300), 400, 300);
+  CHECK(DecodeReason(decoder->DecodeFast(file.substr(0, file.size() / 2), Small()).status()) ==
         kCorruptImage);
   ImageDecoder::Limits limits;
-  limits.max_pixels = 1200 * 900 - 1;
+  limits.max_pixels = 400 * 300 - 1;
   const auto strict = FileDecoder::Create(limits);
   REQUIRE(strict.ok());
-  CHECK(DecodeReason((*strict)->DecodeFast(file, ImageSpec()).status()) == kImageTooLarge);
+  CHECK(DecodeReason((*strict)->DecodeFast(file, Small()).status()) == kImageTooLarge);
 }
 
 }  // namespace

@@ -26,6 +26,17 @@ TEST_CASE("The footprint grows by what the process touches") {
   CHECK(touched[kBytes - 1] == 1);
 }
 
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("Freed buffers stay with the process until it returns them") {
+  KeepFreedMemory();
+  constexpr size_t kBytes = size_t{24} << 20;
+  { const std::vector<char> touched(kBytes, 1); }
+  const int64_t kept = ProcessFootprintBytes();
+  ReturnFreeMemory();
+  CHECK(kept - ProcessFootprintBytes() > static_cast<int64_t>(kBytes) / 2);
+}
+#endif
+
 TEST_CASE("The machine has more memory than this process") {
   CHECK(MachineMemoryBytes() > ProcessFootprintBytes());
 }
