@@ -232,6 +232,13 @@ struct EmbeddServer::Stages {
     on_device_lost();
   }
 
+  // Nobody will answer for the batches on the device.
+  void LoseHungDevice() {
+    LoseDevice("a batch hangs");
+    scheduler->FailInFlight(absl::UnavailableError("the device was lost; the server restarts"),
+                            "DEVICE_FAILED");
+  }
+
   void StartWatchdog() {
     watchdog = std::make_unique<Watchdog>(
         &state, Watchdog::Options{
@@ -239,7 +246,7 @@ struct EmbeddServer::Stages {
                     .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }});
     state.Subscribe([this](ServerState, bool) {
       // A thread of its own: a listener must not change the state it listens to.
-      if (!state.device_responsive()) std::thread([this] { LoseDevice("a batch hangs"); }).detach();
+      if (!state.device_responsive()) std::thread([this] { LoseHungDevice(); }).detach();
     });
   }
 };

@@ -45,6 +45,11 @@ class CallSink {
   virtual ~CallSink() = default;
   // Called once for each index, from any thread, with no lock of the road held.
   virtual void OnAnswer(uint32_t index, Answer answer) = 0;
+  // The call ends now, with `status`, though inputs of it are still out: a batch hangs and may never answer.
+  virtual void Fail(absl::Status status, std::string reason) {
+    (void)status, (void)reason;
+    MarkDead();
+  }
 
   // The caller went away, or the call already failed as a whole: no work is worth doing for it any more.
   bool dead() const { return dead_.load(std::memory_order_acquire); }
@@ -70,6 +75,7 @@ class EmbedTask {
   bool empty() const { return call_ == nullptr; }
   bool dead() const { return call_->dead(); }
   const CallSink* call() const { return call_.get(); }
+  const std::shared_ptr<CallSink>& shared_call() const { return call_; }
   uint32_t index() const { return index_; }
 
   std::unique_ptr<uint8_t[]> pixels;  // uint8 [3, height, width] planar, as the model's ImageSpec says

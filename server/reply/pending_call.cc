@@ -73,10 +73,12 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
   }
 }
 
-void PendingCall::Cancel() {
+void PendingCall::Fail(absl::Status status, std::string reason) {
   MarkDead();
-  Finish(absl::CancelledError("the caller went away"), "CANCELLED");
+  Finish(std::move(status), std::move(reason));
 }
+
+void PendingCall::Cancel() { Fail(absl::CancelledError("the caller went away"), "CANCELLED"); }
 
 void PendingCall::Finish(absl::Status status, std::string reason) {
   Done done;

@@ -56,6 +56,8 @@ class PendingCall final : public CallSink {
 
   void OnAnswer(uint32_t index, Answer answer) override;
 
+  // `done` is called now unless it was already; answers that come later are only counted.
+  void Fail(absl::Status status, std::string reason) override;
   // The caller went away: `done` is called now with CANCELLED unless it was already.
   void Cancel();
 

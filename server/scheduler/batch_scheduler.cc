@@ -77,13 +77,20 @@ void BatchScheduler::Loop() {
 
 void BatchScheduler::RunOnDevice(Batch batch) {
   const int images = static_cast<int>(batch.tasks.size());
+  std::vector<std::shared_ptr<CallSink>> calls;
+  for (const EmbedTask& task : batch.tasks) {
+    if (calls.empty() || calls.back().get() != task.call()) calls.push_back(task.shared_call());
+  }
+  uint64_t number = 0;
   {
     MutexLock lock(&mu_);
     ++in_flight_;
     images_in_flight_ += images;
+    number = ++last_batch_;
+    calls_in_flight_[number] = std::move(calls);
   }
   auto shared = std::make_shared<Batch>(std::move(batch));  // std::function wants to copy
-  const bool posted = deps_.device->Post([this, shared, images] {
+  const bool posted = deps_.device->Post([this, shared, images, number] {
     BatchReport report = deps_.session->Run(std::move(*shared));
     Learn(report);
     const bool lost = report.device_lost;
@@ -94,17 +101,31 @@ void BatchScheduler::RunOnDevice(Batch batch) {
       first_loss = lost && !std::exchange(lost_, lost_ || lost);
     }
     if (first_loss) deps_.on_device_lost();
-    Land(images);
+    Land(number, images);
   });
-  if (!posted) Land(images);
+  if (!posted) Land(number, images);
 }
 
-void BatchScheduler::Land(int images) {
+void BatchScheduler::Land(uint64_t batch, int images) {
+  std::vector<std::shared_ptr<CallSink>> last_hold;  // a call may end here: not under the lock
   MutexLock lock(&mu_);
+  last_hold.swap(calls_in_flight_[batch]);
+  calls_in_flight_.erase(batch);
   --in_flight_;
   images_in_flight_ -= images;
   wake_.Signal();
   if (in_flight_ == 0) landed_.SignalAll();
+}
+
+void BatchScheduler::FailInFlight(const absl::Status& status, const std::string& reason) {
+  std::vector<std::shared_ptr<CallSink>> calls;
+  {
+    MutexLock lock(&mu_);
+    for (const auto& [number, of_batch] : calls_in_flight_) {
+      calls.insert(calls.end(), of_batch.begin(), of_batch.end());
+    }
+  }
+  for (const std::shared_ptr<CallSink>& call : calls) call->Fail(status, reason);
 }
 
 void BatchScheduler::Learn(const BatchReport& report) {

@@ -6,7 +6,10 @@
 
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,6 +48,10 @@ class BatchScheduler {
   // last to touch the device: no idle action comes later. Idempotent.
   void Stop();
 
+  // Ends the calls of every batch that is formed and not answered: the device hangs. Those still in the queue
+  // are not touched.
+  void FailInFlight(const absl::Status& status, const std::string& reason);
+
   struct Batching {
     std::vector<int> buckets;
     CapController::Cap cap;
@@ -60,7 +67,7 @@ class BatchScheduler {
  private:
   void Loop();
   void RunOnDevice(Batch batch);
-  void Land(int images);
+  void Land(uint64_t batch, int images);
   void Learn(const BatchReport& report);
   // Whether the measured times may refuse work. An idle device that ran nothing for a while may have got
   // faster: what was measured in a bad moment must not refuse for ever the calls that would correct it.
@@ -75,6 +82,9 @@ class BatchScheduler {
   absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches
   int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
+  uint64_t last_batch_ ABSL_GUARDED_BY(mu_) = 0;
+  std::map<uint64_t, std::vector<std::shared_ptr<CallSink>>> calls_in_flight_
+      ABSL_GUARDED_BY(mu_);  // by batch
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool lost_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

@@ -12,6 +12,7 @@
 
 #include "server/executor/torch_device.h"
 #include "server/executor/torch_executor.h"
+#include "server/support/log.h"
 #include "tests/fake_mps/fake_mps.h"
 #include "tests/fake_mps/fake_mps_executor.h"
 
@@ -62,7 +63,10 @@ absl::Status TorchExecutor::Load() {
 }
 
 absl::Status TorchExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
-  if (Holds(images, kHang)) std::promise<void>().get_future().wait();
+  if (Holds(images, kHang)) {
+    LogWarn("this batch hangs, as it was told");
+    std::promise<void>().get_future().wait();
+  }
   if (Holds(images, kFailingKernel)) return absl::InternalError("a kernel failed");
   if (Holds(images, kGarbageCounters)) FakeMps::Get().heaps().SetGarbage((uint64_t{1} << 56) + 12345);
   return impl_->device.Run(images, bucket, rows);

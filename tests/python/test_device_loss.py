@@ -58,7 +58,7 @@ class Supervisor:
         ]
         self._env = env
         self.codes, self.log, self._stopping = [], [], False
-        self._ended = threading.Condition()
+        self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._supervise)
         self._thread.start()
 
@@ -66,19 +66,25 @@ class Supervisor:
         while not self._stopping:
             self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True, env=self._env)
             for line in self._process.stderr:
-                self.log.append(line)
+                with self._changed:
+                    self.log.append(line)
+                    self._changed.notify_all()
             self._process.stderr.close()
-            with self._ended:
+            with self._changed:
                 self.codes.append(self._process.wait())
-                self._ended.notify_all()
+                self._changed.notify_all()
             if self.codes[-1] in self._final:
                 return
 
     def wait_for_end(self, number=1, seconds=120):
         """The exit code of the `number`-th process."""
-        with self._ended:
-            assert self._ended.wait_for(lambda: len(self.codes) >= number, seconds), "".join(self.log[-20:])
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.codes) >= number, seconds), "".join(self.log[-20:])
             return self.codes[number - 1]
+
+    def wait_for_line(self, text, seconds=60):
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.logged(text), seconds)
 
     def logged(self, text):
         return [line for line in self.log if text in line]
@@ -185,6 +191,7 @@ def test_a_batch_that_hangs_turns_health_answers_those_who_wait_and_ends_the_pro
             assert next(watch) == SERVING
             callers = [threading.Thread(target=caller, args=pair) for pair in [("hung", HANG), ("waiting", 1), ("too", 2)]]
             callers[0].start()
+            supervisor.wait_for_line("this batch hangs")
             callers[1].start()
             callers[2].start()
             assert next(watch) == NOT_SERVING
@@ -193,8 +200,10 @@ def test_a_batch_that_hangs_turns_health_answers_those_who_wait_and_ends_the_pro
             thread.join()
         assert supervisor.wait_for_end() == 5
         assert supervisor.logged("a batch hangs")
-        assert {answers[name].code() for name in answers} == {grpc.StatusCode.UNAVAILABLE}
-        assert "DEVICE_FAILED" in {reason(answers["waiting"]), reason(answers["too"])}
+        # In the batch, in the next one, in the queue: all hear the same.
+        assert {(answers[name].code(), reason(answers[name])) for name in ("hung", "waiting", "too")} == {
+            (grpc.StatusCode.UNAVAILABLE, "DEVICE_FAILED")
+        }
         wait_ready(address)
         assert len(call(address, [1]).data) == 4 * DIMENSION
     assert supervisor.codes == [5, 0]

@@ -123,6 +123,22 @@ TEST_CASE("A caller that goes away ends the call once") {
   CHECK(f.results.size() == 1);
 }
 
+TEST_CASE(
+    "A call that is failed from outside ends at once with that reason, and late answers change nothing") {
+  Fixture f;
+  auto call = f.Make(2);
+  const std::vector<float> row = {1, 2};
+  call->OnAnswer(0, Row(row));
+  call->Fail(absl::UnavailableError("the device hangs"), "DEVICE_FAILED");
+  CHECK(call->dead());
+  REQUIRE(f.results.size() == 1);
+  CHECK(f.results[0].status == absl::UnavailableError("the device hangs"));
+  CHECK(f.results[0].reason == "DEVICE_FAILED");
+  CHECK(f.results[0].data.empty());
+  call->OnAnswer(1, Row(row));  // the device came back after all
+  CHECK(f.results.size() == 1);
+}
+
 TEST_CASE("Cancelling a call that has ended changes nothing") {
   Fixture f;
   auto call = f.Make(1);
