@@ -254,6 +254,9 @@ struct EmbeddServer::Stages {
 namespace {
 // For the last answers of a drain to leave; calls that end sooner are not waited for.
 constexpr absl::Duration kLastWords = absl::Milliseconds(500);
+// A call that reaches gRPC while it shuts down is CANCELLED without a word. So the server goes on saying
+// DRAINING until nobody calls any more, as callers do once they have heard it.
+constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 }  // namespace
 
 EmbeddServer::EmbeddServer(std::unique_ptr<Stages> stages) : stages_(std::move(stages)) {}
@@ -331,6 +334,7 @@ void EmbeddServer::Drain() {
   // caller's doing.
   s.queue.FailAll(absl::UnavailableError("the server is shutting down; try another one, or again"),
                   "DRAINING");
+  s.road.live_calls.WaitUntilQuiet(kQuiet, kLastWords, *s.clock);
   s.grpc->Shutdown(kLastWords);
   LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
                       {"answered", absl::StrCat(s.road.live_calls.entered() - cancelled)},

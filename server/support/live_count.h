@@ -37,6 +37,20 @@ class LiveCount {
     return true;
   }
 
+  // Waits until nobody came for `quiet`, and at most `timeout`.
+  void WaitUntilQuiet(absl::Duration quiet, absl::Duration timeout, const Clock& clock) {
+    const absl::Time start = clock.TimeNow();
+    MutexLock lock(&mu_);
+    int64_t seen = entered_;
+    absl::Time now = start, since = start;
+    while (now - since < quiet && now - start < timeout) {
+      none_.WaitFor(&mu_, quiet - (now - since));
+      now = clock.TimeNow();
+      if (live_ > 0 || entered_ != seen) since = now;
+      seen = entered_;
+    }
+  }
+
   int64_t live() const {
     MutexLock lock(&mu_);
     return live_;

@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import time
+import urllib.request
 import warnings
 from typing import Callable, Optional
 
@@ -100,6 +101,13 @@ class Server(RealServer):
         fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def histogram(self, series: str) -> dict:
+        """Cumulative counts of a histogram by upper bound; `series` has the labels, if any: name{a="b"."""
+        with urllib.request.urlopen(f"http://{self.http}/metrics", timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        found = [line for line in lines if line.startswith(series) and 'le="' in line]
+        return {float(line.partition('le="')[2].partition('"')[0]): float(line.rpartition(" ")[2]) for line in found}
+
     def images(self, outcome: str) -> int:
         return int(self.metric(f'embedd_images_total{{outcome="{outcome}"}}', absent=0))
 
@@ -146,6 +154,12 @@ def health(channel: grpc.Channel, timeout: float = 30) -> str:
     check = channel.unary_unary("/grpc.health.v1.Health/Check", lambda _: b"", bytes)
     names = {b"": "UNKNOWN", b"\x08\x01": "SERVING", b"\x08\x02": "NOT_SERVING"}  # field 1, an enum
     return names[check(None, timeout=timeout)]
+
+
+def percentile(before: dict, after: dict, share: float) -> float:
+    """The upper bound below which `share` of what came between two looks at a histogram lies."""
+    counts = {bound: after[bound] - before.get(bound, 0) for bound in sorted(after)}
+    return next(bound for bound, count in counts.items() if count >= share * max(counts.values()))
 
 
 def stub(channel: grpc.Channel) -> pb_grpc.EmbeddingServiceStub:

@@ -18,7 +18,7 @@ def batches(server):
 
 
 def test_single_images_pass_a_large_job_and_the_device_is_never_idle(slow_model):
-    seconds = 60 if NIGHTLY else 4
+    seconds = 60 if NIGHTLY else 3
     with Server(*QUEUE, "--latency-target", f"{LATENCY_TARGET_MS}ms", model=slow_model) as server:
         alone = Load(server, "--rate", "5", "--images", "1", seconds=seconds / 4).result()
         done = server.images("ok")
@@ -34,17 +34,18 @@ def test_single_images_pass_a_large_job_and_the_device_is_never_idle(slow_model)
         server.expect_rest()
     mine = [record for record in records if record["id"] > first]
     busy = sum(record["execute_ns"] for record in mine) / 1e9
+    longest = sorted(record["execute_ns"] for record in mine)[int(0.99 * len(mine))] / 1e6
     assert mine[0]["id"] == first + 1, "the records do not reach back far enough"
     figure(f"single images beside a job of {done}: p99 {singles['latency_ms']['p99']:.0f} ms (alone "
-           f"{alone['latency_ms']['p99']:.0f} ms), two batches at the latency target: {2 * LATENCY_TARGET_MS} ms; "
-           f"largest batch {job['largest_batch']}")
+           f"{alone['latency_ms']['p99']:.0f} ms), two batches at the latency target: {2 * LATENCY_TARGET_MS} ms; two "
+           f"batches as they were (p99): {2 * longest:.0f} ms")
     figure(f"the device was idle {100 * max(0, 1 - busy / took):.1f} % of {took:.0f} s, over {len(mine)} batches")
 
 
 def test_a_job_gets_a_tenth_of_the_device_beside_a_crowd_that_would_take_all(slow_model):
-    size = 600 if NIGHTLY else 100
+    size = 250 if NIGHTLY else 60
     with Server(*QUEUE, model=slow_model) as server, server.channel() as channel:
-        crowd = Load(server, "--callers", "32", "--images", "8", "--channels", "32", seconds=40 if NIGHTLY else 8)
+        crowd = Load(server, "--callers", "32", "--images", "8", "--channels", "32", seconds=40 if NIGHTLY else 5)
         wait_for(lambda: server.metric("embedd_queue_images") > 100, "no crowd")
         ok = server.images("ok")
         answer = stub(channel).EmbedBatch(request(*range(size), priority=pb.PRIORITY_BULK), timeout=300)

@@ -53,7 +53,7 @@ def pictures(count):
 
 
 def test_a_job_survives_kill_9_of_the_server_without_loss_or_double():
-    count, kills = (5000, 5) if NIGHTLY else (600, 2)
+    count, kills = (5000, 5) if NIGHTLY else (400, 2)
     images = pictures(count)
     with Server(model=MODEL) as server, EmbedClient(server.target, timeout=120) as client:
         expected = client.embed_images(images)

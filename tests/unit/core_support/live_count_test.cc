@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
@@ -34,6 +35,18 @@ TEST_CASE("Waiting for none gives up when its time is over") {
   SimulatedClock clock;
   CHECK_FALSE(count.WaitUntilNone(absl::ZeroDuration(), clock));
   CHECK_FALSE(count.WaitUntilNone(absl::Milliseconds(1), *Clock::Real()));
+  CHECK(count.live() == 1);
+}
+
+TEST_CASE("Waiting for quiet takes as long as nobody comes, and ends at its limit while a call is live") {
+  LiveCount count;
+  const absl::Time start = absl::Now();
+  count.WaitUntilQuiet(absl::Milliseconds(5), absl::Hours(1), *Clock::Real());
+  const absl::Time then = absl::Now();
+  CHECK(then - start >= absl::Milliseconds(5));
+  count.Enter();
+  count.WaitUntilQuiet(absl::Milliseconds(1), absl::Milliseconds(20), *Clock::Real());
+  CHECK(absl::Now() - then >= absl::Milliseconds(20));
   CHECK(count.live() == 1);
 }
 
