@@ -35,6 +35,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"device", "auto"},
                                                           {"dtype", "auto"},
                                                           {"threads", "cores"},
+                                                          {"decode", "exact"},
                                                           {"decode-threads", "cores"},
                                                           {"max-batch", "64"},
                                                           {"latency-target", "200ms"},
