@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import time
@@ -37,8 +38,10 @@ def _onnx_file(model, folder: pathlib.Path) -> str:
     file = folder / "image.onnx"
     if not file.exists():
         pixels = torch.zeros(2, 3, 224, 224)
-        torch.onnx.export(model, (pixels,), str(file), input_names=["pixels"], output_names=["vectors"], dynamo=False,
+        part = file.with_suffix(f".{os.getpid()}")  # two runtimes may make it at once
+        torch.onnx.export(model, (pixels,), str(part), input_names=["pixels"], output_names=["vectors"], dynamo=False,
                           dynamic_axes={"pixels": {0: "n"}, "vectors": {0: "n"}}, opset_version=17)
+        part.rename(file)
     return str(file)
 
 

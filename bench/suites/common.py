@@ -74,10 +74,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()
         try:
+            self._process.stdin.close()
             self._process.wait(30)
-        except subprocess.TimeoutExpired:
+        except (BrokenPipeError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
 

@@ -10,10 +10,15 @@ from . import inputs
 from .common import Figure, Settings, embedd, load
 
 
+def _last(server) -> int:
+    batches = server.batches()
+    return batches[-1]["id"] if batches else 0
+
+
 def _newest(server, after: int) -> tuple[int, float]:
     """Waits for a batch newer than `after`: its number and the time it was seen."""
     while True:
-        newest = server.batches()[-1]["id"]
+        newest = _last(server)
         if newest > after:
             return newest, time.monotonic()
         time.sleep(0.005)
@@ -23,15 +28,14 @@ def run(settings: Settings) -> dict[str, Figure]:
     server = embedd(inputs.model("vit-b-32"), "--latency-target", "0")
     shares = []
     try:
-        last = server.batches()[-1]["id"]
         seconds = settings.rounds * 2.5 * settings.seconds
         callers = threading.Thread(target=load, args=(server.grpc, seconds + 8, "--callers", "16", "--images", "16",
                                                       *inputs.flags("jpeg")))
         callers.start()
-        first, start = _newest(server, last + 1)  # the first batches fill up
+        first, start = _newest(server, _last(server) + 1)  # the first batches fill up
         for _ in range(settings.rounds):
             time.sleep(2 * settings.seconds)
-            last, end = _newest(server, server.batches()[-1]["id"])
+            last, end = _newest(server, _last(server))
             busy = sum(batch["execute_ns"] for batch in server.batches() if first < batch["id"] <= last) / 1e9
             shares.append(100 * (1 - busy / (end - start)))
             first, start = last, end
