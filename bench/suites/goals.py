@@ -22,12 +22,16 @@ class Goal:
             suite, name = key.split(".")
             yield bound, results.get(suite, {}).get(name)
 
-    def reached(self, results) -> bool | None:
-        """None: not measured."""
+    def verdict(self, results) -> str:
+        """"reached" only where the whole spread does."""
         rows = list(self.rows(results))
         if any(figure is None for _, figure in rows):
-            return None
-        return all(figure.median >= bound if self.at_least else figure.median <= bound for bound, figure in rows)
+            return "not measured"
+        reach = (lambda value, bound: value >= bound) if self.at_least else (lambda value, bound: value <= bound)
+        if not all(reach(figure.median, bound) for bound, figure in rows):
+            return "**missed**"
+        whole = all(reach(end, bound) for bound, figure in rows for end in (figure.low, figure.high))
+        return "reached" if whole else "median only"
 
 
 GOALS = [
@@ -38,7 +42,10 @@ GOALS = [
     Goal("its exactness: largest difference of a unit vector's number", [("engine.delta_16", 3e-7), ("engine.delta_1", 3e-7)],
          False, "≤ 3e-7"),
     Goal("forward f32 / best of ONNX Runtime, OpenVINO, open_clip, batch 16; 1",
-         [("engine.other_16", 1.1), ("engine.other_1", 1.1)], text="≥ 1.1"),
+         [("engine.other_16", 1.1), ("engine.other_1", 1.1)], text="≥ 1.1",
+         cause="Batch 1, alternately in one run beside other programs: 171 to 215 ms of CPU time an image here, 151 to 177 in "
+               "OpenVINO, 189 to 236 in ONNX Runtime. The rest is waiting: with spinning threads our call took 85 to 104 ms instead "
+               "of 162 to 187, OpenVINO's 117 to 147. Spinning for a bounded time (GOMP_SPINCOUNT 2000, 20000) did not help"),
     Goal("int8 / f32", [("engine.int8", 2.5)], text="≥ 2.5 where VNNI or AMX exists",
          cause="There is no int8 path: `--dtype int8` is refused"),
     Goal("served / the same engine in a loop", [("served.over_engine", 0.97)], text="≥ 0.97"),

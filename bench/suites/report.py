@@ -40,18 +40,25 @@ def show(figure: Figure) -> str:
     return f"{number(figure.median)}{unit}{spread}"
 
 
+def _caution(about: dict) -> str:
+    """Says so where the run was not one to rely on."""
+    if about.get("quick") or about["busy_elsewhere"] > 0.2:
+        return ("**Provisional**: a short run, or one beside other programs. Counts and CPU times hold; rates and times of calls "
+                "scatter (see the spread: a ratio above what is possible is such scatter), and are to be taken again.")
+    return ""
+
+
 def table(about: dict, results: dict[str, dict[str, Figure]]) -> str:
-    lines = [f"Measured on {about['date']}: {machine.text(about)}; {about['embedd']}, LibTorch {about['torch']}.", "",
+    lines = [f"Measured on {about['date']}: {machine.text(about)}; {about['embedd']}, LibTorch {about['torch']}.", _caution(about), "",
              "| what | goal | measured, median (lowest to highest) | |", "|---|---|---|---|"]
     notes = []
     for goal in GOALS:
-        reached = goal.reached(results)
+        verdict = goal.verdict(results)
         figures = [figure for _, figure in goal.rows(results)]
         measured = "; ".join(show(figure) if figure else "not measured" for figure in figures)
-        verdict = {True: "reached", False: "**missed**", None: "not measured"}[reached]
         lines.append(f"| {goal.what} | {goal.text} | {measured} | {verdict} |")
         details = "; ".join(dict.fromkeys(figure.note for figure in figures if figure and figure.note))
-        cause = "" if reached else goal.cause
+        cause = "" if verdict == "reached" else goal.cause
         if details or cause:
             notes.append(f"- {goal.what}: " + ". ".join(part for part in (details, cause) if part) + ".")
     return "\n".join([*lines, "", *notes])
