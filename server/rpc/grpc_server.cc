@@ -112,7 +112,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, R
     const std::string& address = options.listen[i];
     if (self->server_ == nullptr || ports[i] == 0) {
       if (ports[i] != 0) continue;  // this one could be bound; name the one that could not
-      if (!Usable(*credentials)) {
+      if (!options.tls_cert.empty() && !Usable(*credentials)) {
         return absl::InvalidArgumentError(absl::StrCat("--tls-cert ", options.tls_cert, " and --tls-key ",
                                                        options.tls_key,
                                                        " cannot be used: do they belong together?"));

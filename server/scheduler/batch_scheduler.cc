@@ -37,7 +37,6 @@ absl::Status BatchScheduler::Start() {
   {
     MutexLock lock(&mu_);
     cap_ = std::move(learned);
-    learned_at_ = deps_.clock->TimeNow();
     learned_at_ = deps_.clock->TimeNow();  // in the warm-up
     deps_.metrics->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
   }
@@ -61,21 +60,34 @@ void BatchScheduler::Stop() {
 void BatchScheduler::Loop() {
   SetThreadName("embed-sched");
   while (true) {
-    BoundedQueue::Want want;
     {
       MutexLock lock(&mu_);
       while (!stopping_ && (lost_ || !ShouldForm(deps_.queue->sizes(), in_flight_, cap_))) wake_.Wait(&mu_);
       if (stopping_) return;
-      want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
-      if (!TimesAreFresh()) want.batch_time = nullptr;
+      ++in_flight_;
     }
-    // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
-    Batch batch{.tasks = deps_.queue->Pop(want)};
-    if (!batch.tasks.empty()) RunOnDevice(std::move(batch));
+    if (!deps_.device->Post([this] { RunNextBatch(); })) {
+      Land(0, 0);
+      return;
+    }
   }
 }
 
-void BatchScheduler::RunOnDevice(Batch batch) {
+void BatchScheduler::RunNextBatch() {
+  BoundedQueue::Want want;
+  bool lost = false;
+  {
+    MutexLock lock(&mu_);
+    lost = lost_;
+    want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
+    if (!TimesAreFresh()) want.batch_time = nullptr;
+  }
+  // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
+  Batch batch;
+  if (!lost)
+    batch.tasks = deps_.queue->Pop(want);  // of a lost device nothing is asked; its queue is being closed
+  if (batch.tasks.empty()) return Land(0, 0);
+
   const int images = static_cast<int>(batch.tasks.size());
   std::vector<std::shared_ptr<CallSink>> calls;
   for (const EmbedTask& task : batch.tasks) {
@@ -84,26 +96,20 @@ void BatchScheduler::RunOnDevice(Batch batch) {
   uint64_t number = 0;
   {
     MutexLock lock(&mu_);
-    ++in_flight_;
     images_in_flight_ += images;
     number = ++last_batch_;
     calls_in_flight_[number] = std::move(calls);
   }
-  auto shared = std::make_shared<Batch>(std::move(batch));  // std::function wants to copy
-  const bool posted = deps_.device->Post([this, shared, images, number] {
-    BatchReport report = deps_.session->Run(std::move(*shared));
-    Learn(report);
-    const bool lost = report.device_lost;
-    deps_.reply(std::move(report.finished));
-    bool first_loss = false;
-    {
-      MutexLock lock(&mu_);
-      first_loss = lost && !std::exchange(lost_, lost_ || lost);
-    }
-    if (first_loss) deps_.on_device_lost();
-    Land(number, images);
-  });
-  if (!posted) Land(number, images);
+  BatchReport report = deps_.session->Run(std::move(batch));
+  Learn(report);
+  deps_.reply(std::move(report.finished));
+  bool first_loss = false;
+  {
+    MutexLock lock(&mu_);
+    first_loss = report.device_lost && !std::exchange(lost_, true);
+  }
+  if (first_loss) deps_.on_device_lost();
+  Land(number, images);
 }
 
 void BatchScheduler::Land(uint64_t batch, int images) {
@@ -159,7 +165,7 @@ absl::Duration BatchScheduler::ExpectedTime(int images) const {
 }
 
 bool BatchScheduler::TimesAreFresh() const {
-  return in_flight_ > 0 || deps_.clock->TimeNow() - learned_at_ < kTimesStayFresh;
+  return images_in_flight_ > 0 || deps_.clock->TimeNow() - learned_at_ < kTimesStayFresh;
 }
 
 absl::Duration BatchScheduler::ExpectedBatchTime() const {

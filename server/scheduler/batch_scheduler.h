@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// BatchScheduler: the thread between the queue and the device. Forms batches (BatchFormer), gives them to the
-// device thread, feeds what they took back into the CapController and passes the finished ones to the reply
-// stage. It owns the cap. Thread-safe.
+// BatchScheduler: between the queue and the device. Asks the device thread to run a batch, one ahead of the
+// one that runs, and forms it (BatchFormer) when its turn has come. Feeds what it took back into the
+// CapController and passes it to the reply stage. It owns the cap. Thread-safe.
 
 #pragma once
 
@@ -44,8 +44,8 @@ class BatchScheduler {
 
   // Loads and warms the model on the device thread, then starts forming batches. Blocks until it serves.
   absl::Status Start();
-  // Forms no more batches; those formed still run. Work posted to the device thread after this call is the
-  // last to touch the device: no idle action comes later. Idempotent.
+  // Asks for no more batches; those asked for still run. Work posted to the device thread after this call is
+  // the last to touch the device: no idle action comes later. Idempotent.
   void Stop();
 
   // Ends the calls of every batch that is formed and not answered: the device hangs. Those still in the queue
@@ -65,8 +65,11 @@ class BatchScheduler {
   absl::Duration ExpectedBatchTime() const;
 
  private:
+  // Asks the device thread for batches.
   void Loop();
-  void RunOnDevice(Batch batch);
+  // On the device thread: forms the batch at the last moment, so that an image that has just come may still
+  // ride in it, and none waits behind a batch that was formed before it came.
+  void RunNextBatch();
   void Land(uint64_t batch, int images);
   void Learn(const BatchReport& report);
   // Whether the measured times may refuse work. An idle device that ran nothing for a while may have got
@@ -80,7 +83,7 @@ class BatchScheduler {
   CondVar landed_;  // in_flight_ is zero
   CapController cap_ ABSL_GUARDED_BY(mu_);
   absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
-  int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches
+  int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches, running and asked for
   int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t last_batch_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<uint64_t, std::vector<std::shared_ptr<CallSink>>> calls_in_flight_

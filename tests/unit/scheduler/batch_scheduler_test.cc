@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -50,8 +51,11 @@ class Barrier {
 // A call whose end can be waited for.
 class CallToWaitFor final : public CallSink {
  public:
-  explicit CallToWaitFor(int inputs) : left_(inputs) {}
+  explicit CallToWaitFor(
+      int inputs, std::function<void()> on_answer = [] {})
+      : on_answer_(std::move(on_answer)), left_(inputs) {}
   void OnAnswer(uint32_t index, Answer answer) override {
+    on_answer_();
     MutexLock lock(&mu_);
     rows_[index].assign(answer.row.begin(), answer.row.end());
     if (answer.outcome != Outcome::kOk) reasons_.push_back(answer.reason);
@@ -74,8 +78,13 @@ class CallToWaitFor final : public CallSink {
     MutexLock lock(&mu_);
     return largest_batch_;
   }
+  int left() {
+    MutexLock lock(&mu_);
+    return left_;
+  }
 
  private:
+  const std::function<void()> on_answer_;
   Mutex mu_;
   CondVar done_;
   int left_ ABSL_GUARDED_BY(mu_);
@@ -154,8 +163,7 @@ TEST_CASE("Images queued before the start are served after it") {
   CHECK(call->row(5) == FakeExecutor::FakeRow(5, 4));
 }
 
-TEST_CASE(
-    "While the device works, images gather into the next batch, and at most one full batch is formed ahead") {
+TEST_CASE("While the device works, images gather in the queue and leave it in whole batches") {
   Road road;
   REQUIRE(road.scheduler.Start().ok());
   road.StopAtBarrier();
@@ -164,12 +172,29 @@ TEST_CASE(
   road.Push(call, 0);
   road.barrier.WaitForArrivals(1);
   for (uint32_t i = 1; i <= 3 * 8; ++i) road.Push(call, i);
-  while (road.queue.size() > 2 * 8) std::this_thread::yield();
-  CHECK(road.queue.size() == 2 * 8);
+  CHECK(road.queue.size() == 3 * 8);
   road.barrier.Hold(false);
   call->Wait();
   const std::vector<int> sizes = road.executor.batch_sizes();
   CHECK(std::vector<int>(sizes.end() - 4, sizes.end()) == std::vector<int>{1, 8, 8, 8});
+}
+
+TEST_CASE("An image that comes while a batch runs passes the whole batches of a job that wait already") {
+  Road road;
+  REQUIRE(road.scheduler.Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto job = std::make_shared<CallToWaitFor>(1 + 3 * 8);
+  int left_of_job = 0;  // answers come from one thread, batch by batch
+  auto single = std::make_shared<CallToWaitFor>(1, [&] { left_of_job = job->left(); });
+  road.Push(job, 0, {.lane = Lane::kBulk});
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 1; i <= 3 * 8; ++i) road.Push(job, i, {.lane = Lane::kBulk});
+  road.Push(single, 0);
+  road.barrier.Hold(false);
+  single->Wait();
+  job->Wait();
+  CHECK(left_of_job >= 2 * 8);  // at most the batch that ran, and seven that rode with the single image
 }
 
 TEST_CASE("The state and the cap are there once Start returns, and the metric tells the cap") {
@@ -250,8 +275,7 @@ TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it m
   CHECK(road.scheduler.ExpectedTime(1) > absl::ZeroDuration());
 }
 
-TEST_CASE(
-    "A lost device is told once; what is queued, formed ahead or pushed later is answered DEVICE_FAILED") {
+TEST_CASE("A lost device is told once; what is queued or pushed later is answered DEVICE_FAILED") {
   Road road;
   REQUIRE(road.scheduler.Start().ok());
   road.executor.SetScript({.on_run = [&](int, int) {
@@ -264,7 +288,6 @@ TEST_CASE(
   road.Push(call, 0);
   road.barrier.WaitForArrivals(1);
   for (uint32_t i = 1; i < images; ++i) road.Push(call, i);
-  while (road.queue.size() > 2 * 8) std::this_thread::yield();
   road.barrier.Hold(false);
   call->Wait();
   CHECK(call->reasons() == std::vector<std::string>(images, "DEVICE_FAILED"));

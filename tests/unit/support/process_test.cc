@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/base/config.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
@@ -26,7 +27,8 @@ TEST_CASE("The footprint grows by what the process touches") {
   CHECK(touched[kBytes - 1] == 1);
 }
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// The sanitizers bring a heap of their own.
+#if defined(__GLIBC__) && !defined(ABSL_HAVE_ADDRESS_SANITIZER) && !defined(ABSL_HAVE_THREAD_SANITIZER)
 TEST_CASE("Freed buffers stay with the process until it returns them") {
   KeepFreedMemory();
   constexpr size_t kBytes = size_t{24} << 20;
