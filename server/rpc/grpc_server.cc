@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <sstream>
@@ -12,6 +13,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/support/cgroup.h"
+#include "server/support/log.h"
+#include "server/support/process.h"
 
 namespace embedd {
 namespace {
@@ -61,14 +65,18 @@ bool Usable(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
   return server != nullptr && port != 0;
 }
 
+// Bytes of messages that gRPC may hold. It holds a whole message before a handler sees it, so the queue
+// cannot bound those bytes. The quota can; it is the last line, above what the queue admits, because gRPC's
+// own refusal carries no hint when to retry.
+int64_t MessageQuota(const GrpcServer::Options& options) {
+  return 2 * options.queue_bytes + 8 * options.max_message_bytes;
+}
+
 void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder.SetMaxSendMessageSize(-1);  // what we send is bounded by what we accept
-  // gRPC holds a whole message before a handler sees it, so the queue cannot bound those bytes. The quota
-  // can; it is the last line, above what the queue admits, because gRPC's own refusal carries no hint when to
-  // retry.
   grpc::ResourceQuota quota("embedd");
-  quota.Resize(static_cast<size_t>(2 * options.queue_bytes + 8 * options.max_message_bytes));
+  quota.Resize(static_cast<size_t>(MessageQuota(options)));
   builder.SetResourceQuota(quota);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port must fail
@@ -88,10 +96,21 @@ GrpcServer::GrpcServer(Road* road, FactsSource facts, MoveModel move)
       reflection_v1_(PublicServices(), road->tokens),
       reflection_v1alpha_(PublicServices(), road->tokens) {}
 
+std::string GrpcServer::MemoryWarning(const Options& options, int64_t memory) {
+  const int64_t most = MessageQuota(options) + options.queue_bytes;
+  if (memory <= 0 || most <= memory) return "";
+  return absl::StrCat(
+      "callers may fill ", most >> 20, " MiB, more than the ", memory >> 20,
+      " MiB there are: lower --queue-bytes (counts three times) or --max-message-bytes (counts eight times)");
+}
+
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, Road* road, FactsSource facts,
                                                               MoveModel move) {
   absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> credentials = MakeCredentials(options);
   if (!credentials.ok()) return credentials.status();
+  const int64_t machine = MachineMemoryBytes(), group = CgroupMemoryLimit();
+  const std::string warning = MemoryWarning(options, group > 0 ? std::min(machine, group) : machine);
+  if (!warning.empty()) LogWarn(warning);
   std::unique_ptr<GrpcServer> self(new GrpcServer(road, std::move(facts), std::move(move)));
 
   grpc::ServerBuilder builder;

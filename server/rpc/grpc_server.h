@@ -38,6 +38,10 @@ class GrpcServer {
                                                            MoveModel move);
   ~GrpcServer();
 
+  // What to tell an operator when the messages and images that callers may have here do not fit in `memory`
+  // bytes; empty when they do.
+  static std::string MemoryWarning(const Options& options, int64_t memory);
+
   // As bound: HOST:PORT with the real port, or unix:PATH.
   const std::vector<std::string>& addresses() const { return addresses_; }
 

@@ -5,6 +5,7 @@
 #include <future>
 #include <thread>
 
+#include "server/rpc/grpc_server.h"
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
 
@@ -26,6 +27,17 @@ v1::EmbedBatchRequest Images(int n) {
   v1::EmbedBatchRequest request;
   for (int i = 0; i < n; ++i) *request.add_inputs() = RawInput(static_cast<uint8_t>(i));
   return request;
+}
+
+TEST_CASE("What callers may fill must fit in memory, or the operator is told which flags to lower") {
+  constexpr int64_t kMiB = int64_t{1} << 20;
+  const GrpcServer::Options options{.max_message_bytes = 10 * kMiB, .queue_bytes = 100 * kMiB};
+  CHECK(GrpcServer::MemoryWarning(options, 380 * kMiB).empty());
+  CHECK(GrpcServer::MemoryWarning(options, 0).empty());  // unknown
+  const std::string warning = GrpcServer::MemoryWarning(options, 379 * kMiB);
+  for (const char* part : {"380 MiB", "379 MiB", "--queue-bytes", "--max-message-bytes"}) {
+    CHECK(warning.find(part) != std::string::npos);
+  }
 }
 
 TEST_CASE("A malformed request is INVALID_ARGUMENT and names the field") {
