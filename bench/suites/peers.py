@@ -74,10 +74,6 @@ def _json_body(images: list[bytes]) -> bytes:
     return json.dumps({"images": [base64.b64encode(image).decode() for image in images]}).encode()
 
 
-def _binary_body(images: list[bytes]) -> bytes:
-    return b"".join(len(image).to_bytes(4, "little") + image for image in images)
-
-
 # ---- contenders ----
 
 class _Server:
@@ -140,13 +136,6 @@ def _start(name: str, model: pathlib.Path):
         return _Server([python(name), _PEERS / "plain_grpc.py", "--model", model, "--port", "PORT"], _grpc_caller)
     if name == "litserve":
         return _Server(own, lambda port: _http_caller(port, "/predict", "application/json", _json_body))
-    if name == "bentoml":
-        command = [python(name), "-m", "bentoml", "serve", "bentoml_app:Embed", "--port", "PORT", "--working-dir", _PEERS]
-        return _Server(command, lambda port: _http_caller(port, "/embed", "application/octet-stream", _binary_body),
-                       {"PEER_MODEL": str(model), "BENTOML_DO_NOT_TRACK": "1"})
-    if name == "ray":
-        return _Server(own, lambda port: _http_caller(port, "/", "application/octet-stream", _binary_body),
-                       {"RAY_USAGE_STATS_ENABLED": "0"})
     raise ValueError(name)
 
 
@@ -206,7 +195,7 @@ def _contest(name: str, model: pathlib.Path, cells: list[tuple[str, int]], secon
     return done
 
 
-NAMES = ("embedd", "loop", "pool", "plain_grpc", "litserve", "bentoml", "ray")
+NAMES = ("embedd", "loop", "pool", "plain_grpc", "litserve")
 
 
 def _best(rounds: list[dict], kind: str, field: str, high: bool) -> dict[str, list[float]]:
