@@ -305,6 +305,9 @@ absl::Status EmbeddServer::Serve(Model model) {
   s.road.model.store(&s.model.spec);
   s.serving_scheduler.store(s.scheduler.get());
   if (absl::Status status = s.scheduler->Start(); !status.ok()) return status;
+  if (const std::optional<Int8Accuracy> int8 = s.model.executor->int8_accuracy()) {
+    s.metrics.SetInt8Cosine(int8->least_cosine, int8->mean_cosine);
+  }
   s.StartWatchdog();
   LogInfo("ready", {{"model", s.model.spec.name},
                     {"fingerprint", s.model.spec.fingerprint},

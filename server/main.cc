@@ -17,6 +17,7 @@
 #include "server/embedd_server.h"
 #include "server/executor/torch_device.h"
 #include "server/executor/torch_executor.h"
+#include "server/model/cpu_features.h"
 #include "server/model/model_folder.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/cgroup.h"
@@ -77,9 +78,12 @@ int LoadAndServe(const Config& config, const std::string& device, std::unique_pt
   if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
   // Without a quota LibTorch knows best: one thread for each core, not for each of its hardware threads.
   const int quota = CgroupCores() > 0 ? UsableCores() : 0;
-  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor = TorchExecutor::Create(
-      *std::move(folder), std::move(memory),
-      {.device = device, .dtype = config.dtype, .threads = config.threads > 0 ? config.threads : quota});
+  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
+      TorchExecutor::Create(*std::move(folder), std::move(memory),
+                            {.device = device,
+                             .dtype = config.dtype,
+                             .threads = config.threads > 0 ? config.threads : quota,
+                             .int8_min_cosine = config.int8_min_cosine});
   if (!executor.ok()) return Fail(kNoModel, executor.status());
   EmbeddServer::Model model{.spec = (*executor)->spec(), .padded = device != "cpu"};
   model.executor = *std::move(executor);
@@ -111,6 +115,9 @@ int Main(int argc, char** argv) {
   absl::StatusOr<std::string> device = ResolveDevice(config.device);
   if (!device.ok())
     return Fail(absl::IsInvalidArgument(device.status()) ? kBadFlags : kNoDevice, device.status());
+  if (absl::Status dtype = CheckDtype(config.dtype, *device, CpuMultipliesInt8()); !dtype.ok()) {
+    return Fail(kBadFlags, dtype);
+  }
   // Before LibTorch allocates anything: its allocator becomes ours.
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
       CreateTorchDeviceMemory(*device, config.memory_limit);

@@ -18,7 +18,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/executor/torch_error.h"
-#include "server/model/linear_layer.h"
+#include "server/model/cpu_features.h"
 #include "server/support/clock.h"
 #include "server/support/log.h"
 
@@ -119,11 +119,23 @@ absl::StatusOr<std::string> ResolveDevice(const std::string& device) {
   return device;
 }
 
+absl::Status CheckDtype(const std::string& dtype, const std::string& device, bool cpu_multiplies_int8) {
+  if (dtype != "int8") return absl::OkStatus();
+  if (device != "cpu") {
+    return absl::InvalidArgumentError(absl::StrCat("dtype int8 runs on the cpu only, not on ", device,
+                                                   "; use --dtype f16, or --device cpu"));
+  }
+  if (cpu_multiplies_int8) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "dtype int8 needs a processor that multiplies bytes (AVX-512 VNNI, AVX VNNI or AMX), and this one does "
+      "not; use --dtype f32 or auto");
+}
+
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device, int width) {
-  if (dtype == "f32" || dtype == "f16" || dtype == "bf16") return dtype;
+  if (dtype == "f32" || dtype == "f16" || dtype == "bf16" || dtype == "int8") return dtype;
   if (dtype != "auto") {
     return absl::InvalidArgumentError(
-        absl::StrCat("dtype \"", dtype, "\" is not one of auto, f32, f16, bf16"));
+        absl::StrCat("dtype \"", dtype, "\" is not one of auto, f32, f16, bf16, int8"));
   }
   if (device != "cpu") return std::string("f16");
   bool bf16 = false;

@@ -20,7 +20,11 @@ absl::Status DeviceAvailable(const std::string& device);
 // `device` itself, or for "auto" the first of mps, cuda and cpu that is available. Errors as DeviceAvailable.
 absl::StatusOr<std::string> ResolveDevice(const std::string& device);
 
-// `dtype` itself ("f32", "f16" or "bf16"), or for "auto" the type that is fastest where that costs no
+// kInvalidArgument, with what to use instead, when `dtype` is int8 and `device` is not cpu or the processor
+// does not multiply bytes.
+absl::Status CheckDtype(const std::string& dtype, const std::string& device, bool cpu_multiplies_int8);
+
+// `dtype` itself ("f32", "f16", "bf16" or "int8"), or for "auto" the type that is fastest where that costs no
 // accuracy to speak of: f16 on mps and cuda; on cpu f32, unless the processor multiplies bf16 in hardware and
 // a short measurement, with matrices of a tower of this width, shows that bf16 is faster. Errors:
 // kInvalidArgument for another name.

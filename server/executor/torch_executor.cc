@@ -14,8 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "server/executor/torch_device.h"
 #include "server/executor/torch_error.h"
+#include "server/executor/torch_int8.h"
 #include "server/executor/torch_parity.h"
 #include "server/executor/torch_staging.h"
+#include "server/model/cpu_features.h"
 #include "server/model/vision_tower.h"
 #include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
@@ -48,6 +50,8 @@ struct TorchExecutor::Impl {
   std::unique_ptr<VisionTower> tower;  // null while offloaded
   std::optional<bool> packed;          // measured at the first Load
   bool compared_with_cpu = false;
+  Int8Calibration int8;  // of int8, from the first Load on
+  std::optional<Int8Accuracy> int8_accuracy;
 };
 
 // Also sets the number of threads, which belongs to the calling thread, the device's, and which the choice
@@ -57,6 +61,7 @@ bool TorchExecutor::ChoosePacking(const Impl& impl) {
   bool packed = false;
   const absl::Status status = CatchTorch([&] {
     if (impl.options.threads > 0) at::set_num_threads(impl.options.threads);
+    if (impl.spec.dtype == "int8") return;
     packed = PackingIsFaster(impl.model.vision, impl.dtype);
   });
   // A memory limit may hold the model and not the measurement: then plain weights do.
@@ -76,6 +81,11 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
                                                                      std::unique_ptr<DeviceMemory> memory,
                                                                      const Options& options) {
   if (absl::Status status = DeviceAvailable(options.device); !status.ok()) return status;
+  if (!options.int8_anywhere) {
+    if (absl::Status status = CheckDtype(options.dtype, options.device, CpuMultipliesInt8()); !status.ok()) {
+      return status;
+    }
+  }
   const auto dtype = ResolveDtype(options.dtype, options.device, model.vision.width);
   if (!dtype.ok()) return dtype.status();
   auto impl = std::make_unique<Impl>();
@@ -91,26 +101,50 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
 const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
 DeviceMemory& TorchExecutor::memory() { return *impl_->memory; }
 int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
+std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_->int8_accuracy; }
 
 absl::Status TorchExecutor::Load() {
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.weights.file->CheckUnchanged(); !status.ok()) return status;
   if (!impl_->packed) impl_->packed = ChoosePacking(*impl_);
-  absl::Status status = CatchTorch([&] {
-    const AutoreleasePool pool;
-    const c10::InferenceMode no_gradients;
-    auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
-    impl_->tower =
-        std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights,
-                                      VisionTower::Options{impl_->device, impl_->dtype, *impl_->packed});
-    impl_->staging = std::move(staging);
-  });
+  if (impl_->spec.dtype == "int8") return LoadInt8();
+  absl::Status status = PutOnDevice();
   if (!status.ok()) return status;
   if (impl_->compared_with_cpu || impl_->device.is_cpu()) return absl::OkStatus();
 
   status = CheckParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
   if (!status.ok()) return status;
   impl_->compared_with_cpu = true;
+  return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::PutOnDevice() {
+  return CatchTorch([&] {
+    const AutoreleasePool pool;
+    const c10::InferenceMode no_gradients;
+    auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
+    VisionTower::Options options{impl_->device, impl_->dtype, *impl_->packed};
+    if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
+    impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights, options);
+    impl_->staging = std::move(staging);
+  });
+}
+
+absl::Status TorchExecutor::LoadInt8() {
+  if (impl_->int8.ranges.empty()) {
+    absl::StatusOr<Int8Calibration> calibration = CalibrateInt8(impl_->model);
+    impl_->memory->Trim();  // the f32 weights
+    if (!calibration.ok()) return calibration.status();
+    impl_->int8 = *std::move(calibration);
+  }
+  if (absl::Status status = PutOnDevice(); !status.ok() || impl_->int8_accuracy) return status;
+  const absl::StatusOr<Int8Accuracy> accuracy =
+      CheckInt8(impl_->model, impl_->int8, impl_->options.int8_min_cosine, *this);
+  if (!accuracy.ok()) {
+    impl_->tower.reset();  // or the next Load would take it for good
+    return accuracy.status();
+  }
+  impl_->int8_accuracy = *accuracy;
   return absl::OkStatus();
 }
 

@@ -6,12 +6,12 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "server/executor/cosine.h"
 #include "server/executor/torch_error.h"
 #include "server/executor/torch_staging.h"
 #include "server/model/vision_tower.h"
@@ -35,16 +35,6 @@ std::vector<uint8_t> FixedImage(const ImageSpec& spec, int which) {
     }
   }
   return image;
-}
-
-double Cosine(const float* a, const float* b, int n) {
-  double dot = 0, aa = 0, bb = 0;
-  for (int i = 0; i < n; ++i) {
-    dot += double{a[i]} * b[i];
-    aa += double{a[i]} * a[i];
-    bb += double{b[i]} * b[i];
-  }
-  return dot / std::sqrt(aa * bb);
 }
 
 }  // namespace

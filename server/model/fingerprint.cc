@@ -41,13 +41,15 @@ std::string Bits(const std::array<float, 3>& values) {
 
 // What the weights do not say. Changing this text changes every fingerprint: raise the version then.
 std::string Describe(const VisionConfig& v, const ImageSpec& i, const std::string& dtype) {
+  // Which int8 numbers come out also depends on how the scales are found: raise the 1 when that changes.
+  const std::string format = dtype == "int8" ? "int8 recipe 1" : dtype;
   return absl::StrCat(
       "embedd fingerprint 1\ntower ", v.image_height, "x", v.image_width, " patch ", v.patch, " heads ",
       v.heads, " ", ActivationName(v.activation), " eps ", std::bit_cast<uint64_t>(v.eps), " pool ",
       v.pool == Pool::kAverage, " ln_after_pool ", v.final_ln_after_pool, "\nimage resize ",
       static_cast<int>(i.resize_mode), " interpolation ", static_cast<int>(i.interpolation), " crop ",
       static_cast<int>(i.crop_rounding), " fill ", i.fill, " mean ", Bits(i.mean), " std ", Bits(i.std),
-      i.decode == DecodeMode::kFast ? " decode fast" : "", "\ndtype ", dtype, "\n");
+      i.decode == DecodeMode::kFast ? " decode fast" : "", "\ndtype ", format, "\n");
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include "server/model/linear_layer.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/cpu/Utils.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
@@ -15,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "server/model/cpu_features.h"
 #include "server/support/clock.h"
 #include "server/support/log.h"
 
@@ -52,6 +52,11 @@ const OneDnn& Ops() {
   return *kOps;
 }
 
+at::Tensor Pack(const at::Tensor& weight) {
+  static const std::optional<c10::SymInt> kAnyRows;  // a temporary makes GCC 12 warn at -O3
+  return Ops().pack->call(weight, kAnyRows);
+}
+
 std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
   return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
 }
@@ -59,11 +64,14 @@ std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
 }  // namespace
 
 LinearLayer::LinearLayer(at::Tensor weight, at::Tensor bias, bool packed)
-    : weight_(packed ? Ops().pack->call(weight, std::nullopt) : std::move(weight)),
-      bias_(std::move(bias)),
-      packed_(packed) {}
+    : weight_(packed ? Pack(weight) : std::move(weight)), bias_(std::move(bias)), packed_(packed) {}
+
+LinearLayer::LinearLayer(Int8Product product)
+    : int8_(std::make_shared<const Int8Product>(std::move(product))) {}
 
 at::Tensor LinearLayer::Apply(const at::Tensor& x) const {
+  if (int8_ != nullptr) return int8_->Apply(x);
+  if (range_ != nullptr) range_->Observe(x);
   if (packed_) return Ops().product->call(x, weight_, Optional(bias_), "none", Scalars(), std::nullopt);
   return at::linear(x, weight_, Optional(bias_));
 }
@@ -71,6 +79,7 @@ at::Tensor LinearLayer::Apply(const at::Tensor& x) const {
 at::Tensor LinearLayer::ApplyActivation(const at::Tensor& x, Activation activation) const {
   const bool quick = activation == Activation::kQuickGelu;
   const std::string_view approximate = activation == Activation::kGeluTanh ? "tanh" : "none";
+  if (int8_ != nullptr) return int8_->Activate(x, quick ? "swish" : "gelu", quick ? "none" : approximate);
   if (packed_) {
     return quick ? Ops().product->call(x, weight_, Optional(bias_), "swish", Scalars(), std::nullopt)
                  : Ops().product->call(x, weight_, Optional(bias_), "gelu", Scalars(), approximate);
@@ -80,25 +89,11 @@ at::Tensor LinearLayer::ApplyActivation(const at::Tensor& x, Activation activati
 }
 
 at::Tensor LinearLayer::ApplyAndAdd(const at::Tensor& x, const at::Tensor& sum) const {
+  if (int8_ != nullptr) return int8_->AddTo(sum, x);
   if (packed_) return Ops().sum->call(x, sum, weight_, Optional(bias_), "add");
   at::Tensor out = sum;
   return out.add_(Apply(x));
 }
-
-namespace {
-
-bool CpuHasAny(std::initializer_list<const char*> names) {
-  const auto capabilities = at::cpu::get_cpu_capabilities();
-  for (const char* name : names) {
-    const auto it = capabilities.find(name);
-    if (it != capabilities.end() && it->second.isBool() && it->second.toBool()) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
-bool CpuMultipliesBf16() { return CpuHasAny({"avx512_bf16", "amx_bf16"}); }
 
 bool CanPack(at::Device device, at::ScalarType dtype) {
   const bool type = dtype == at::kFloat || (dtype == at::kBFloat16 && CpuMultipliesBf16());

@@ -9,13 +9,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+
+#include "server/model/int8_product.h"
 #include "server/model/vision_config.h"
 
 namespace embedd {
-
-// True when the processor multiplies bf16 in hardware (AVX-512 BF16 or AMX); without it bf16 is slower than
-// f32.
-bool CpuMultipliesBf16();
 
 // True when this LibTorch and this processor have the packed products: on cpu, for f32 and, in hardware only,
 // for bf16.
@@ -33,6 +32,11 @@ class LinearLayer {
   // weight [out, in], bias [out] or undefined.
   LinearLayer(at::Tensor weight, at::Tensor bias, bool packed);
 
+  // Computes in bytes.
+  explicit LinearLayer(Int8Product product);
+  // Notes in `range`, from now on, what goes in. It must outlive the layer.
+  void Observe(InputRange* range) { range_ = range; }
+
   // x [..., in] -> [..., out]
   at::Tensor Apply(const at::Tensor& x) const;
 
@@ -47,6 +51,8 @@ class LinearLayer {
   at::Tensor weight_;  // plain [out, in], or oneDNN's
   at::Tensor bias_;
   bool packed_ = false;
+  std::shared_ptr<const Int8Product> int8_;  // instead of the above
+  InputRange* range_ = nullptr;
 };
 
 // x * sigmoid(1.702 x) is silu(1.702 x) / 1.702.

@@ -36,7 +36,7 @@ struct ModelSpec {
   std::string architecture;  // one line for people
   std::string fingerprint;   // hash of used weights, preprocessing and dtype
   std::string device;        // "cpu", "mps", "cuda"
-  std::string dtype;         // "f32", "f16", "bf16"
+  std::string dtype;         // "f32", "f16", "bf16", "int8"
   int dimension = 0;
   ImageSpec image;
   std::vector<std::string> towers;  // "image", "text"

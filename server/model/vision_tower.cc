@@ -27,8 +27,18 @@ class VisionTower::Loader {
     return {LoadWeight(weights_.tensors.at(name + ".weight"), options_.device, at::kFloat),
             LoadWeight(weights_.tensors.at(name + ".bias"), options_.device, at::kFloat)};
   }
-  LinearLayer Layer(at::Tensor weight, at::Tensor bias) const {
-    return LinearLayer(std::move(weight), std::move(bias), options_.packed);
+  // `next`: the layer whose only input is this one's activated output, which in int8 is handed over in bytes.
+  LinearLayer Layer(const std::string& name, at::Tensor weight, at::Tensor bias,
+                    const std::string& next = "") const {
+    if (options_.int8 != nullptr) {
+      const ByteCode code = Code(name);
+      if (next.empty()) return LinearLayer(Int8Product(weight, std::move(bias), code, nullptr));
+      const ByteCode next_code = Code(next);
+      return LinearLayer(Int8Product(weight, std::move(bias), code, &next_code));
+    }
+    LinearLayer layer(std::move(weight), std::move(bias), options_.packed);
+    if (options_.observed != nullptr) layer.Observe(&(*options_.observed)[name]);
+    return layer;
   }
 
   Block LoadBlock(const VisionConfig& config, int index) const {
@@ -40,14 +50,17 @@ class VisionTower::Loader {
     block.class_token_only = index == config.layers - 1 && config.pool == Pool::kToken;
     const at::Tensor weight = Tensor(name + "attn.in_proj_weight"), bias = Tensor(name + "attn.in_proj_bias");
     if (block.class_token_only) {
-      block.query = Layer(weight.slice(0, 0, config.width), bias.slice(0, 0, config.width));
-      block.key_value = Layer(weight.slice(0, config.width), bias.slice(0, config.width));
+      block.query = Layer(name + "query", weight.slice(0, 0, config.width), bias.slice(0, 0, config.width));
+      block.key_value = Layer(name + "key_value", weight.slice(0, config.width), bias.slice(0, config.width));
     } else {
-      block.qkv = Layer(weight, bias);
+      block.qkv = Layer(name + "qkv", weight, bias);
     }
-    block.out_proj = Layer(Tensor(name + "attn.out_proj.weight"), Tensor(name + "attn.out_proj.bias"));
-    block.c_fc = Layer(Tensor(name + "mlp.c_fc.weight", scale), Tensor(name + "mlp.c_fc.bias", scale));
-    block.c_proj = Layer(Tensor(name + "mlp.c_proj.weight", 1 / scale), Tensor(name + "mlp.c_proj.bias"));
+    block.out_proj =
+        Layer(name + "out_proj", Tensor(name + "attn.out_proj.weight"), Tensor(name + "attn.out_proj.bias"));
+    block.c_fc = Layer(name + "c_fc", Tensor(name + "mlp.c_fc.weight", scale),
+                       Tensor(name + "mlp.c_fc.bias", scale), name + "c_proj");
+    block.c_proj = Layer(name + "c_proj", Tensor(name + "mlp.c_proj.weight", 1 / scale),
+                         Tensor(name + "mlp.c_proj.bias"));
     if (config.layer_scale) {
       block.ls_1 = Tensor(name + "ls_1.gamma");
       block.ls_2 = Tensor(name + "ls_2.gamma");
@@ -56,6 +69,10 @@ class VisionTower::Loader {
   }
 
  private:
+  ByteCode Code(const std::string& name) const {
+    return CodeFor(options_.int8->at(name), /*even=*/name.ends_with("c_proj"));
+  }
+
   const VisionWeights& weights_;
   const Options& options_;
 };
@@ -75,7 +92,7 @@ at::Tensor AddResidual(const at::Tensor& x, const LinearLayer& layer, const at::
 VisionTower::VisionTower(const VisionConfig& config, const VisionWeights& weights, const Options& options)
     : config_(config), options_(options) {
   const Loader loader(weights, options_);
-  conv1_ = loader.Layer(loader.Tensor("conv1.weight").flatten(1), at::Tensor());
+  conv1_ = loader.Layer("conv1", loader.Tensor("conv1.weight").flatten(1), at::Tensor());
   class_embedding_ = loader.Tensor("class_embedding");
   positional_embedding_ = loader.Tensor("positional_embedding");
   if (config.ln_pre) ln_pre_ = loader.LoadNorm("ln_pre");

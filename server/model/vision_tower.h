@@ -29,6 +29,10 @@ class VisionTower {
     // f32, as OpenCLIP's precision "fp16"/"bf16" does.
     at::ScalarType dtype = at::kFloat;
     bool packed = false;  // weights in oneDNN's layout; only where CanPack
+    // Of a plain f32 tower on cpu: notes what goes into each layer. Must outlive the tower.
+    InputRanges* observed = nullptr;
+    // What such a tower noted: products of layers then run in int8; all else stays f32. dtype is kFloat.
+    const InputRanges* int8 = nullptr;
   };
 
   // Copies the weights to the device. Throws what LibTorch throws (out of memory).

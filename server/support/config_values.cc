@@ -96,6 +96,21 @@ Flag Integer(Flag flag, int Config::*member, int low, int high, absl::string_vie
   return flag;
 }
 
+Flag Number(Flag flag, double Config::*member, double low, double high) {
+  flag.set = [=](absl::string_view text, Config* config) {
+    double value = 0;
+    if (!absl::SimpleAtod(text, &value)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", text, "\" is not a number; give ", low, " to ", high));
+    }
+    if (!(value >= low && value <= high)) return OutOfRange(text, absl::StrCat(low), absl::StrCat(high), "");
+    config->*member = value;
+    return absl::OkStatus();
+  };
+  flag.show = [=](const Config& config) { return absl::StrCat(config.*member); };
+  return flag;
+}
+
 Flag Bytes(Flag flag, int64_t Config::*member, int64_t low, int64_t high, absl::string_view zero_word) {
   return Sized(std::move(flag), member, low, high, zero_word, ParseByteSize, FormatByteSize);
 }

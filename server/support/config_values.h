@@ -21,6 +21,8 @@ Flag Text(Flag flag, std::string Config::*member);
 Flag Choice(Flag flag, std::string Config::*member, std::initializer_list<absl::string_view> choices);
 // An integer from low to high; `zero_word` (if any) is another way to write 0.
 Flag Integer(Flag flag, int Config::*member, int low, int high, absl::string_view zero_word = "");
+// A number from low to high.
+Flag Number(Flag flag, double Config::*member, double low, double high);
 // Bytes or pixels from low to high; `zero_word` as above, and then 0 is allowed as well.
 Flag Bytes(Flag flag, int64_t Config::*member, int64_t low, int64_t high, absl::string_view zero_word = "");
 Flag Pixels(Flag flag, int64_t Config::*member, int64_t low, int64_t high);

@@ -97,6 +97,9 @@ struct Metrics::Impl {
       "embedd_device_oom_total", "Device batches that ran out of memory: split and tried again, or failed.");
   Family<prometheus::Gauge>& model_state =
       GaugeFamily("embedd_model_state", "1 for the state the server is in.");
+  Family<prometheus::Gauge>& int8_cosine = GaugeFamily(
+      "embedd_int8_cosine",
+      "Cosine between the int8 and the f32 vectors of drawn pictures, measured at the start: min, mean.");
   prometheus::Gauge& process_footprint =
       GaugeFamily("embedd_process_footprint_bytes", "Memory the system charges to the process.").Add({});
   Family<prometheus::Gauge>& build_info =
@@ -192,6 +195,11 @@ void Metrics::CountOom(std::string_view outcome) {
 
 void Metrics::SetState(ServerState state) {
   for (size_t i = 0; i < kStates.size(); ++i) impl_->gauge_by_state[i]->Set(kStates[i] == state ? 1 : 0);
+}
+
+void Metrics::SetInt8Cosine(double least, double mean) {
+  impl_->int8_cosine.Add({{"stat", "min"}}).Set(least);
+  impl_->int8_cosine.Add({{"stat", "mean"}}).Set(mean);
 }
 
 void Metrics::SetGaugeSource(std::function<Gauges()> source) {

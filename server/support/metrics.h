@@ -43,6 +43,8 @@ class Metrics {
   // Out of memory on the device: "split" or "failed".
   void CountOom(std::string_view outcome);
   void SetState(ServerState state);
+  // How near int8 comes to f32. There is no such series for other number formats.
+  void SetInt8Cosine(double least, double mean);
 
   // Gauges read when somebody scrapes: queue_images, queue_bytes, device_memory_bytes{kind},
   // process_footprint_bytes.

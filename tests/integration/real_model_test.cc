@@ -11,32 +11,35 @@
 #include <vector>
 
 #include "embedd/v1/embedding_service.grpc.pb.h"
+#include "httplib.h"
 #include "server/decode/vips_decoder.h"
 #include "server/embedd_server.h"
 #include "server/executor/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/release/torch_device_memory.h"
 #include "tests/support/catch.h"
+#include "tests/support/metric_value.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
 
-std::unique_ptr<EmbeddServer> ServeRandomViTB32(const std::string& folder) {
-  REQUIRE(WriteRandomModel(folder, VisionConfig{}, 1).ok());
+std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const VisionConfig& vision,
+                                               const TorchExecutor::Options& options = {}) {
+  REQUIRE(WriteRandomModel(folder, vision, 1).ok());
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory("cpu", 0);
   REQUIRE(memory.ok());
   absl::StatusOr<ModelFolder> model = ReadModelFolder(folder);
   REQUIRE(model.ok());
   absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
-      TorchExecutor::Create(*std::move(model), *std::move(memory), {});
+      TorchExecutor::Create(*std::move(model), *std::move(memory), options);
   REQUIRE(executor.ok());
   absl::StatusOr<std::unique_ptr<VipsDecoder>> decoder = VipsDecoder::Create({});
   REQUIRE(decoder.ok());
   Config config;
   config.listen = {"127.0.0.1:0"};
-  config.http = "off";
+  config.http = "127.0.0.1:0";
   absl::StatusOr<std::unique_ptr<EmbeddServer>> server =
       EmbeddServer::Create(config, {.decoder = *std::move(decoder)}, [] {});
   REQUIRE(server.ok());
@@ -44,6 +47,15 @@ std::unique_ptr<EmbeddServer> ServeRandomViTB32(const std::string& folder) {
   served.executor = *std::move(executor);
   REQUIRE((*server)->Serve(std::move(served)).ok());
   return *std::move(server);
+}
+
+std::string Scrape(const EmbeddServer& server) {
+  const std::string& address = server.http_address();
+  const size_t colon = address.rfind(':');
+  httplib::Client client(address.substr(0, colon), std::stoi(address.substr(colon + 1)));
+  const httplib::Result page = client.Get("/metrics");
+  REQUIRE(page);
+  return page->body;
 }
 
 v1::EmbedBatchRequest OneImage(int seed) {
@@ -60,7 +72,7 @@ v1::EmbedBatchRequest OneImage(int seed) {
 
 TEST_CASE("16 callers with one image each ride in at most 4 device batches, and each gets its own vector") {
   const TempFolder folder;
-  const std::unique_ptr<EmbeddServer> server = ServeRandomViTB32(folder.path() + "/vit-b-32");
+  const std::unique_ptr<EmbeddServer> server = ServeRandomModel(folder.path() + "/vit-b-32", VisionConfig{});
   const std::shared_ptr<grpc::Channel> channel =
       grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
   const auto stub = v1::EmbeddingService::NewStub(channel);
@@ -110,6 +122,36 @@ TEST_CASE("16 callers with one image each ride in at most 4 device batches, and 
   }
   WARN("16 callers rode in " << fewest << " device batches");
   CHECK(fewest <= 4);
+}
+
+TEST_CASE("A server in int8 says so, publishes how near it is to f32, and holds a third of the memory") {
+  VisionConfig vision;
+  vision.image_height = vision.image_width = 64;
+  vision.layers = 3;
+  double f32_bytes = 0;
+  for (const auto& [name, shape] : VisionTensors(vision)) {
+    double numbers = 1;
+    for (const int64_t n : shape) numbers *= static_cast<double>(n);
+    f32_bytes += numbers * sizeof(float);
+  }
+  const TempFolder folder;
+  const std::unique_ptr<EmbeddServer> server =
+      ServeRandomModel(folder.path() + "/model", vision, {.dtype = "int8", .int8_anywhere = true});
+  const auto channel = grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
+  const auto stub = v1::EmbeddingService::NewStub(channel);
+
+  v1::GetServerInfoResponse info;
+  grpc::ClientContext asking;
+  REQUIRE(stub->GetServerInfo(&asking, {}, &info).ok());
+  CHECK(info.dtype() == "int8");
+  const std::string metrics = Scrape(*server);
+  const double least = MetricValue(metrics, "embedd_int8_cosine{stat=\"min\"}"),
+               mean = MetricValue(metrics, "embedd_int8_cosine{stat=\"mean\"}");
+  CHECK(least >= 0.99);
+  CHECK(mean >= least);
+  CHECK(mean <= 1);
+  // Products are a quarter; norms, positions, the class token and the projection stay f32.
+  CHECK(MetricValue(metrics, "embedd_device_memory_bytes{kind=\"baseline\"}") <= f32_bytes / 3);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ Skips aloud when the binary is not built (EMBEDD_BUILD_DIR names another build f
 import base64
 import json
 import os
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 import warnings
 
+import numpy as np
 import pytest
 
 import real_server
@@ -72,6 +74,36 @@ def test_a_device_that_is_not_there_exits_with_5():
     result = run("--model", str(MODEL), "--device", "cuda", "--listen", "127.0.0.1:0", "--http", "off")
     assert result.returncode == 5
     assert "cuda" in result.stderr
+
+
+def multiplies_bytes():
+    """Whether this processor has one of the features that --dtype int8 needs."""
+    try:
+        words = pathlib.Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        return False
+    return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(words)
+
+
+def test_int8_serves_nearly_the_vectors_of_f32_or_says_what_the_processor_lacks():
+    start = ("--model", str(MODEL), "--device", "cpu", "--dtype", "int8", "--listen", "127.0.0.1:0", "--http", "off")
+    if not multiplies_bytes():
+        refused = run(*start)
+        assert refused.returncode == 2
+        assert "VNNI" in refused.stderr and "--dtype f32" in refused.stderr
+        return
+    refused = run(*start, "--int8-min-cosine", "1")
+    assert refused.returncode == 3
+    assert "--int8-min-cosine" in refused.stderr and "0.99" in refused.stderr
+    random = np.random.default_rng(1)
+    pictures = [np.kron(random.integers(0, 256, (8, 8, 3), np.uint8), np.ones((12, 12, 1), np.uint8)) for _ in range(16)]
+    with RealServer() as f32, RealServer("--dtype", "int8", pages=True) as int8:
+        with EmbedClient(f32.target, timeout=120) as exact, EmbedClient(int8.target, timeout=120) as fast:
+            assert fast.server_info().dtype == "int8"
+            assert fast.server_info().model.fingerprint != exact.server_info().model.fingerprint
+            cosines = (exact.embed_images(pictures) * fast.embed_images(pictures)).sum(axis=1)
+        assert 0.99 <= cosines.min() < 1 - 1e-8
+        assert int8.metric('embedd_int8_cosine{stat="min"}') >= 0.99
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or not shutil.which("cc"), reason="needs LD_PRELOAD and cc")

@@ -50,7 +50,7 @@ TEST_CASE("The dtype is what was asked for; auto is f16 on GPUs and f32 or bf16 
   CHECK(*ResolveDtype("auto", "cuda", 64) == "f16");
   const std::string cpu = *ResolveDtype("auto", "cpu", 64);
   CHECK((cpu == "f32" || cpu == "bf16"));
-  CHECK(ResolveDtype("int8", "cpu", 64).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(ResolveDtype("int4", "cpu", 64).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

@@ -146,7 +146,7 @@ TEST_CASE("An unknown dtype or device is refused before anything is loaded") {
         .status()
         .code();
   };
-  CHECK(create("cpu", "int8") == absl::StatusCode::kInvalidArgument);
+  CHECK(create("cpu", "int4") == absl::StatusCode::kInvalidArgument);
   CHECK(create("abacus", "f32") == absl::StatusCode::kInvalidArgument);
 }
 

@@ -47,6 +47,7 @@ TEST_CASE("Anything that changes a vector changes the fingerprint") {
   };
   CHECK(seen.insert(Fingerprint(other.vision, other.image, other.weights, "f32")).second);
   CHECK(is_new(model.vision, model.image, "f16"));
+  CHECK(is_new(model.vision, model.image, "int8"));
   VisionConfig vision = model.vision;
   vision.activation = Activation::kQuickGelu;
   CHECK(is_new(vision, model.image, "f32"));

@@ -34,6 +34,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"http", "127.0.0.1:9464"},
                                                           {"device", "auto"},
                                                           {"dtype", "auto"},
+                                                          {"int8-min-cosine", "0.99"},
                                                           {"threads", "cores"},
                                                           {"decode", "exact"},
                                                           {"decode-threads", "cores"},

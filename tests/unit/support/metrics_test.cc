@@ -93,6 +93,15 @@ TEST_CASE("Every series with a fixed label exists at 0 before anything happened"
   }
 }
 
+TEST_CASE("The accuracy of int8 is there once it is known") {
+  Metrics metrics;
+  CHECK(Parse(metrics.Scrape()).types.count("embedd_int8_cosine") == 0);
+  metrics.SetInt8Cosine(0.9975, 0.9995);
+  auto series = Parse(metrics.Scrape()).series;
+  CHECK(series["embedd_int8_cosine{stat=\"min\"}"] == Approx(0.9975));
+  CHECK(series["embedd_int8_cosine{stat=\"mean\"}"] == Approx(0.9995));
+}
+
 TEST_CASE("Each event moves its own series") {
   Metrics metrics;
   metrics.CountImages(Outcome::kOk, 5);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pictures drawn in code, to learn how large the numbers inside a model get, and to check what came of it.
+// Used by the int8 calibration. The same on every machine; no LibTorch.
+
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "server/model/model_spec.h"
+
+namespace embedd {
+
+// Four kinds by turns: clouds whose detail fades with its size as in photographs, gradients, noise of one
+// grain, and shapes with hard edges. Another seed gives other pictures.
+//   returns  n pictures of uint8 [3, height, width], as the tower takes them
+std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int n, uint64_t seed);
+
+}  // namespace embedd

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/model/calibration_pictures.h"
+
+#include <algorithm>
+#include <set>
+
+#include "tests/support/catch.h"
+
+namespace embedd {
+namespace {
+
+TEST_CASE("Calibration pictures fit the model, differ from each other and stay the same") {
+  ImageSpec spec;
+  spec.height = 48;
+  spec.width = 80;
+  const auto pictures = CalibrationPictures(spec, 24, 1);
+  REQUIRE(pictures.size() == 24);
+  for (const auto& picture : pictures) {
+    REQUIRE(picture.size() == 3 * 48 * 80);
+    const auto [low, high] = std::minmax_element(picture.begin(), picture.end());
+    CHECK(*high - *low >= 20);  // not one flat colour
+  }
+  CHECK(CalibrationPictures(spec, 24, 1) == pictures);
+  std::set<std::vector<uint8_t>> all(pictures.begin(), pictures.end());
+  for (auto& picture : CalibrationPictures(spec, 24, 2)) all.insert(std::move(picture));
+  CHECK(all.size() == 48);
+}
+
+}  // namespace
+}  // namespace embedd
