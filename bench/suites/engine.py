@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The forward pass alone, f32: the server's engine against a plain LibTorch loop and against other runtimes."""
+"""The forward pass alone: the server's engine in f32 against a plain LibTorch loop and other runtimes, in int8 against f32."""
 
 from __future__ import annotations
 
 import statistics
 
-from . import inputs, peers
+from . import inputs, machine, peers
 from .common import BIN, ROOT, Figure, Settings, Worker
 
 _OTHERS = ("open_clip", "onnxruntime", "openvino")
@@ -15,6 +15,8 @@ def contenders(model) -> dict[str, Worker]:
     # The server's threads sleep while they wait; so do those of the plain loop, or its CPU time would count spinning.
     started = {name: Worker(BIN / "bench_engine", "--contender", name, "--model", model,
                             env={"OMP_WAIT_POLICY": "PASSIVE"}) for name in ("engine", "plain")}
+    if machine.multiplies_bytes():
+        started["int8"] = Worker(BIN / "bench_engine", "--contender", "engine", "--dtype", "int8", "--model", model)
     for name in _OTHERS:
         python = peers.python(name)
         if python.exists():
@@ -37,6 +39,8 @@ def run(settings: Settings) -> dict[str, Figure]:
                     rates[name].append(batch / min(worker.ask(f"{batch} {calls}")["seconds"]))
             absolute = ", ".join(f"{name} {statistics.median(rates[name]):.1f}" for name in rates)
             figures[f"plain_{batch}"] = Figure.ratio(rates["engine"], rates["plain"], f"images/s: {absolute}")
+            if "int8" in rates:
+                figures[f"int8_{batch}"] = Figure.ratio(rates["int8"], rates["engine"])
             others = [name for name in _OTHERS if name in rates]
             if others:
                 best = max(others, key=lambda name: statistics.median(rates[name]))

@@ -49,6 +49,11 @@ def _cpu() -> tuple[str, list[str]]:
     return fields.get("model name", platform.machine()), [name for name in _FEATURES if name in flags]
 
 
+def multiplies_bytes() -> bool:
+    """Whether the processor has what --dtype int8 needs."""
+    return not {"avx512_vnni", "avx_vnni", "amx_int8"}.isdisjoint(_cpu()[1])
+
+
 def _busy_elsewhere(seconds: float = 1.0) -> float:
     """Share of the processors that others use while we sleep."""
     def read() -> tuple[int, int]:
