@@ -3,18 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
-import pathlib
-import sys
 
 import litserve
-import numpy as np
 import torch
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
-
-from peers.tower import Tower  # noqa: E402
+from peers.tower import MAX_BATCH, PROCESSORS, Tower, arguments, split
 
 
 class Embed(litserve.LitAPI):
@@ -23,7 +17,7 @@ class Embed(litserve.LitAPI):
         self._folder = folder
 
     def setup(self, device) -> None:
-        self.tower = Tower(self._folder)
+        self.tower = Tower(self._folder, PROCESSORS)
 
     def decode_request(self, request):
         return self.tower.prepare_all([base64.b64decode(image) for image in request["images"]])
@@ -36,18 +30,14 @@ class Embed(litserve.LitAPI):
         return self.tower.forward(pixels)
 
     def unbatch(self, output):
-        ends = np.cumsum(self.sizes)
-        return [output[end - size:end] for size, end in zip(self.sizes, ends)]
+        return split(output, self.sizes)
 
     def encode_response(self, output):
         return {"data": base64.b64encode(output.tobytes()).decode()}
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
-    api = Embed(options.model, max_batch_size=4, batch_timeout=0.01)
-    litserve.LitServer(api, accelerator="cpu", timeout=False).run(host="127.0.0.1", port=options.port, log_level="warning",
-                                                                   generate_client_file=False)
+    given = arguments()
+    api = Embed(given.model, max_batch_size=MAX_BATCH // 16, batch_timeout=0.01)
+    server = litserve.LitServer(api, accelerator="cpu", timeout=given.wait or False)
+    server.run(host="127.0.0.1", port=given.port, log_level="warning", generate_client_file=False)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import pathlib
 import sys
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent)]
-
-from peers.tower import Tower  # noqa: E402
-from suites import inputs  # noqa: E402
+from peers.tower import Tower
+from suites import inputs
 
 
 def main() -> None:
@@ -29,7 +26,7 @@ def main() -> None:
         call = inputs.call(kind, int(images))
         latencies = []
         start, cpu = time.perf_counter(), time.process_time()
-        while time.perf_counter() - start < float(seconds):
+        while not latencies or time.perf_counter() - start < float(seconds):
             began = time.perf_counter()
             tower.embed(call)
             latencies.append(time.perf_counter() - began)

@@ -3,25 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
-import pathlib
-import sys
 from concurrent import futures
 
 import grpc
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent),
-                str(pathlib.Path(__file__).resolve().parent.parent.parent / "client/python/src")]
-
-from embedd.v1 import embedding_service_pb2 as pb  # noqa: E402
-from peers.tower import Tower  # noqa: E402
+from embedd.v1 import embedding_service_pb2 as pb
+from peers.tower import Tower, arguments
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
+    options = arguments()
     tower = Tower(options.model)
 
     def embed(request, _context):
@@ -30,7 +21,8 @@ def main() -> None:
 
     handler = grpc.unary_unary_rpc_method_handler(embed, request_deserializer=pb.EmbedBatchRequest.FromString,
                                                   response_serializer=pb.EmbedBatchResponse.SerializeToString)
-    server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
+    server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)],
+                         maximum_concurrent_rpcs=options.queue or None)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("embedd.v1.EmbeddingService", {"EmbedBatch": handler}),))
     server.add_insecure_port(f"127.0.0.1:{options.port}")

@@ -20,16 +20,23 @@ BIN = ROOT / "build/release/bin"
 WORK = ROOT / "build/bench"
 
 
+def interpreter(peer: str) -> pathlib.Path:
+    """The Python of a peer that bench/peers/setup made; it exists if the peer is installed."""
+    env = ROOT / "build/peers" / peer
+    return env / "bin/python" if (env / ".done").exists() else env / "not-installed"
+
+
 @dataclasses.dataclass
 class Settings:
     """How long a run may take. `rounds` of each contender, `seconds` of each measurement."""
 
     rounds: int = 5
     seconds: float = 6.0
+    short: bool = False  # fewer things measured, too
 
     @classmethod
     def quick(cls) -> Settings:
-        return cls(rounds=3, seconds=2.0)
+        return cls(rounds=3, seconds=2.0, short=True)
 
 
 @dataclasses.dataclass
@@ -102,16 +109,27 @@ def embedd(model: pathlib.Path, *flags: str) -> Server:
     return server
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all that it started."""
-    total, todo = 0.0, [pid]
-    tick = os.sysconf("SC_CLK_TCK")
+def descendants(pid: int, deep: bool = True) -> list[int]:
+    """A process and all that it started and that still run; only its children without `deep`."""
+    found, todo = [], [pid]
     while todo:
         one = todo.pop()
+        found.append(one)
+        if deep or one == pid:
+            for children in pathlib.Path("/proc").glob(f"{one}/task/*/children"):
+                try:
+                    todo += map(int, children.read_text().split())
+                except OSError:  # a thread that has ended meanwhile
+                    continue
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all that it started."""
+    total, tick = 0.0, os.sysconf("SC_CLK_TCK")
+    for one in descendants(pid):
         try:
             fields = pathlib.Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            for task in pathlib.Path(f"/proc/{one}/task").iterdir():
-                todo += [int(child) for child in (task / "children").read_text().split()]
         except OSError:
             continue
         total += sum(int(field) for field in fields[11:15]) / tick

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import statistics
 
-from . import inputs, machine, peers
-from .common import BIN, ROOT, Figure, Settings, Worker
+from . import inputs, machine
+from .common import BIN, ROOT, Figure, Settings, Worker, interpreter
 
 _OTHERS = ("open_clip", "onnxruntime", "openvino")
 
@@ -18,7 +18,7 @@ def contenders(model) -> dict[str, Worker]:
     if machine.multiplies_bytes():
         started["int8"] = Worker(BIN / "bench_engine", "--contender", "engine", "--dtype", "int8", "--model", model)
     for name in _OTHERS:
-        python = peers.python(name)
+        python = ROOT / ".venv/bin/python" if name == "open_clip" else interpreter(name)
         if python.exists():
             started[name] = Worker(python, ROOT / "bench/peers/forward.py", name, "--model", model)
     return started

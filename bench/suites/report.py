@@ -7,12 +7,14 @@ import dataclasses
 import json
 import pathlib
 
-from . import machine
+from . import machine, picture
 from .common import ROOT, Figure
+from .contenders import NAMES
 from .goals import GOALS
 
 _BEGIN, _END = "<!-- made by bench/run --docs -->", "<!-- end -->"
 DOCS = ROOT / "docs/performance.md"
+PICTURE = ROOT / "docs/peers.png"
 
 
 def save(path: pathlib.Path, about: dict, results: dict[str, dict[str, Figure]]) -> None:
@@ -64,7 +66,34 @@ def table(about: dict, results: dict[str, dict[str, Figure]]) -> str:
     return "\n".join([*lines, "", *notes])
 
 
+_COLUMNS = [("vit_rate", "ViT-B/32, JPEG: images/s"), ("vit_cpu", "its CPU s / 1,000"), ("vit_memory", "its memory, MiB"),
+            ("overload", "goodput / own maximum"), ("tiny_jpeg_cpu", "host-bound: CPU s / 1,000, JPEG"), ("tiny_12mp_cpu", "12 MP"),
+            ("tiny_raw_cpu", "raw"), ("tiny_p50", "p50, ms"), ("tiny_p99", "p99, ms")]
+
+
+def peers(found: dict[str, Figure]) -> str:
+    """The contenders one by one. A dash: the product does not take that input, or nothing is to be measured."""
+    lines = ["### The server and its peers", "", "[What each peer is, its version and its settings](../bench/peers/README.md). ViT-B/32: "
+             "each one's best of 1, 4 and 16 callers with 16 JPEG files of 500×375 a call. Goodput: 64 such callers with a deadline of 2 s, "
+             "images answered in time against that contender's own best rate. Host-bound: a tiny model, so that decoding and transport are "
+             "what costs; CPU seconds of the server's processes per 1,000 images; p50 and p99 of calls of 16 JPEG from 16 callers. Medians "
+             "of the rounds; memory is that of all processes at its highest, under load.", "",
+             "| | " + " | ".join(title for _, title in _COLUMNS) + " |", "|---|" + "---|" * len(_COLUMNS)]
+    for name in NAMES:
+        cells = [found.get(f"{column}/{name}") for column, _ in _COLUMNS]
+        if any(cells):
+            lines.append(f"| {name} | " + " | ".join(number(cell.median) if cell else "–" for cell in cells) + " |")
+    lines += ["", f"![The same as bars]({PICTURE.name})"]
+    failed = {key.partition("/")[2]: figure.note for key, figure in found.items() if key.startswith("failed/")}
+    return "\n".join(lines + [""] * bool(failed) + [f"- {name} failed: {reason}" for name, reason in failed.items()])
+
+
 def write_docs(about: dict, results: dict[str, dict[str, Figure]]) -> None:
     before, _, rest = DOCS.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
-    DOCS.write_text(f"{before}{_BEGIN}\n{table(about, results)}\n{_END}{after}")
+    parts = [table(about, results)]
+    if "peers" in results:
+        picture.draw(results["peers"], NAMES, PICTURE)
+        parts.append(peers(results["peers"]))
+    made = "\n\n".join(parts)
+    DOCS.write_text(f"{before}{_BEGIN}\n{made}\n{_END}{after}")
