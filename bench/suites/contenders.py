@@ -18,7 +18,7 @@ from . import callers, inputs
 from .common import ROOT, WORK, cpu_seconds, descendants, embedd, interpreter
 
 _PEERS = ROOT / "bench/peers"
-_START_SECONDS = 120
+_START_SECONDS, _CALL_SECONDS = 120, 180
 _OWN_ENV = {"litserve", "ray", "bentoml", "infinity", "pytriton", "clip_server"}  # the others run in .venv
 # For all: what the programs import; threads that sleep while they wait, as the server's do (docs/performance.md: it matters
 # where the machine is busy); nothing is sent or looked up anywhere.
@@ -80,7 +80,7 @@ class Embedd:
     def __init__(self, model: pathlib.Path) -> None:
         self._server = embedd(model)
 
-    def caller(self, timeout: float = 600) -> callers.Caller:
+    def caller(self, timeout: float = _CALL_SECONDS) -> callers.Caller:
         return callers.grpc(int(self._server.grpc.rpartition(":")[2]), timeout)
 
     def stop(self) -> None:
@@ -133,7 +133,7 @@ class Peer:
                     raise RuntimeError(f"did not start: {error}; see {self.log}") from error
                 time.sleep(0.3)
 
-    def caller(self, timeout: float = 600) -> callers.Caller:
+    def caller(self, timeout: float = _CALL_SECONDS) -> callers.Caller:
         return self._caller(self._port, timeout)
 
     def stop(self) -> None:

@@ -40,7 +40,7 @@ def draw(peers: dict[str, Figure], names: tuple[str, ...], path: pathlib.Path) -
             pen.text((x + _NAME - 8, top + _BAR / 2), name, fill="black", font=font, anchor="rm")
             figure = shown.get(name)
             if not figure:
-                pen.text((x + _NAME + 4, top + _BAR / 2), "–", fill=(120, 120, 120), font=font, anchor="lm")
+                pen.text((x + _NAME + 4, top + _BAR / 2), "not measured", fill=(120, 120, 120), font=small, anchor="lm")
                 continue
             end, low, high = (x + _NAME + scale * value for value in (figure.median, figure.low, figure.high))
             pen.rectangle((x + _NAME, top + 4, end, top + _BAR - 4), fill=_OURS if name == "embedd" else _OTHERS)
