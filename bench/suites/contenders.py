@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 
 from . import callers, inputs
@@ -98,9 +99,11 @@ class Peer:
         command, env = self._command(name, model, bound)
         WORK.mkdir(parents=True, exist_ok=True)
         self.log = WORK / f"{name}.log"
+        self._temporary = tempfile.TemporaryDirectory(prefix="peer-", ignore_cleanup_errors=True)
+        temporary = {"TMPDIR": self._temporary.name, "RAY_TMPDIR": self._temporary.name}
         self._process = subprocess.Popen([str(word) for word in command], cwd=WORK, stdin=subprocess.DEVNULL,
                                          stdout=self.log.open("w"), stderr=subprocess.STDOUT,
-                                         env={**os.environ, **ENV, **env}, start_new_session=True)
+                                         env={**os.environ, **ENV, **temporary, **env}, start_new_session=True)
         try:
             self._wait_ready()
         except BaseException:
@@ -155,6 +158,7 @@ class Peer:
                     pass
             self._process.poll()
             time.sleep(0.1)
+        self._temporary.cleanup()
 
 
 def start(name: str, model: pathlib.Path, bound: Bound = Bound()):
