@@ -240,10 +240,11 @@ struct EmbeddServer::Stages {
   }
 
   void StartWatchdog() {
-    watchdog = std::make_unique<Watchdog>(
-        &state, Watchdog::Options{
-                    .busy_for = [this] { return device.busy_for(); },
-                    .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }});
+    Watchdog::Options options{
+        .busy_for = [this] { return device.busy_for(); },
+        .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }};
+    if (model.spec.device == "cpu") options.cpu_time = [this] { return device.cpu_time(); };
+    watchdog = std::make_unique<Watchdog>(&state, std::move(options));
     state.Subscribe([this](ServerState, bool) {
       // A thread of its own: a listener must not change the state it listens to.
       if (!state.device_responsive()) std::thread([this] { LoseHungDevice(); }).detach();

@@ -4,8 +4,6 @@
 
 #include <utility>
 
-#include "server/support/process.h"
-
 namespace embedd {
 
 DeviceThread::DeviceThread(Clock* clock)

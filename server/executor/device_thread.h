@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "server/support/clock.h"
 #include "server/support/mutex.h"
+#include "server/support/process.h"
 
 namespace embedd {
 
@@ -33,6 +34,8 @@ class DeviceThread {
 
   // How long the piece of work that runs now has been running; zero when nothing runs. For the watchdog.
   absl::Duration busy_for() const;
+  // Processor time that the thread has had. Not after Stop.
+  absl::Duration cpu_time() { return ThreadCpuTime(thread_.native_handle()); }
 
   // Runs what was posted before and ends the thread. Idempotent.
   void Stop();

@@ -2,13 +2,13 @@
 
 #include "server/support/process.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -92,6 +92,26 @@ int64_t MachineMemoryBytes() {
 #else
   const int64_t pages = sysconf(_SC_PHYS_PAGES);
   return pages > 0 ? pages * sysconf(_SC_PAGESIZE) : 0;
+#endif
+}
+
+absl::Duration ThreadCpuTime(pthread_t thread) {
+#if defined(__APPLE__)
+  thread_basic_info_data_t info;
+  mach_msg_type_number_t count = THREAD_BASIC_INFO_COUNT;
+  if (thread_info(pthread_mach_thread_np(thread), THREAD_BASIC_INFO, reinterpret_cast<thread_info_t>(&info),
+                  &count) != KERN_SUCCESS) {
+    return absl::ZeroDuration();
+  }
+  return absl::Seconds(info.user_time.seconds + info.system_time.seconds) +
+         absl::Microseconds(info.user_time.microseconds + info.system_time.microseconds);
+#else
+  clockid_t clock;
+  timespec time{};
+  if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &time) != 0) {
+    return absl::ZeroDuration();
+  }
+  return absl::DurationFromTimespec(time);
 #endif
 }
 

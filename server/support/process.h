@@ -4,7 +4,11 @@
 
 #pragma once
 
+#include <pthread.h>
+
 #include <cstdint>
+
+#include "absl/time/time.h"
 
 namespace embedd {
 
@@ -19,6 +23,9 @@ void ReturnFreeMemory();
 
 // Bytes of memory in the machine; 0 when unknown.
 int64_t MachineMemoryBytes();
+
+// Processor time that a thread which still runs has had; zero when unknown.
+absl::Duration ThreadCpuTime(pthread_t thread);
 
 // Names the calling thread for debuggers and top. At most 15 characters count on Linux.
 void SetThreadName(const char* name);

@@ -30,7 +30,7 @@ void Watchdog::Look() {
   MutexLock lock(&look_mu_);
   const absl::Duration busy = options_.busy_for();
   const absl::Duration allowed = options_.allowed();
-  const bool hangs = Hangs(busy, allowed);
+  const bool hangs = Hangs(StalledFor(busy), busy, allowed);
   if (hangs == hangs_) return;
   hangs_ = hangs;
   if (hangs) {
@@ -40,6 +40,15 @@ void Watchdog::Look() {
     LogWarn("the device answers again");
   }
   board_->SetDeviceResponsive(!hangs);
+}
+
+absl::Duration Watchdog::StalledFor(absl::Duration busy) {
+  if (options_.cpu_time == nullptr) return busy;
+  if (const absl::Duration now = options_.cpu_time(); now != cpu_time_) {
+    cpu_time_ = now;
+    busy_when_it_rose_ = busy;
+  }
+  return busy - busy_when_it_rose_;
 }
 
 void Watchdog::Run() {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <string>
 #include <thread>
@@ -41,6 +42,28 @@ TEST_CASE("Freed buffers stay with the process until it returns them") {
 
 TEST_CASE("The machine has more memory than this process") {
   CHECK(MachineMemoryBytes() > ProcessFootprintBytes());
+}
+
+TEST_CASE("A thread's processor time rises while it works, and not while it waits") {
+  std::atomic<bool> work{true}, end{false};
+  std::thread thread([&] {
+    while (work) continue;
+    while (!end) end.wait(false);
+  });
+  const absl::Duration before = ThreadCpuTime(thread.native_handle());
+  while (ThreadCpuTime(thread.native_handle()) < before + absl::Milliseconds(1)) std::this_thread::yield();
+  work = false;
+  // It works for a moment more, then no longer: two looks that agree, whatever this thread spends between.
+  absl::Duration last;
+  do {
+    last = ThreadCpuTime(thread.native_handle());
+    const absl::Duration own = ThreadCpuTime(pthread_self());
+    while (ThreadCpuTime(pthread_self()) < own + absl::Milliseconds(1)) continue;
+  } while (ThreadCpuTime(thread.native_handle()) != last);
+  CHECK(ThreadCpuTime(thread.native_handle()) == last);
+  end = true;
+  end.notify_one();
+  thread.join();
 }
 
 TEST_CASE("A thread can be named, and a long name is cut") {

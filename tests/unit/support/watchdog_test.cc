@@ -16,8 +16,6 @@ TEST_CASE("A batch may take ten times what is expected, and 30 s at least") {
   CHECK(Watchdog::AllowedTime(absl::Milliseconds(50)) == absl::Seconds(30));
   CHECK(Watchdog::AllowedTime(absl::ZeroDuration()) == absl::Seconds(30));
   CHECK(Watchdog::AllowedTime(absl::Seconds(5)) == absl::Seconds(50));
-  CHECK_FALSE(Watchdog::Hangs(absl::Seconds(30), absl::Seconds(30)));
-  CHECK(Watchdog::Hangs(absl::Seconds(30) + absl::Nanoseconds(1), absl::Seconds(30)));
 }
 
 TEST_CASE("A hanging batch stops serving, and its end brings it back") {
@@ -52,6 +50,37 @@ TEST_CASE("A hanging batch stops serving, and its end brings it back") {
   watchdog.Look();
   CHECK(board.serving());
   CHECK(told == std::vector<bool>{true, false, true});
+  ConfigureLogging("info", "text");
+}
+
+TEST_CASE("On the processor a batch that is starved is not hung; one that gets nothing or never ends is") {
+  ConfigureLogging("error", "text");
+  SimulatedClock clock;
+  StateBoard board;
+  board.Set(ServerState::kReady);
+  const absl::Time started = clock.TimeNow();
+  absl::Duration cpu_time = absl::Seconds(7);
+  Watchdog watchdog(&board, {.busy_for = [&] { return clock.TimeNow() - started; },
+                             .allowed = [] { return absl::Seconds(30); },
+                             .cpu_time = [&] { return cpu_time; },
+                             .interval = absl::Hours(1)});
+  const auto look_after = [&](absl::Duration time, absl::Duration cpu) {
+    clock.AdvanceTime(time);
+    cpu_time += cpu;
+    watchdog.Look();
+    return board.serving();
+  };
+  CHECK(look_after(absl::Seconds(1), absl::Seconds(1)));
+  for (int i = 0; i < 4; ++i) CHECK(look_after(absl::Seconds(29), absl::Milliseconds(1)));
+  SECTION("it gets nothing any more") {
+    CHECK(look_after(absl::Seconds(30), absl::ZeroDuration()));
+    CHECK_FALSE(look_after(absl::Seconds(1), absl::ZeroDuration()));
+    CHECK(look_after(absl::Seconds(1), absl::Milliseconds(1)));
+  }
+  SECTION("it goes on for ever") {
+    CHECK(look_after(absl::Seconds(183), absl::Seconds(183)));  // 300 s in all
+    CHECK_FALSE(look_after(absl::Seconds(1), absl::Seconds(1)));
+  }
   ConfigureLogging("info", "text");
 }
 
