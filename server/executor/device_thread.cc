@@ -47,6 +47,11 @@ absl::Duration DeviceThread::busy_for() const {
   return busy_ ? clock_->TimeNow() - since_ : absl::ZeroDuration();
 }
 
+size_t DeviceThread::waiting() const {
+  MutexLock lock(&mu_);
+  return work_.size();
+}
+
 void DeviceThread::Stop() {
   {
     MutexLock lock(&mu_);

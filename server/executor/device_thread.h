@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <thread>
@@ -34,6 +35,8 @@ class DeviceThread {
 
   // How long the piece of work that runs now has been running; zero when nothing runs. For the watchdog.
   absl::Duration busy_for() const;
+  // Pieces of work that wait for the one that runs.
+  size_t waiting() const;
   // Processor time that the thread has had. Not after Stop.
   absl::Duration cpu_time() { return ThreadCpuTime(thread_.native_handle()); }
 

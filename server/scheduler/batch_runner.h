@@ -46,8 +46,8 @@ class BatchRunner {
   using Part = std::vector<size_t>;
 
   absl::Status RunPart(BatchReport& report, const Part& part, Attempt& attempt);
-  // Answers those whose call is dead or whose deadline passed while other batches or parts ran, and leaves
-  // them out: a batch that was formed ahead has waited too.
+  // Answers those whose call is dead or whose deadline passed since the batch was formed, while other parts
+  // ran or the weights came back, and leaves them out.
   Part StillWanted(BatchReport& report, Part part);
   void AnswerRows(BatchReport& report, const Part& part, const Attempt& attempt);
   void AnswerFailure(BatchReport& report, const Part& part, const Answer& failure);

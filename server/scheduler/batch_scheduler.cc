@@ -67,7 +67,7 @@ void BatchScheduler::Loop() {
       ++in_flight_;
     }
     if (!deps_.device->Post([this] { RunNextBatch(); })) {
-      Land(0, 0);
+      Land(0);
       return;
     }
   }
@@ -83,22 +83,20 @@ void BatchScheduler::RunNextBatch() {
     if (!TimesAreFresh()) want.batch_time = nullptr;
   }
   // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
+  // Of a lost device nothing is asked; its queue is being closed.
   Batch batch;
-  if (!lost)
-    batch.tasks = deps_.queue->Pop(want);  // of a lost device nothing is asked; its queue is being closed
-  if (batch.tasks.empty()) return Land(0, 0);
+  if (!lost) batch.tasks = deps_.queue->Pop(want);
+  if (batch.tasks.empty()) return Land(0);
 
   const int images = static_cast<int>(batch.tasks.size());
   std::vector<std::shared_ptr<CallSink>> calls;
   for (const EmbedTask& task : batch.tasks) {
     if (calls.empty() || calls.back().get() != task.call()) calls.push_back(task.shared_call());
   }
-  uint64_t number = 0;
   {
     MutexLock lock(&mu_);
     images_in_flight_ += images;
-    number = ++last_batch_;
-    calls_in_flight_[number] = std::move(calls);
+    calls_in_flight_.swap(calls);
   }
   BatchReport report = deps_.session->Run(std::move(batch));
   Learn(report);
@@ -106,17 +104,15 @@ void BatchScheduler::RunNextBatch() {
   bool first_loss = false;
   {
     MutexLock lock(&mu_);
+    calls_in_flight_.swap(calls);  // a call may end where it is dropped: not under the lock
     first_loss = report.device_lost && !std::exchange(lost_, true);
   }
   if (first_loss) deps_.on_device_lost();
-  Land(number, images);
+  Land(images);
 }
 
-void BatchScheduler::Land(uint64_t batch, int images) {
-  std::vector<std::shared_ptr<CallSink>> last_hold;  // a call may end here: not under the lock
+void BatchScheduler::Land(int images) {
   MutexLock lock(&mu_);
-  last_hold.swap(calls_in_flight_[batch]);
-  calls_in_flight_.erase(batch);
   --in_flight_;
   images_in_flight_ -= images;
   wake_.Signal();
@@ -127,9 +123,7 @@ void BatchScheduler::FailInFlight(const absl::Status& status, const std::string&
   std::vector<std::shared_ptr<CallSink>> calls;
   {
     MutexLock lock(&mu_);
-    for (const auto& [number, of_batch] : calls_in_flight_) {
-      calls.insert(calls.end(), of_batch.begin(), of_batch.end());
-    }
+    calls = calls_in_flight_;
   }
   for (const std::shared_ptr<CallSink>& call : calls) call->Fail(status, reason);
 }

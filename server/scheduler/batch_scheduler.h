@@ -6,9 +6,7 @@
 
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -48,8 +46,7 @@ class BatchScheduler {
   // the last to touch the device: no idle action comes later. Idempotent.
   void Stop();
 
-  // Ends the calls of every batch that is formed and not answered: the device hangs. Those still in the queue
-  // are not touched.
+  // Ends the calls of the batch that runs: the device hangs. Those still in the queue are not touched.
   void FailInFlight(const absl::Status& status, const std::string& reason);
 
   struct Batching {
@@ -70,7 +67,8 @@ class BatchScheduler {
   // On the device thread: forms the batch at the last moment, so that an image that has just come may still
   // ride in it, and none waits behind a batch that was formed before it came.
   void RunNextBatch();
-  void Land(uint64_t batch, int images);
+  // A batch is done, or came to nothing.
+  void Land(int images);
   void Learn(const BatchReport& report);
   // Whether the measured times may refuse work. An idle device that ran nothing for a while may have got
   // faster: what was measured in a bad moment must not refuse for ever the calls that would correct it.
@@ -85,9 +83,7 @@ class BatchScheduler {
   absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
   int in_flight_ ABSL_GUARDED_BY(mu_) = 0;  // batches, running and asked for
   int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
-  uint64_t last_batch_ ABSL_GUARDED_BY(mu_) = 0;
-  std::map<uint64_t, std::vector<std::shared_ptr<CallSink>>> calls_in_flight_
-      ABSL_GUARDED_BY(mu_);  // by batch
+  std::vector<std::shared_ptr<CallSink>> calls_in_flight_ ABSL_GUARDED_BY(mu_);  // of the batch that runs
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool lost_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;

@@ -23,7 +23,7 @@ TEST_CASE("An idle device takes what is there, at once") {
   CHECK(ShouldForm({.interactive = 0, .bulk = 1}, 0, cap));
 }
 
-TEST_CASE("While the device works, only a whole batch is formed ahead, and only one") {
+TEST_CASE("While the device works, only a whole batch is asked for, and only one") {
   const CapController cap(kNoLatency);
   CHECK_FALSE(ShouldForm({.interactive = 15, .bulk = 0}, 1, cap));
   CHECK(ShouldForm({.interactive = 16, .bulk = 0}, 1, cap));

@@ -234,7 +234,7 @@ TEST_CASE("Between the parts of a split, calls that died or expired drop out wit
   CHECK(f.executor.batch_sizes() == std::vector<int>{2});
 }
 
-TEST_CASE("No device work for a call that died or expired after its batch was formed ahead") {
+TEST_CASE("No device work for a call that died or expired after its batch was formed") {
   Fixture f;
   auto dead = std::make_shared<RecordingCall>();
   Batch batch = f.MakeBatch(f.call, 2);

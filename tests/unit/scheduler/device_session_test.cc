@@ -222,7 +222,7 @@ TEST_CASE("Once the device is lost nothing touches it any more") {
   CHECK(f.Run(1).device_lost);
   const int trims = f.executor.counting_memory().trims();
   f.call = std::make_shared<RecordingCall>();
-  CHECK(f.Run(2).device_lost);  // a batch that was formed ahead
+  CHECK(f.Run(2).device_lost);  // one more batch
   CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
   CHECK(runs == 1);
   f.session.OnIdle(absl::Hours(1));
