@@ -7,21 +7,10 @@
 
 #include "server/decode/file_decoder.h"
 #include "server/decode/preprocess.h"
+#include "tests/fuzz/picked_spec.h"
 
 namespace embedd {
 namespace {
-
-ImageSpec SpecOf(uint8_t choice) {
-  ImageSpec spec;
-  spec.width = choice & 1 ? 32 : 48;
-  spec.height = choice & 2 ? 32 : 40;
-  spec.resize_mode = choice & 4   ? ResizeMode::kSquash
-                     : choice & 8 ? ResizeMode::kLongest
-                                  : ResizeMode::kShortest;
-  spec.interpolation = choice & 16 ? Interpolation::kBilinear : Interpolation::kBicubic;
-  spec.crop_rounding = choice & 32 ? CropRounding::kFloor : CropRounding::kHalfEven;
-  return spec;
-}
 
 const ImageDecoder& Decoder() {
   ImageDecoder::Limits limits;
@@ -42,7 +31,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (DecodeReason(image.status()).empty() && !absl::IsResourceExhausted(image.status())) std::abort();
     return 0;
   }
-  const ImageSpec spec = SpecOf(data[size - 1]);
+  const ImageSpec spec = PickedSpec(data[size - 1]);
   std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
   Preprocess(image->rgb.get(), image->width, image->height, spec, out.data());
   return 0;

@@ -2,7 +2,7 @@
 //
 // libFuzzer target: the header of a raw image, which is what a caller claims about bytes it sends, through
 // the checks and, when they let it pass, the resampler. Bytes 0 to 7: width and height; byte 8: the spec, and
-// whether the pixels are made to fit the claim; the rest: pixels.
+// (64) whether the pixels are made to fit the claim; the rest: pixels.
 
 #include <cstdlib>
 #include <cstring>
@@ -10,20 +10,10 @@
 
 #include "server/decode/preprocess.h"
 #include "server/rpc/request_checks.h"
+#include "tests/fuzz/picked_spec.h"
 
 namespace embedd {
 namespace {
-
-ImageSpec SpecOf(uint8_t choice) {
-  ImageSpec spec;
-  spec.width = choice & 1 ? 32 : 48;
-  spec.height = choice & 2 ? 32 : 40;
-  spec.resize_mode = choice & 4   ? ResizeMode::kSquash
-                     : choice & 8 ? ResizeMode::kLongest
-                                  : ResizeMode::kShortest;
-  spec.interpolation = choice & 16 ? Interpolation::kBilinear : Interpolation::kBicubic;
-  return spec;
-}
 
 void Run(const v1::Input& input, uint8_t choice) {
   const RequestLimits limits{.max_pixels = 1 << 16};
@@ -35,7 +25,7 @@ void Run(const v1::Input& input, uint8_t choice) {
     std::abort();
   }
   if (!well_formed || RefuseInput(input, limits)) return;
-  const ImageSpec spec = SpecOf(choice);
+  const ImageSpec spec = PickedSpec(choice);
   std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
   Preprocess(reinterpret_cast<const uint8_t*>(raw.rgb().data()), static_cast<int>(raw.width()),
              static_cast<int>(raw.height()), spec, out.data());
@@ -54,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   raw.set_height(side[1]);
   std::string rgb(reinterpret_cast<const char*>(data) + 9, size - 9);
   const uint64_t claimed = uint64_t{3} * side[0] * side[1];
-  if ((data[8] & 32) && claimed < 1 << 20) rgb.resize(claimed, 'x');
+  if ((data[8] & 64) && claimed < 1 << 20) rgb.resize(claimed, 'x');
   raw.set_rgb(std::move(rgb));
   embedd::Run(input, data[8]);
   return 0;

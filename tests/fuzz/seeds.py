@@ -72,9 +72,9 @@ def request():
 
 
 def raw_image():
-    """Width, height, a byte that picks the spec (32: pixels made to fit), pixels."""
+    """Width, height, a byte that picks the spec (64: pixels made to fit), pixels."""
     sides = [(1, 1), (8, 8), (3, 200), (200, 3), (256, 256), (0, 5), (2**24, 1), (2**24 + 1, 1), (2**32 - 1, 2**31)]
-    return [struct.pack("<IIB", w, h, 32 | i) + bytes(range(16)) for i, (w, h) in enumerate(sides)] + [
+    return [struct.pack("<IIB", w, h, 64 | i) + bytes(range(16)) for i, (w, h) in enumerate(sides)] + [
         struct.pack("<IIB", 2, 2, 0) + bytes(12),
         struct.pack("<IIB", 2, 2, 0) + bytes(11),
     ]
