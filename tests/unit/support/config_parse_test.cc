@@ -88,6 +88,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
   const std::map<std::string, std::string> values = {{"model", "/m"},
                                                      {"device", "cpu"},
                                                      {"dtype", "f32"},
+                                                     {"int8-min-cosine", "0.98"},
                                                      {"threads", "3"},
                                                      {"listen", "127.0.0.1:1,unix:x"},
                                                      {"http", "off"},
@@ -164,7 +165,7 @@ TEST_CASE("An empty environment variable counts as none") {
 
 TEST_CASE("Every malformed value is an error that names its flag and what to give") {
   const std::pair<const char*, const char*> cases[] = {
-      {"--device", "gpu"},          {"--dtype", "int8"},         {"--threads", "-1"},
+      {"--device", "gpu"},          {"--dtype", "int4"},         {"--threads", "-1"},
       {"--threads", "many"},        {"--listen", "50051"},       {"--http", "unix:x"},
       {"--http", "9464"},           {"--reflection", "maybe"},   {"--max-message-bytes", "3GiB"},
       {"--max-message-bytes", "1"}, {"--max-inputs", "0"},       {"--max-inputs", "1.5"},
@@ -173,7 +174,7 @@ TEST_CASE("Every malformed value is an error that names its flag and what to giv
       {"--max-batch", "1025"},      {"--latency-target", "200"}, {"--latency-target", "-1s"},
       {"--memory-limit", "lots"},   {"--release", "sometimes"},  {"--idle-offload", "1ms"},
       {"--drain-timeout", "soon"},  {"--drain-delay", "2h"},     {"--log-level", "trace"},
-      {"--log-format", "xml"}};
+      {"--log-format", "xml"},       {"--int8-min-cosine", "1.5"}};
   for (const auto& [flag, value] : cases) {
     INFO(flag << " " << value);
     const std::string message = ErrorOf({"--model", "m", flag, value});
