@@ -18,6 +18,7 @@
 #include "server/executor/torch_parity.h"
 #include "server/executor/torch_staging.h"
 #include "server/model/cpu_features.h"
+#include "server/model/layout_choice.h"
 #include "server/model/vision_tower.h"
 #include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
@@ -48,7 +49,7 @@ struct TorchExecutor::Impl {
   at::ScalarType dtype = at::kFloat;
   std::unique_ptr<PixelStaging> staging;
   std::unique_ptr<VisionTower> tower;  // null while offloaded
-  std::optional<bool> packed;          // measured at the first Load
+  std::optional<WeightLayout> layout;  // chosen at the first Load
   bool compared_with_cpu = false;
   Int8Calibration int8;  // of int8, from the first Load on
   std::optional<Int8Accuracy> int8_accuracy;
@@ -56,17 +57,17 @@ struct TorchExecutor::Impl {
 
 // Also sets the number of threads, which belongs to the calling thread, the device's, and which the choice
 // depends on.
-bool TorchExecutor::ChoosePacking(const Impl& impl) {
-  if (!impl.device.is_cpu()) return false;
-  bool packed = false;
+WeightLayout TorchExecutor::ChooseLayout(const Impl& impl) {
+  if (!impl.device.is_cpu()) return WeightLayout::kPlain;
+  auto layout = WeightLayout::kPlain;
   const absl::Status status = CatchTorch([&] {
     if (impl.options.threads > 0) at::set_num_threads(impl.options.threads);
     if (impl.spec.dtype == "int8") return;
-    packed = PackingIsFaster(impl.model.vision, impl.dtype);
+    layout = FastestLayout(impl.model.vision, impl.dtype);
   });
   // A memory limit may hold the model and not the measurement: then plain weights do.
   if (!status.ok()) LogWarn("weight layouts were not compared", {{"error", std::string(status.message())}});
-  return packed;
+  return layout;
 }
 
 TorchExecutor::TorchExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -106,7 +107,7 @@ std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_-
 absl::Status TorchExecutor::Load() {
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.weights.file->CheckUnchanged(); !status.ok()) return status;
-  if (!impl_->packed) impl_->packed = ChoosePacking(*impl_);
+  if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
   if (impl_->spec.dtype == "int8") return LoadInt8();
   absl::Status status = PutOnDevice();
   if (!status.ok()) return status;
@@ -123,7 +124,7 @@ absl::Status TorchExecutor::PutOnDevice() {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
-    VisionTower::Options options{impl_->device, impl_->dtype, *impl_->packed};
+    VisionTower::Options options{impl_->device, impl_->dtype, *impl_->layout};
     if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
     impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights, options);
     impl_->staging = std::move(staging);

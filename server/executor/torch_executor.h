@@ -13,6 +13,7 @@
 #include "server/executor/executor.h"
 #include "server/model/model_folder.h"
 #include "server/model/model_spec.h"
+#include "server/model/weight_layout.h"
 
 namespace embedd {
 
@@ -50,7 +51,7 @@ class TorchExecutor final : public Executor {
 
  private:
   struct Impl;
-  static bool ChoosePacking(const Impl& impl);
+  static WeightLayout ChooseLayout(const Impl& impl);
   absl::Status PutOnDevice();
   absl::Status LoadInt8();
   explicit TorchExecutor(std::unique_ptr<Impl> impl);

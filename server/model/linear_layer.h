@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LinearLayer: x W^T + b with the weight laid out for the processor. Part of VisionTower. A packed layer
-// keeps its weight in oneDNN's blocked layout instead of the plain one, so the product need not rearrange it
-// each time, and runs the activation or the sum in the same kernel. Packed weights are ordinary memory of
-// LibTorch's allocator: counted, and freed with the layer. Sees LibTorch; throws what it throws.
+// LinearLayer: x W^T + b with the weight laid out for the processor (WeightLayout). Part of VisionTower. Laid
+// out weights are ordinary memory of LibTorch's allocator: counted, and freed with the layer. Sees LibTorch;
+// throws what it throws.
 
 #pragma once
 
@@ -12,25 +11,20 @@
 #include <memory>
 
 #include "server/model/int8_product.h"
+#include "server/model/panel_product.h"
 #include "server/model/vision_config.h"
+#include "server/model/weight_layout.h"
 
 namespace embedd {
 
-// True when this LibTorch and this processor have the packed products: on cpu, for f32 and, in hardware only,
-// for bf16.
-bool CanPack(at::Device device, at::ScalarType dtype);
-
-// Whether packed weights make the tower faster here. False without AVX-512, where they lose up to an eighth
-// (AMD Zen 3); with it they gain about a quarter on most machines, and one block of a tower of this shape is
-// measured both ways, for one image and for a full batch, to be sure. That takes some tens of milliseconds,
-// under two seconds for the largest towers. Call it with the thread count of the executor.
-bool PackingIsFaster(const VisionConfig& config, at::ScalarType dtype);
+// True when this LibTorch has oneDNN's products.
+bool HasOneDnn();
 
 class LinearLayer {
  public:
   LinearLayer() = default;
-  // weight [out, in], bias [out] or undefined.
-  LinearLayer(at::Tensor weight, at::Tensor bias, bool packed);
+  // weight [out, in], bias [out] or undefined. A weight that does not divide into panels stays plain.
+  LinearLayer(at::Tensor weight, at::Tensor bias, WeightLayout layout);
 
   // Computes in bytes.
   explicit LinearLayer(Int8Product product);
@@ -51,7 +45,8 @@ class LinearLayer {
   at::Tensor weight_;  // plain [out, in], or oneDNN's
   at::Tensor bias_;
   bool packed_ = false;
-  std::shared_ptr<const Int8Product> int8_;  // instead of the above
+  std::shared_ptr<const PanelProduct> panels_;  // instead of weight_
+  std::shared_ptr<const Int8Product> int8_;     // instead of all of them
   InputRange* range_ = nullptr;
 };
 

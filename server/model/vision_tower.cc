@@ -36,7 +36,7 @@ class VisionTower::Loader {
       const ByteCode next_code = Code(next);
       return LinearLayer(Int8Product(weight, std::move(bias), code, &next_code));
     }
-    LinearLayer layer(std::move(weight), std::move(bias), options_.packed);
+    LinearLayer layer(std::move(weight), std::move(bias), options_.layout);
     if (options_.observed != nullptr) layer.Observe(&(*options_.observed)[name]);
     return layer;
   }

@@ -28,7 +28,7 @@ class VisionTower {
     // kFloat, kHalf or kBFloat16. In the latter two the matrix products run in that type and LayerNorm in
     // f32, as OpenCLIP's precision "fp16"/"bf16" does.
     at::ScalarType dtype = at::kFloat;
-    bool packed = false;  // weights in oneDNN's layout; only where CanPack
+    WeightLayout layout = WeightLayout::kPlain;  // only where CanUse
     // Of a plain f32 tower on cpu: notes what goes into each layer. Must outlive the tower.
     InputRanges* observed = nullptr;
     // What such a tower noted: products of layers then run in int8; all else stays f32. dtype is kFloat.

@@ -10,6 +10,8 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "server/model/layout_choice.h"
+#include "server/model/panel_product.h"
 #include "server/model/vision_tower.h"
 #include "server/model/weight_loader.h"
 
@@ -90,13 +92,34 @@ std::vector<float> PlainTower::Run(int n, const std::vector<float>& pixels) cons
 }
 
 std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                                  bool packed) {
+                                  WeightLayout layout) {
   const c10::InferenceMode no_gradients;
-  const VisionTower tower(model.vision, model.weights, VisionTower::Options{at::kCPU, at::kFloat, packed});
+  const VisionTower tower(model.vision, model.weights, VisionTower::Options{at::kCPU, at::kFloat, layout});
   return Values(tower.Forward(View(model.vision, n, pixels)));
 }
 
-bool PackedTowersExist() { return CanPack(at::kCPU, at::kFloat); }
+std::vector<WeightLayout> UsableLayouts() {
+  std::vector<WeightLayout> usable;
+  for (const WeightLayout layout : {WeightLayout::kPlain, WeightLayout::kOneDnn, WeightLayout::kPanels}) {
+    if (CanUse(layout, at::kCPU, at::kFloat)) usable.push_back(layout);
+  }
+  return usable;
+}
+
+std::vector<float> RunPanelProduct(int rows, int in, int out, const std::vector<float>& x,
+                                   const std::vector<float>& w, const std::vector<float>& bias,
+                                   const std::vector<float>& sum) {
+  const c10::InferenceMode no_gradients;
+  const auto view = [](const std::vector<float>& values, at::IntArrayRef sizes) {
+    return at::from_blob(const_cast<float*>(values.data()), sizes, at::kFloat).clone();
+  };
+  const PanelProduct product(view(w, {out, in}));
+  const at::Tensor offset = bias.empty() ? at::Tensor() : view(bias, {out});
+  if (sum.empty()) return Values(product.Apply(view(x, {rows, in}), offset));
+  const at::Tensor total = view(sum, {rows, out});
+  product.AddTo(total, view(x, {rows, in}), offset);
+  return Values(total);
+}
 
 std::vector<float> NoisePixels(const VisionConfig& config, int n) {
   std::vector<float> pixels(size_t{3} * n * config.image_height * config.image_width);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/model/model_folder.h"
+#include "server/model/weight_layout.h"
 
 namespace embedd {
 
@@ -27,12 +28,18 @@ class PlainTower {
   const std::unique_ptr<Impl> impl_;
 };
 
-// The same through the server's VisionTower, float32, cpu, with plain or packed weights.
+// The same through the server's VisionTower, float32, cpu, its weights laid out as asked.
 std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                                  bool packed);
+                                  WeightLayout layout);
 
-// Whether this LibTorch has packed products.
-bool PackedTowersExist();
+// The layouts that this LibTorch and this processor can compute f32 with; kPlain first.
+std::vector<WeightLayout> UsableLayouts();
+
+// x [rows, in] times w [out, in] transposed, plus bias [out] (or empty), through PanelProduct; onto `sum`
+// [rows, out] where that is not empty. Only where kPanels is usable and `out` divides by 16.
+std::vector<float> RunPanelProduct(int rows, int in, int out, const std::vector<float>& x,
+                                   const std::vector<float>& w, const std::vector<float>& bias,
+                                   const std::vector<float>& sum);
 
 // n images of normalised noise, the same on every machine.
 std::vector<float> NoisePixels(const VisionConfig& config, int n);

@@ -46,7 +46,7 @@ std::vector<VisionConfig> Variants() {
   return all;
 }
 
-TEST_CASE("The server's tower computes what plain operators compute, packed or not, for every option") {
+TEST_CASE("The server's tower computes what plain operators compute, however its weights lie, for every option") {
   for (const VisionConfig& config : Variants()) {
     TempFolder folder;
     const ModelFolder model = RandomModel(folder, config);
@@ -57,9 +57,10 @@ TEST_CASE("The server's tower computes what plain operators compute, packed or n
       INFO(DescribeVision(config) << ", batch " << n);
       REQUIRE(wanted.size() == static_cast<size_t>(n) * config.embed_dim);
       // Numbers of a unit vector grow as its dimension falls: 1e-6 at 24 is 2e-7 at 512.
-      CHECK(LargestUnitDifference(wanted, RunVisionTower(model, n, pixels, false), config.embed_dim) <= 1e-6);
-      if (!PackedTowersExist()) continue;
-      CHECK(LargestUnitDifference(wanted, RunVisionTower(model, n, pixels, true), config.embed_dim) <= 1e-6);
+      for (const WeightLayout layout : UsableLayouts()) {
+        const std::vector<float> rows = RunVisionTower(model, n, pixels, layout);
+        CHECK(LargestUnitDifference(wanted, rows, config.embed_dim) <= 1e-6);
+      }
     }
   }
 }
@@ -73,9 +74,8 @@ TEST_CASE("At the width of ViT-B/32 the tower differs from plain operators by at
     const ModelFolder model = RandomModel(folder, config);
     const std::vector<float> pixels = NoisePixels(config, 2);
     const std::vector<float> wanted = PlainTower(model).Run(2, pixels);
-    CHECK(LargestUnitDifference(wanted, RunVisionTower(model, 2, pixels, false), 512) <= 3e-7);
-    if (PackedTowersExist()) {
-      CHECK(LargestUnitDifference(wanted, RunVisionTower(model, 2, pixels, true), 512) <= 3e-7);
+    for (const WeightLayout layout : UsableLayouts()) {
+      CHECK(LargestUnitDifference(wanted, RunVisionTower(model, 2, pixels, layout), 512) <= 3e-7);
     }
   }
 }
@@ -86,7 +86,7 @@ TEST_CASE("The tower of a fixed model answers the numbers that open_clip answere
   config.embed_dim = 6;
   TempFolder folder;
   const ModelFolder model = RandomModel(folder, config);
-  const std::vector<float> rows = RunVisionTower(model, 2, NoisePixels(config, 2), false);
+  const std::vector<float> rows = RunVisionTower(model, 2, NoisePixels(config, 2), WeightLayout::kPlain);
   // open_clip 3.3.0 over the folder that WriteRandomModel(folder, config, 5) writes, on NoisePixels(config,
   // 2).
   const std::vector<float> wanted = {-0.45611364f, 1.1594019f,   -0.95257974f, -0.26555884f,
@@ -101,10 +101,10 @@ TEST_CASE("A row does not depend on the other images of its batch") {
   const VisionConfig config = Small();
   const ModelFolder model = RandomModel(folder, config);
   const std::vector<float> pixels = NoisePixels(config, 3);
-  const std::vector<float> together = RunVisionTower(model, 3, pixels, false);
+  const std::vector<float> together = RunVisionTower(model, 3, pixels, WeightLayout::kPlain);
   const size_t image = pixels.size() / 3;
   const std::vector<float> last(pixels.begin() + static_cast<ptrdiff_t>(2 * image), pixels.end());
-  const std::vector<float> alone = RunVisionTower(model, 1, last, false);
+  const std::vector<float> alone = RunVisionTower(model, 1, last, WeightLayout::kPlain);
   const std::vector<float> row(together.begin() + 2 * config.embed_dim, together.end());
   CHECK(LargestUnitDifference(row, alone, config.embed_dim) <= 1e-6);
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/model/panel_product.h"
+
+#include <ATen/TensorIterator.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "server/model/cpu_features.h"
+#include "server/model/panel_kernel.h"
+
+namespace embedd {
+namespace {
+
+// 96 rows by 768 inputs of x are 288 KiB and a panel 48 KiB: both stay in a second-level cache of 512 KiB.
+constexpr int64_t kRows = 96;
+constexpr int64_t kDepth = 768;
+// Multiply-adds worth a thread: some 10 microseconds.
+constexpr int64_t kThreadWork = 1 << 19;
+
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+bool PanelProduct::Available() {
+  static const bool kYes = kPanelKernelBuilt && CpuHasAny({"avx2"}) && CpuHasAny({"fma3"});
+  return kYes;
+}
+
+bool PanelProduct::Fits(const at::Tensor& weight) {
+  return weight.device().is_cpu() && weight.scalar_type() == at::kFloat && weight.size(0) % kPanel == 0;
+}
+
+PanelProduct::PanelProduct(const at::Tensor& weight)
+    : out_(weight.size(0)), in_(weight.size(1)), numbers_(at::arange(out_ / kPanel, at::kLong)) {
+  panels_ = at::empty({out_ * in_}, weight.options());
+  for (int64_t first = 0; first < in_; first += kDepth) {
+    const int64_t depth = std::min(kDepth, in_ - first);
+    const at::Tensor block =
+        weight.narrow(1, first, depth).reshape({out_ / kPanel, kPanel, depth}).transpose(1, 2);
+    at::Tensor place = panels_.narrow(0, first * out_, depth * out_);
+    place.copy_(block.reshape({-1}));
+  }
+}
+
+at::Tensor PanelProduct::Apply(const at::Tensor& x, const at::Tensor& bias) const {
+  auto sizes = x.sizes().vec();
+  sizes.back() = out_;
+  at::Tensor y = at::empty(sizes, x.options());
+  Run(x, bias, /*add=*/false, y);
+  return y;
+}
+
+void PanelProduct::AddTo(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias) const {
+  Run(x, bias, /*add=*/true, sum);
+}
+
+void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool add,
+                       const at::Tensor& out) const {
+  TORCH_CHECK(x_any.size(-1) == in_ && out.size(-1) == out_ && out.is_contiguous());
+  const at::Tensor x = x_any.contiguous();
+  const float* const bias = bias_any.defined() ? bias_any.const_data_ptr<float>() : nullptr;
+  const float* const a = x.const_data_ptr<float>();
+  const float* const b = panels_.const_data_ptr<float>();
+  float* const c = out.mutable_data_ptr<float>();
+  const int64_t rows = x.numel() / in_, chunks = DivideUp(rows, kRows);
+
+  // A thread has panels of its own, so every weight is read by one thread only.
+  const auto share = [&](int64_t first_panel, int64_t end_panel) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      const int64_t row = chunk * rows / chunks, count = (chunk + 1) * rows / chunks - row;
+      const int64_t tiles = DivideUp(count, kTileRows);
+      for (int64_t first = 0; first < in_; first += kDepth) {
+        const int64_t depth = std::min(kDepth, in_ - first);
+        for (int64_t p = first_panel; p < end_panel; ++p) {
+          const float* const panel = b + first * out_ + p * depth * kPanel;
+          const float* const next = p + 1 < end_panel ? panel + depth * kPanel : panel;
+          for (int64_t t = 0; t < tiles; ++t) {  // of almost equal height, so that no small one is left over
+            const int64_t top = row + t * count / tiles, height = row + (t + 1) * count / tiles - top;
+            MultiplyTile({.x = a + top * in_ + first,
+                          .x_stride = in_,
+                          .panel = panel,
+                          .depth = depth,
+                          .bias = bias != nullptr && first == 0 ? bias + p * kPanel : nullptr,
+                          .out = c + top * out_ + p * kPanel,
+                          .out_stride = out_,
+                          .add = add || first > 0,
+                          .fetch = next + t % kFetchParts * (depth / kFetchParts * kPanel)},
+                         static_cast<int>(height));
+          }
+        }
+      }
+    }
+  };
+  at::Tensor numbers = numbers_;
+  at::TensorIterator::nullary_op(numbers).for_each(
+      [&](char** data, const int64_t*, int64_t count, int64_t) {  // one row: the iterator has one dimension
+        const int64_t panel = *reinterpret_cast<const int64_t*>(data[0]);
+        share(panel, panel + count);
+      },
+      std::max<int64_t>(1, kThreadWork / (rows * in_ * kPanel)));
+}
+
+}  // namespace embedd
