@@ -61,12 +61,18 @@ __attribute__((target("avx2,fma"))) void Multiply(const PanelTile& tile) {
 
 void MultiplyTile(const PanelTile& tile, int rows) {
   switch (rows) {
-    case 1: return Multiply<1>(tile);
-    case 2: return Multiply<2>(tile);
-    case 3: return Multiply<3>(tile);
-    case 4: return Multiply<4>(tile);
-    case 5: return Multiply<5>(tile);
-    default: return Multiply<6>(tile);
+    case 1:
+      return Multiply<1>(tile);
+    case 2:
+      return Multiply<2>(tile);
+    case 3:
+      return Multiply<3>(tile);
+    case 4:
+      return Multiply<4>(tile);
+    case 5:
+      return Multiply<5>(tile);
+    default:
+      return Multiply<6>(tile);
   }
 }
 

@@ -8,8 +8,8 @@
 
 namespace embedd {
 
-inline constexpr int64_t kPanel = 16;     // columns of a panel: two registers of eight
-inline constexpr int64_t kTileRows = 6;   // 6 x 2 sums, 2 weights, 1 input: 15 of the 16 registers
+inline constexpr int64_t kPanel = 16;      // columns of a panel: two registers of eight
+inline constexpr int64_t kTileRows = 6;    // 6 x 2 sums, 2 weights, 1 input: 15 of the 16 registers
 inline constexpr int64_t kFetchParts = 8;  // tiles share the fetching of the next panel
 
 struct PanelTile {

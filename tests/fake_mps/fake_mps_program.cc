@@ -49,6 +49,7 @@ const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
 DeviceMemory& TorchExecutor::memory() { return impl_->device.memory(); }
 int TorchExecutor::dimension() const { return impl_->device.dimension(); }
 absl::Status TorchExecutor::Offload() { return impl_->device.Offload(); }
+std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return std::nullopt; }
 void TorchExecutor::Synchronize() {}
 
 absl::Status TorchExecutor::Load() {

@@ -46,7 +46,8 @@ std::vector<VisionConfig> Variants() {
   return all;
 }
 
-TEST_CASE("The server's tower computes what plain operators compute, however its weights lie, for every option") {
+TEST_CASE(
+    "The server's tower computes what plain operators compute, however its weights lie, for every option") {
   for (const VisionConfig& config : Variants()) {
     TempFolder folder;
     const ModelFolder model = RandomModel(folder, config);
