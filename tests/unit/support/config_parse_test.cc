@@ -174,7 +174,7 @@ TEST_CASE("Every malformed value is an error that names its flag and what to giv
       {"--max-batch", "1025"},      {"--latency-target", "200"}, {"--latency-target", "-1s"},
       {"--memory-limit", "lots"},   {"--release", "sometimes"},  {"--idle-offload", "1ms"},
       {"--drain-timeout", "soon"},  {"--drain-delay", "2h"},     {"--log-level", "trace"},
-      {"--log-format", "xml"},       {"--int8-min-cosine", "1.5"}};
+      {"--log-format", "xml"},      {"--int8-min-cosine", "1.5"}};
   for (const auto& [flag, value] : cases) {
     INFO(flag << " " << value);
     const std::string message = ErrorOf({"--model", "m", flag, value});
