@@ -98,7 +98,9 @@ struct EmbeddServer::Stages {
     road.decoder = parts.decoder.get();
     road.expected_time = [this](int images) {
       const BatchScheduler* s = serving_scheduler.load();
-      return s == nullptr ? absl::ZeroDuration() : s->ExpectedTime(images);
+      // The scheduler does not see the images that are still to be decoded, and those are ahead too.
+      const int undecoded = static_cast<int>(decode_pool.waiting());
+      return s == nullptr ? absl::ZeroDuration() : s->ExpectedTime(undecoded + images);
     };
     metrics.SetGaugeSource([this] { return ReadGauges(); });
     metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version,

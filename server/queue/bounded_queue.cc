@@ -112,7 +112,7 @@ void BoundedQueue::PopLane(LaneState& lane, int max, Picker& picker) {
   if (lane.size == 0 || static_cast<int>(picker.batch.size()) >= max) return;
   // Urgent flows by deadline, then the others by turns. Sorted once per batch; a flow that stays goes to the
   // back.
-  const absl::Time urgent_before = picker.now + options_.urgency;
+  const absl::Time urgent_before = picker.now + options_.urgency + 2 * picker.BatchTime(max);
   auto later = [&](const std::map<uint64_t, Flow>::iterator& a, const std::map<uint64_t, Flow>::iterator& b) {
     const absl::Time da = std::min(a->second.tasks.front().deadline, urgent_before);
     const absl::Time db = std::min(b->second.tasks.front().deadline, urgent_before);

@@ -33,7 +33,8 @@ class BoundedQueue {
   struct Options {
     // Share of the images of the batches that bulk gets while it waits. 0 to 1.
     double bulk_floor = 0.1;
-    // A deadline nearer than this is served before taking turns.
+    // A deadline nearer than this and the time of two batches is served before taking turns: the batch that
+    // runs when it comes near, and its own.
     absl::Duration urgency = absl::Milliseconds(500);
   };
 

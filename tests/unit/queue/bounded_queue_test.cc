@@ -95,6 +95,15 @@ TEST_CASE("A near deadline goes before taking turns, the earliest first") {
   CHECK(f.Pop(5) == Indexes{20, 21, 10, 11, 0});
 }
 
+TEST_CASE("Where batches take long, a deadline is near while two of them still fit before it") {
+  Fixture f;
+  f.PushMany(0, 4, {.flow = 1});
+  f.PushMany(10, 2, {.flow = 2, .deadline = f.In(absl::Milliseconds(1200))});
+  f.PushMany(20, 2, {.flow = 3, .deadline = f.In(absl::Milliseconds(1000))});
+  const auto batch_time = [](int n) { return absl::Milliseconds(n > 1 ? 400 : 50); };
+  CHECK(f.Pop({.max_images = 5, .max_with_bulk = 5, .batch_time = batch_time}) == Indexes{20, 21, 10, 11, 0});
+}
+
 TEST_CASE("A far deadline does not buy turns") {
   Fixture f;
   f.PushMany(0, 2, {.flow = 1});
