@@ -44,9 +44,14 @@ def show(figure: Figure) -> str:
 
 def _caution(about: dict) -> str:
     """Says so where the run was not one to rely on."""
-    if about.get("quick") or about["busy_elsewhere"] > 0.2:
-        return ("**Provisional**: a short run, or one beside other programs. Counts and CPU times hold; rates and times of calls "
-                "scatter (see the spread: a ratio above what is possible is such scatter), and are to be taken again.")
+    doubts = []
+    if about.get("short_suites"):
+        doubts.append(f"short rounds in {', '.join(about['short_suites'])}")
+    if about["busy_elsewhere"] > 0.2:
+        doubts.append("other programs ran beside it")
+    if doubts:
+        return (f"**Provisional** ({'; '.join(doubts)}): counts and CPU times hold; rates and times of calls scatter (see the spread: "
+                "a ratio above what is possible is such scatter), and are to be taken again.")
     return ""
 
 
