@@ -2,7 +2,6 @@
 
 #include "server/executor/torch_staging.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
@@ -11,6 +10,8 @@
 #endif
 
 #include <cstring>
+
+#include "server/model/parallel_for.h"
 
 namespace embedd {
 namespace {
@@ -62,7 +63,7 @@ at::Tensor PixelStaging::StageOnCpu(absl::Span<const uint8_t* const> images, int
   const int64_t plane = int64_t{spec_.height} * spec_.width, n = static_cast<int64_t>(images.size());
   at::Tensor pixels = at::empty({count, 3, spec_.height, spec_.width}, at::kFloat);
   float* out = pixels.mutable_data_ptr<float>();
-  at::parallel_for(0, 3 * n, 1, [&](int64_t begin, int64_t end) {
+  ParallelFor(3 * n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int channel = static_cast<int>(i % 3);
       table_.Normalize(channel, images[i / 3] + channel * plane, plane, out + i * plane);

@@ -2,7 +2,6 @@
 
 #include "server/model/int8_product.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/amax.h>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "server/model/cpu_features.h"
+#include "server/model/parallel_for.h"
 
 namespace embedd {
 namespace {
@@ -132,7 +132,7 @@ at::Tensor Int8Product::Encode(const at::Tensor& x) const {
   const float *from = in.const_data_ptr<float>(), *factor = factor_.const_data_ptr<float>();
   uint8_t* to = out.mutable_data_ptr<uint8_t>();
   // Some 16,000 numbers a task: fewer are not worth waking a thread.
-  at::parallel_for(0, rows, std::max<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end) {
+  ParallelFor(rows, std::max<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       EncodeRow(from + row * columns, factor, columns, zero, highest, to + row * columns);
     }

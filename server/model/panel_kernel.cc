@@ -33,7 +33,6 @@ __attribute__((target("avx2,fma"))) void Multiply(const PanelTile& tile) {
     // One cache line of the next panel for every eight inputs.
     _mm_prefetch(reinterpret_cast<const char*>(tile.fetch + i / kFetchParts * kPanel), _MM_HINT_T1);
     const int64_t end = i < whole ? i + kFetchParts : tile.depth;
-    EMBEDD_UNROLL
     for (; i < end; ++i) {
       const __m256 left = _mm256_loadu_ps(tile.panel + i * kPanel);
       const __m256 right = _mm256_loadu_ps(tile.panel + i * kPanel + 8);

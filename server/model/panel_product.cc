@@ -2,14 +2,13 @@
 
 #include "server/model/panel_product.h"
 
-#include <ATen/TensorIterator.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 #include "server/model/cpu_features.h"
 #include "server/model/panel_kernel.h"
+#include "server/model/parallel_for.h"
 
 namespace embedd {
 namespace {
@@ -33,8 +32,7 @@ bool PanelProduct::Fits(const at::Tensor& weight) {
   return weight.device().is_cpu() && weight.scalar_type() == at::kFloat && weight.size(0) % kPanel == 0;
 }
 
-PanelProduct::PanelProduct(const at::Tensor& weight)
-    : out_(weight.size(0)), in_(weight.size(1)), numbers_(at::arange(out_ / kPanel, at::kLong)) {
+PanelProduct::PanelProduct(const at::Tensor& weight) : out_(weight.size(0)), in_(weight.size(1)) {
   panels_ = at::empty({out_ * in_}, weight.options());
   for (int64_t first = 0; first < in_; first += kDepth) {
     const int64_t depth = std::min(kDepth, in_ - first);
@@ -94,13 +92,7 @@ void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool
       }
     }
   };
-  at::Tensor numbers = numbers_;
-  at::TensorIterator::nullary_op(numbers).for_each(
-      [&](char** data, const int64_t*, int64_t count, int64_t) {  // one row: the iterator has one dimension
-        const int64_t panel = *reinterpret_cast<const int64_t*>(data[0]);
-        share(panel, panel + count);
-      },
-      std::max<int64_t>(1, kThreadWork / (rows * in_ * kPanel)));
+  ParallelFor(out_ / kPanel, std::max<int64_t>(1, kThreadWork / (rows * in_ * kPanel)), share);
 }
 
 }  // namespace embedd

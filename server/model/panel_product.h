@@ -39,9 +39,6 @@ class PanelProduct {
   void Run(const at::Tensor& x, const at::Tensor& bias, bool add, const at::Tensor& out) const;
 
   int64_t out_ = 0, in_ = 0;
-  // 0, 1, ... one for each panel: an iterator over them divides the panels among LibTorch's own threads.
-  // (at::parallel_for is compiled into its caller, and would need the OpenMP that LibTorch was built with.)
-  at::Tensor numbers_;
   at::Tensor panels_;  // for each block of inputs, for each panel: [inputs of the block, 16]
 };
 

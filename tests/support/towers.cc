@@ -3,6 +3,7 @@
 #include "tests/support/towers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -97,6 +98,8 @@ std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::ve
   const VisionTower tower(model.vision, model.weights, VisionTower::Options{at::kCPU, at::kFloat, layout});
   return Values(tower.Forward(View(model.vision, n, pixels)));
 }
+
+void UseTorchThreads(int count) { at::set_num_threads(count); }
 
 std::vector<WeightLayout> UsableLayouts() {
   std::vector<WeightLayout> usable;

@@ -32,6 +32,9 @@ class PlainTower {
 std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::vector<float>& pixels,
                                   WeightLayout layout);
 
+// Threads of one operation, for this thread from now on.
+void UseTorchThreads(int count);
+
 // The layouts that this LibTorch and this processor can compute f32 with; kPlain first.
 std::vector<WeightLayout> UsableLayouts();
 
