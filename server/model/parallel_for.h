@@ -8,9 +8,9 @@
 
 namespace embedd {
 
-// Calls work(begin, end) for parts of [0, n) on LibTorch's own threads, at least `grain` numbers a part; on the
-// calling thread alone when n is below it. Work must not depend on InferenceMode, which holds for the caller's
-// thread only. Throws what work throws.
+// Calls work(begin, end) for parts of [0, n) on LibTorch's own threads, at least `grain` numbers a part; on
+// the calling thread alone when n is below it. Work must not depend on InferenceMode, which holds for the
+// caller's thread only. Throws what work throws.
 //
 // at::parallel_for is compiled into its caller: built without the OpenMP that LibTorch was built with, as we
 // are, it is a plain loop.
