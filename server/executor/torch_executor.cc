@@ -123,7 +123,8 @@ absl::Status TorchExecutor::PutOnDevice() {
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->device, impl_->dtype);
+    auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
+                                                  impl_->device, impl_->dtype);
     VisionTower::Options options{impl_->device, impl_->dtype, *impl_->layout};
     if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
     impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights, options);
@@ -169,9 +170,7 @@ absl::Status TorchExecutor::Run(absl::Span<const uint8_t* const> images, int buc
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    // Only devices that compile or cache per shape need the filler; on cpu it would be work for nothing.
-    const int64_t shape = impl_->device.is_cpu() ? n : bucket;
-    const at::Tensor result = impl_->tower->Forward(impl_->staging->Stage(images, shape));
+    const at::Tensor result = impl_->staging->Forward(*impl_->tower, images, bucket);
     // Blocking, and the same type on both sides: MPS has lost data in other kinds of copies.
     const at::Tensor host = result.narrow(0, 0, n).to(at::kCPU, /*non_blocking=*/false).contiguous();
     std::memcpy(rows.data(), host.const_data_ptr<float>(), rows.size() * sizeof(float));

@@ -48,13 +48,13 @@ absl::StatusOr<Int8Calibration> CalibrateInt8(const ModelFolder& model) {
   Int8Calibration calibration;
   const absl::Status status = CatchTorch([&] {
     const c10::InferenceMode no_gradients;
-    PixelStaging staging(model.image, at::kCPU, at::kFloat);
+    PixelStaging staging(model.image, model.vision.patch, at::kCPU, at::kFloat);
     InputRanges seen;
     VisionTower::Options options;
     options.observed = &seen;
     const VisionTower tower(model.vision, model.weights, options);
     const auto run = [&](const std::vector<const uint8_t*>& batch) {
-      return tower.Forward(staging.Stage(batch, static_cast<int64_t>(batch.size()))).contiguous();
+      return staging.Forward(tower, batch, static_cast<int64_t>(batch.size())).contiguous();
     };
     InBatches(CalibrationPictures(model.image, kCalibration, 1),
               [&](const std::vector<const uint8_t*>& batch, size_t) { run(batch); });

@@ -57,9 +57,9 @@ absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& exec
   const absl::Status status = CatchTorch([&] {
     const c10::InferenceMode no_gradients;
     const VisionTower tower(model.vision, model.weights, VisionTower::Options{});
-    PixelStaging staging(model.image, at::kCPU, at::kFloat);
+    PixelStaging staging(model.image, model.vision.patch, at::kCPU, at::kFloat);
     const at::Tensor result =
-        tower.Forward(staging.Stage(images, static_cast<int64_t>(images.size()))).contiguous();
+        staging.Forward(tower, images, static_cast<int64_t>(images.size())).contiguous();
     std::memcpy(wanted.data(), result.const_data_ptr<float>(), wanted.size() * sizeof(float));
   });
   if (!status.ok()) return status;

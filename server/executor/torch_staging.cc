@@ -11,7 +11,7 @@
 
 #include <cstring>
 
-#include "server/model/parallel_for.h"
+#include "server/model/patches.h"
 
 namespace embedd {
 namespace {
@@ -41,8 +41,8 @@ at::Tensor CopyThroughAlias(absl::Span<const uint8_t* const> images, at::IntArra
 
 }  // namespace
 
-PixelStaging::PixelStaging(const ImageSpec& spec, at::Device device, at::ScalarType dtype)
-    : spec_(spec), device_(device), dtype_(dtype), table_(spec) {
+PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype)
+    : spec_(spec), patch_(patch), device_(device), dtype_(dtype), table_(spec) {
   if (device.is_cpu()) return;
   const auto constant = [&](const std::array<float, 3>& values) {
     return at::tensor(at::ArrayRef<float>(values.data(), 3)).view({1, 3, 1, 1}).to(device);
@@ -53,24 +53,15 @@ PixelStaging::PixelStaging(const ImageSpec& spec, at::Device device, at::ScalarT
       {255.0f, 255.0f, 255.0f});  // a tensor, since a plain number may be turned into a product with 1/255
 }
 
-at::Tensor PixelStaging::Stage(absl::Span<const uint8_t* const> images, int64_t count) {
-  if (device_.is_cpu()) return StageOnCpu(images, count);
+at::Tensor PixelStaging::Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images,
+                                 int64_t count) {
+  if (device_.is_cpu()) {
+    return tower.Forward(static_cast<int64_t>(images.size()), [&](int64_t first, int64_t part) {
+      return NormalizedPatches(images.subspan(first, part), spec_, table_, patch_).to(dtype_);
+    });
+  }
   at::Tensor pixels = CopyBytes(images, count).to(at::kFloat);
-  return pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_);
-}
-
-at::Tensor PixelStaging::StageOnCpu(absl::Span<const uint8_t* const> images, int64_t count) const {
-  const int64_t plane = int64_t{spec_.height} * spec_.width, n = static_cast<int64_t>(images.size());
-  at::Tensor pixels = at::empty({count, 3, spec_.height, spec_.width}, at::kFloat);
-  float* out = pixels.mutable_data_ptr<float>();
-  ParallelFor(3 * n, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int channel = static_cast<int>(i % 3);
-      table_.Normalize(channel, images[i / 3] + channel * plane, plane, out + i * plane);
-    }
-  });
-  if (count > n) pixels.narrow(0, n, count - n).zero_();
-  return pixels.to(dtype_);
+  return tower.Forward(pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_));
 }
 
 at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int64_t count) {

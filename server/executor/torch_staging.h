@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PixelStaging: puts prepared uint8 images on the device and normalises them there. On cpu it writes the
-// floats straight from the images; elsewhere it copies bytes, a quarter of the size, and casts on the device.
-// Part of TorchExecutor.
+// PixelStaging: hands prepared uint8 images to the tower, on its device and normalised. On cpu it makes
+// patches of floats straight from the images; elsewhere it copies bytes, a quarter of the size, and casts on
+// the device. Part of TorchExecutor.
 
 #pragma once
 
@@ -13,23 +13,26 @@
 #include "absl/types/span.h"
 #include "server/model/model_spec.h"
 #include "server/model/pixel_table.h"
+#include "server/model/vision_tower.h"
 
 namespace embedd {
 
 class PixelStaging {
  public:
-  PixelStaging(const ImageSpec& spec, at::Device device, at::ScalarType dtype);
+  // Of towers with patches of `patch` x `patch` pixels.
+  PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype);
 
-  // Returns [count, 3, height, width] on the device: the images, then black ones up to `count` (>=
-  // images.size()). Values are (v/255 - mean) / std, computed in f32 in this order, then cast. Throws what
+  // What `tower` makes of the images: float32 [m, embed_dim] on the device. m is images.size() on cpu;
+  // elsewhere it is `count` (>= images.size()), the last images being black, since such devices compile or
+  // cache per shape. Pixels are (v/255 - mean) / std, computed in f32 in this order, then cast. Throws what
   // LibTorch throws.
-  at::Tensor Stage(absl::Span<const uint8_t* const> images, int64_t count);
+  at::Tensor Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images, int64_t count);
 
  private:
-  at::Tensor StageOnCpu(absl::Span<const uint8_t* const> images, int64_t count) const;
   at::Tensor CopyBytes(absl::Span<const uint8_t* const> images, int64_t count);
 
   const ImageSpec spec_;
+  const int patch_;
   const at::Device device_;
   const at::ScalarType dtype_;
   const PixelTable table_;

@@ -2,7 +2,8 @@
 //
 // PixelTable: turns the uint8 input of the image tower into floats, (v/255 - mean) / std, bit for bit what
 // torchvision's ToTensor and Normalize compute: 3 x 256 values, each made with the same float operations in
-// the same order. Used by TorchExecutor on the cpu device. Thread-safe after construction. No LibTorch.
+// the same order; where AVX2 computes them faster than a table is read, and to the same bits, it does. Used
+// by TorchExecutor on the cpu device. Thread-safe after construction. No LibTorch.
 
 #pragma once
 
@@ -17,10 +18,15 @@ class PixelTable {
  public:
   explicit PixelTable(const ImageSpec& spec);
 
+  // True when AVX2 computes the values.
+  bool vectorized() const { return vectorized_; }
+
   // Writes `n` normalised values of channel 0, 1 or 2.
   void Normalize(int channel, const uint8_t* in, int64_t n, float* out) const;
 
  private:
+  std::array<float, 3> mean_, std_;
+  bool vectorized_;
   std::array<std::array<float, 256>, 3> table_;
 };
 

@@ -8,9 +8,11 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
+#include "server/model/patches.h"
 #include "server/model/weight_loader.h"
 
 namespace embedd {
@@ -79,6 +81,10 @@ class VisionTower::Loader {
 
 namespace {
 
+// Of patches asked for at a time: 10 MB of f32 at 224x224, and enough rows for the product to run at its
+// best.
+constexpr int64_t kPatchImages = 16;
+
 // x + gamma * (layer(y)); gamma is undefined without layer scale. Writes into x.
 at::Tensor AddResidual(const at::Tensor& x, const LinearLayer& layer, const at::Tensor& y,
                        const at::Tensor& gamma) {
@@ -102,7 +108,30 @@ VisionTower::VisionTower(const VisionConfig& config, const VisionWeights& weight
 }
 
 at::Tensor VisionTower::Forward(const at::Tensor& pixels) const {
-  at::Tensor x = Embed(pixels);
+  return Transform(Embed(UnfoldPatches(pixels, config_.patch)));
+}
+
+at::Tensor VisionTower::Forward(int64_t n, PatchSource patches) const {
+  std::vector<at::Tensor> parts;
+  for (int64_t first = 0; first < n; first += kPatchImages) {
+    parts.push_back(Embed(patches(first, std::min(kPatchImages, n - first))));
+  }
+  at::Tensor x = parts.size() == 1 ? std::move(parts[0]) : at::cat(parts);
+  parts.clear();
+  return Transform(std::move(x));
+}
+
+// [n, rows * columns, 3 * p * p] -> [n, tokens, width]. The patches lie side by side, so the convolution is
+// one product over them.
+at::Tensor VisionTower::Embed(const at::Tensor& patches) const {
+  const int64_t n = patches.size(0);
+  at::Tensor x = at::cat({class_embedding_.expand({n, 1, config_.width}), conv1_.Apply(patches)}, 1);
+  x.add_(positional_embedding_);
+  return config_.ln_pre ? Normalize(ln_pre_, x) : x;
+}
+
+// [n, tokens, width] -> float32 [n, embed_dim]
+at::Tensor VisionTower::Transform(at::Tensor x) const {
   for (const Block& block : blocks_) {
     const at::Tensor attended = Attend(block, Normalize(block.ln_1, x));
     if (block.class_token_only) x = x.slice(1, 0, 1).contiguous();
@@ -111,22 +140,6 @@ at::Tensor VisionTower::Forward(const at::Tensor& pixels) const {
     x = AddResidual(x, block.c_proj, hidden, block.ls_2);
   }
   return at::matmul(PoolTokens(x), proj_).to(at::kFloat);
-}
-
-// [n, 3, h, w] -> [n, tokens, width]. The patches lie side by side, so the convolution is one product over
-// them.
-at::Tensor VisionTower::Embed(const at::Tensor& pixels) const {
-  const int64_t n = pixels.size(0), rows = config_.grid_height(), columns = config_.grid_width(),
-                p = config_.patch;
-  const at::Tensor patches = pixels
-                                 .narrow(2, 0, rows * p)  // what does not fill a patch is left out
-                                 .narrow(3, 0, columns * p)
-                                 .reshape({n, 3, rows, p, columns, p})
-                                 .permute({0, 2, 4, 1, 3, 5})
-                                 .reshape({n, rows * columns, 3 * p * p});
-  at::Tensor x = at::cat({class_embedding_.expand({n, 1, config_.width}), conv1_.Apply(patches)}, 1);
-  x.add_(positional_embedding_);
-  return config_.ln_pre ? Normalize(ln_pre_, x) : x;
 }
 
 at::Tensor VisionTower::Normalize(const Norm& norm, const at::Tensor& x) const {

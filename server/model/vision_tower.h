@@ -15,6 +15,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "server/model/linear_layer.h"
 #include "server/model/vision_config.h"
 #include "server/model/vision_weights.h"
@@ -44,6 +45,14 @@ class VisionTower {
   // Throws what LibTorch throws. Everything it allocated is free again when the result is dropped.
   at::Tensor Forward(const at::Tensor& pixels) const;
 
+  // The same of `n` images whose patches are asked for a few images at a time: what lies between bytes and
+  // the first product is the largest tensor of a small model, and so stays in the processor's cache.
+  //   patches  called with [first, first + count) of [0, n), returns [count, rows * columns, 3 * patch *
+  //   patch]:
+  //            a row holds the three planes of a patch, as UnfoldPatches makes them
+  using PatchSource = absl::FunctionRef<at::Tensor(int64_t first, int64_t count)>;
+  at::Tensor Forward(int64_t n, PatchSource patches) const;
+
  private:
   struct Norm {
     at::Tensor weight, bias;
@@ -58,7 +67,8 @@ class VisionTower {
   };
   class Loader;
 
-  at::Tensor Embed(const at::Tensor& pixels) const;
+  at::Tensor Embed(const at::Tensor& patches) const;
+  at::Tensor Transform(at::Tensor x) const;
   at::Tensor Normalize(const Norm& norm, const at::Tensor& x) const;
   at::Tensor Attend(const Block& block, const at::Tensor& x) const;
   at::Tensor PoolTokens(const at::Tensor& x) const;
