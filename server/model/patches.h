@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Patches: the input of the image tower's first product. A row holds a patch as the weight of OpenCLIP's
-// convolution does, plane by plane: [n, rows * columns, 3 * patch * patch]. Pixels right of and below the last
-// whole patch are left out.
+// convolution does, plane by plane: [n, rows * columns, 3 * patch * patch]. Pixels right of and below the
+// last whole patch are left out.
 
 #pragma once
 

@@ -24,12 +24,13 @@ Answer Cancelled() {
 struct BoundedQueue::Picker {
   const Want& want;
   const absl::Time now;
+  double caution = 1;
   std::vector<EmbedTask> batch;
   std::vector<EmbedTask> dead, expired;
   absl::Time tightest = absl::InfiniteFuture();
 
   absl::Duration BatchTime(int n) const {
-    return want.batch_time == nullptr ? absl::ZeroDuration() : want.batch_time(n);
+    return want.batch_time == nullptr ? absl::ZeroDuration() : caution * want.batch_time(n);
   }
 
   // Takes the task, drops it, or refuses it because the batch would become too slow for a deadline in it.
@@ -81,11 +82,12 @@ void BoundedQueue::Push(EmbedTask task) {
 }
 
 std::vector<EmbedTask> BoundedQueue::Pop(const Want& want) {
-  Picker picker{want, clock_->TimeNow(), {}, {}, {}};
+  Picker picker{.want = want, .now = clock_->TimeNow()};
   {
     MutexLock lock(&mu_);
     LaneState& interactive = lane(Lane::kInteractive);
     LaneState& bulk = lane(Lane::kBulk);
+    if (interactive.size + bulk.size > want.max_images) picker.caution = options_.crowded_caution;
     const bool both = bulk.size > 0 && interactive.size > 0;
     if (!both) bulk_credit_ = 0;  // nobody is kept waiting
     int owed = 0;

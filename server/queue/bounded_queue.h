@@ -36,6 +36,10 @@ class BoundedQueue {
     // A deadline nearer than this and the time of two batches is served before taking turns: the batch that
     // runs when it comes near, and its own.
     absl::Duration urgency = absl::Milliseconds(500);
+    // While more waits than one batch takes, batches are reckoned this much longer against deadlines. A queue
+    // served in the order of its deadlines under overload works at their very edge, where a batch that takes
+    // a little longer than expected is computed for nobody; others can use that time.
+    double crowded_caution = 1.25;
   };
 
   BoundedQueue(Options options, Clock* clock) : options_(options), clock_(clock) {}
@@ -56,7 +60,7 @@ class BoundedQueue {
   };
   // Removes up to `want.max_images` tasks, best first. A batch is kept short enough for its tightest
   // deadline; a task that could not meet its deadline even alone is answered DEADLINE_EXCEEDED and not
-  // returned.
+  // returned. While others wait for the device, both are judged with caution (Options).
   std::vector<EmbedTask> Pop(const Want& want);
 
   // Answers, now, the tasks of `flow` whose call is dead.

@@ -19,8 +19,8 @@ TEST_CASE("Patches made from bytes are those unfolded from normalised pixels, to
   struct Shape {
     int height, width, patch;
   };
-  // Whole patches; pixels left over on both sides; patches whose rows are no multiple of eight; more than one row of
-  // patches for each thread.
+  // Whole patches; pixels left over on both sides; patches whose rows are no multiple of eight; more than one
+  // row of patches for each thread.
   for (const Shape shape : {Shape{64, 64, 32}, Shape{70, 45, 16}, Shape{42, 28, 14}, Shape{224, 224, 16}}) {
     ImageSpec spec;
     spec.height = shape.height;

@@ -227,6 +227,24 @@ TEST_CASE("A batch stays short enough for its tightest deadline, and the rest wa
   CHECK(f.Pop(want) == Indexes{12, 13, 14});
 }
 
+TEST_CASE(
+    "While more waits than a batch takes, time is not spent on a deadline that can just be met, or not") {
+  const auto time = [](int n) { return absl::Milliseconds(100 * n); };
+  // 120 ms are a fifth more than the image takes, a quarter more than that is asked for.
+  SECTION("nobody else waits") {
+    Fixture f;
+    f.Push(0, {.deadline = f.In(absl::Milliseconds(120))});
+    CHECK(f.Pop({.max_images = 1, .max_with_bulk = 1, .batch_time = time}) == Indexes{0});
+  }
+  SECTION("others wait") {
+    Fixture f;
+    f.Push(0, {.deadline = f.In(absl::Milliseconds(120))});
+    f.Push(1, {.deadline = f.In(absl::Milliseconds(130))});
+    CHECK(f.Pop({.max_images = 1, .max_with_bulk = 1, .batch_time = time}) == Indexes{1});
+    CHECK(f.call->answer(0).outcome == Outcome::kExpired);
+  }
+}
+
 TEST_CASE("Dropping a flow's dead images answers them at once and leaves the others") {
   Fixture f;
   auto dead = std::make_shared<RecordingCall>();
