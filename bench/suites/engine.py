@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 
 from . import inputs, machine
 from .common import BIN, ROOT, Figure, Settings, Worker, interpreter
@@ -34,6 +35,7 @@ def run(settings: Settings) -> dict[str, Figure]:
                 worker.ask(f"{batch} 2")  # warm
             for _ in range(settings.rounds):
                 for name, worker in workers.items():
+                    time.sleep(0.2)  # or the spinning threads of the one before it take its processors
                     # The fastest call of a turn: others on the machine only ever make a call slower.
                     calls = max(2, round(settings.seconds * 8 / batch))
                     rates[name].append(batch / min(worker.ask(f"{batch} {calls}")["seconds"]))

@@ -31,9 +31,9 @@ class Executor {
   virtual absl::Status Offload() = 0;
 
   // Embeds `images` in one device batch.
-  //   images   n >= 1 prepared images, each uint8 [3, height, width] planar RGB, as the model's ImageSpec
-  //   says bucket   >= n: the batch is padded to this many images where the device needs fixed shapes rows
-  //   out, float [n, dimension], not normalised, as the tower gives them
+  //   images   n >= 1 prepared images, uint8 [3, height, width] planar RGB, as ImageSpec says
+  //   bucket   >= n: the batch is padded to so many images where the device needs fixed shapes
+  //   rows     out, float [n, dimension], not normalised, as the tower gives them
   // Errors: kResourceExhausted: the device is out of memory; every tensor of the batch is already dropped, a
   // smaller batch may work. kUnavailable: the device is lost. kInternal: anything else; the next batch may
   // work.

@@ -2,9 +2,11 @@
 
 #include "server/model/panel_product.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <atomic>
 
 #include "server/model/cpu_features.h"
 #include "server/model/panel_kernel.h"
@@ -16,8 +18,10 @@ namespace {
 // 96 rows by 768 inputs of x are 288 KiB and a panel 48 KiB: both stay in a second-level cache of 512 KiB.
 constexpr int64_t kRows = 96;
 constexpr int64_t kDepth = 768;
-// Multiply-adds worth a thread: some 10 microseconds.
-constexpr int64_t kThreadWork = 1 << 19;
+// Threads take pieces of a product until none is left, since the processors of a shared machine are not
+// equally fast: so many for each thread, of at least so many multiply-adds (some 80 microseconds).
+constexpr int64_t kPieces = 12;
+constexpr int64_t kPieceWork = 1 << 22;
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -65,7 +69,7 @@ void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool
   float* const c = out.mutable_data_ptr<float>();
   const int64_t rows = x.numel() / in_, chunks = DivideUp(rows, kRows);
 
-  // A thread has panels of its own, so every weight is read by one thread only.
+  // A piece of panels is read by one thread only.
   const auto share = [&](int64_t first_panel, int64_t end_panel) {
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
       const int64_t row = chunk * rows / chunks, count = (chunk + 1) * rows / chunks - row;
@@ -92,7 +96,13 @@ void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool
       }
     }
   };
-  ParallelFor(out_ / kPanel, std::max<int64_t>(1, kThreadWork / (rows * in_ * kPanel)), share);
+  const int64_t panels = out_ / kPanel, threads = at::get_num_threads();
+  const int64_t piece =
+      std::max(DivideUp(panels, kPieces * threads), DivideUp(kPieceWork, rows * in_ * kPanel));
+  std::atomic<int64_t> next = 0;
+  ParallelFor(std::min(threads, DivideUp(panels, piece)), 1, [&](int64_t, int64_t) {
+    for (int64_t p; (p = next.fetch_add(piece)) < panels;) share(p, std::min(p + piece, panels));
+  });
 }
 
 }  // namespace embedd
