@@ -47,9 +47,8 @@ class VisionTower {
 
   // The same of `n` images whose patches are asked for a few images at a time: what lies between bytes and
   // the first product is the largest tensor of a small model, and so stays in the processor's cache.
-  //   patches  called with [first, first + count) of [0, n), returns [count, rows * columns, 3 * patch *
-  //   patch]:
-  //            a row holds the three planes of a patch, as UnfoldPatches makes them
+  //   patches  called with a range [first, first + count) of [0, n), returns the patches of those images as
+  //            UnfoldPatches makes them, in the dtype of the options
   using PatchSource = absl::FunctionRef<at::Tensor(int64_t first, int64_t count)>;
   at::Tensor Forward(int64_t n, PatchSource patches) const;
 

@@ -77,7 +77,9 @@ TEST_CASE("Every batch size and bucket gives the rows of the plain tower on norm
   const auto executor = Make(Read(folder));
   REQUIRE(executor->Load().ok());
   CHECK(executor->dimension() == 16);
-  for (const auto& [n, bucket] : std::vector<std::pair<int, int>>{{1, 1}, {1, 4}, {3, 4}, {4, 4}, {7, 8}}) {
+  // On cpu patches are made for sixteen images at a time: a whole part, one image more, and several parts.
+  for (const auto& [n, bucket] : std::vector<std::pair<int, int>>{
+           {1, 1}, {1, 4}, {3, 4}, {4, 4}, {7, 8}, {16, 16}, {17, 32}, {40, 64}}) {
     const Images images(n);
     std::vector<float> pixels(images.bytes().size());
     for (int i = 0; i < 3 * n; ++i)
