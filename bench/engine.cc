@@ -92,7 +92,7 @@ int Main(int argc, char** argv) {
   app.add_option("--dtype", options.dtype, "of the engine; the plain loop is f32");
   app.add_option("--threads", options.threads, "of the engine; 0 = LibTorch's choice");
   CLI11_PARSE(app, argc, argv);
-  if (options.contender == "engine") SleepInsteadOfSpin(argv);
+  if (options.contender == "engine") LimitSpinning(argv);
   ConfigureLogging("warn", "text");
 
   const ImageSpec image = Must(ReadModelFolder(options.model)).image;

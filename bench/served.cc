@@ -100,13 +100,13 @@ int Main(int argc, char** argv) {
   app.add_option("--callers", options.callers, "callers at once");
   app.add_option("--images", options.images, "images a call, and a batch of the loop");
   CLI11_PARSE(app, argc, argv);
-  SleepInsteadOfSpin(argv);
+  LimitSpinning(argv);
   KeepFreedMemory();
   ConfigureLogging("warn", "text");
 
   const auto make_executor = [&] {
     return Must(TorchExecutor::Create(Must(ReadModelFolder(options.model)),
-                                      Must(CreateTorchDeviceMemory("cpu", 0)), {}));
+                                      Must(CreateTorchDeviceMemory("cpu", 0)), {.dtype = "f32"}));
   };
   const auto engine = make_executor();
   Must(engine->Load());

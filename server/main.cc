@@ -95,7 +95,7 @@ int LoadAndServe(const Config& config, const std::string& device, std::unique_pt
 }
 
 int Main(int argc, char** argv) {
-  SleepInsteadOfSpin(argv);
+  LimitSpinning(argv);
   KeepFreedMemory();
   BlockSignals();  // before the first thread, so that all inherit it
   absl::StatusOr<ParsedConfig> parsed = ParseConfig(argc, argv, ProcessEnvironment());

@@ -103,7 +103,8 @@ def null_server(*flags: str) -> Server:
 def embedd(model: pathlib.Path, *flags: str) -> Server:
     from embedd import EmbedClient
 
-    server = Server(BIN / "embedd", model, *flags)
+    # What the others compute in; auto may be bf16.
+    server = Server(BIN / "embedd", model, "--dtype", "f32", *flags)
     with EmbedClient(server.grpc) as client:
         server.wait_ready(client)
     return server

@@ -130,10 +130,10 @@ void InstallForkGuard() {
   if (!installed.exchange(true)) pthread_atfork(nullptr, nullptr, EndChild);
 }
 
-void SleepInsteadOfSpin(char** argv) {
+void LimitSpinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/1);
-  setenv("KMP_BLOCKTIME", "0", /*overwrite=*/0);  // LLVM's library, which reads it at its first use
+  setenv("GOMP_SPINCOUNT", "2000", /*overwrite=*/1);
+  setenv("KMP_BLOCKTIME", "0", /*overwrite=*/0);  // LLVM's library, which counts in ms
 #ifdef __linux__
   execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
 #else
