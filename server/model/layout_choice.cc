@@ -6,7 +6,10 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
+#include "absl/strings/str_format.h"
 #include "server/model/cpu_features.h"
 #include "server/model/linear_layer.h"
 #include "server/support/clock.h"
@@ -23,65 +26,96 @@ bool CanUse(WeightLayout layout, at::Device device, at::ScalarType dtype) {
 
 namespace {
 
-// Seconds of the products of one block over `rows` tokens; the fastest of a few runs, so that other load
-// counts less.
+const char* Name(WeightLayout layout) {
+  switch (layout) {
+    case WeightLayout::kPlain:
+      return "plain";
+    case WeightLayout::kOneDnn:
+      return "onednn";
+    case WeightLayout::kPanels:
+      return "panels";
+  }
+  return "unknown";
+}
+
+// Times the products of one block in one layout, for one image and for enough rows to keep every core busy;
+// the fastest of a few runs, so that other load counts less.
 class BlockTimer {
  public:
   BlockTimer(const VisionConfig& c, at::ScalarType dtype, WeightLayout layout)
-      : width_(c.width),
+      : layout_(layout),
         dtype_(dtype),
-        in_proj_(Make(3 * c.width, c.width, layout)),
-        out_proj_(Make(c.width, c.width, layout)),
-        c_fc_(Make(c.mlp_width, c.width, layout)),
-        c_proj_(Make(c.width, c.mlp_width, layout)) {}
+        width_(c.width),
+        one_(c.tokens()),
+        many_(std::max<int64_t>(400, c.tokens())),
+        in_proj_(Make(3 * c.width, c.width)),
+        out_proj_(Make(c.width, c.width)),
+        c_fc_(Make(c.mlp_width, c.width)),
+        c_proj_(Make(c.width, c.mlp_width)) {}
 
-  void Run(int64_t rows, double* best) const {
+  void Run() {
+    best_one_ = std::min(best_one_, Seconds(one_));
+    best_many_ = std::min(best_many_, Seconds(many_));
+  }
+
+  WeightLayout layout() const { return layout_; }
+  // A full batch counts as much as a single image.
+  double microseconds_per_token() const {
+    return 1e6 * (best_one_ / static_cast<double>(one_) + best_many_ / static_cast<double>(many_)) / 2;
+  }
+
+ private:
+  LinearLayer Make(int64_t out, int64_t in) const {
+    return LinearLayer(at::rand({out, in}).to(dtype_), at::rand({out}).to(dtype_), layout_);
+  }
+
+  double Seconds(int64_t rows) const {
     const at::Tensor x = at::rand({rows, width_}).to(dtype_);
     const absl::Time start = Clock::Real()->TimeNow();
     in_proj_.Apply(x);
     const at::Tensor y = out_proj_.ApplyAndAdd(x, x.clone());
     c_proj_.ApplyAndAdd(c_fc_.ApplyActivation(y, Activation::kGelu), y);
-    *best = std::min(*best, absl::ToDoubleSeconds(Clock::Real()->TimeNow() - start));
+    return absl::ToDoubleSeconds(Clock::Real()->TimeNow() - start);
   }
 
- private:
-  LinearLayer Make(int64_t out, int64_t in, WeightLayout layout) const {
-    return LinearLayer(at::rand({out, in}).to(dtype_), at::rand({out}).to(dtype_), layout);
-  }
-
-  const int64_t width_;
-  const at::ScalarType dtype_;
-  const LinearLayer in_proj_, out_proj_, c_fc_, c_proj_;
+  WeightLayout layout_;
+  at::ScalarType dtype_;
+  int64_t width_, one_, many_;
+  LinearLayer in_proj_, out_proj_, c_fc_, c_proj_;
+  double best_one_ = 1e9, best_many_ = 1e9;
 };
 
 }  // namespace
 
 WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype) {
-  if (!CpuHasAny({"avx512_f"})) {
-    return CanUse(WeightLayout::kPanels, at::kCPU, dtype) ? WeightLayout::kPanels : WeightLayout::kPlain;
+  std::vector<WeightLayout> usable;
+  for (const WeightLayout layout : {WeightLayout::kPlain, WeightLayout::kOneDnn, WeightLayout::kPanels}) {
+    if (CanUse(layout, at::kCPU, dtype)) usable.push_back(layout);
   }
-  if (!CanUse(WeightLayout::kOneDnn, at::kCPU, dtype)) return WeightLayout::kPlain;
+  if (!CpuHasAny({"avx512_f"})) {
+    return usable.back() == WeightLayout::kPanels ? WeightLayout::kPanels : WeightLayout::kPlain;
+  }
+  if (usable.size() == 1) return usable[0];
+
   const c10::InferenceMode no_gradients;
-  const BlockTimer plain(config, dtype, WeightLayout::kPlain), packed(config, dtype, WeightLayout::kOneDnn);
-  // One image, and enough rows to keep every core busy.
-  const int64_t one = config.tokens(), many = std::max<int64_t>(400, one);
-  double plain_one = 1e9, plain_many = 1e9, packed_one = 1e9, packed_many = 1e9;
+  std::vector<BlockTimer> timers;
+  for (const WeightLayout layout : usable) timers.emplace_back(config, dtype, layout);
   const absl::Time start = Clock::Real()->TimeNow();
-  for (int round = 0; round < 4; ++round) {  // taking turns, so that a busy moment hits both
-    plain.Run(one, &plain_one);
-    packed.Run(one, &packed_one);
-    plain.Run(many, &plain_many);
-    packed.Run(many, &packed_many);
+  for (int round = 0; round < 4; ++round) {  // taking turns, so that a busy moment hits all
+    for (BlockTimer& timer : timers) timer.Run();
     if (round > 0 && Clock::Real()->TimeNow() - start > absl::Milliseconds(500)) break;
   }
-  // Per row, a full batch counting as much as a single image.
-  const double share = static_cast<double>(one) / static_cast<double>(many);
-  const bool faster = packed_one + packed_many * share < plain_one + plain_many * share;
-  LogInfo(faster ? "weights are packed for this processor"
-                 : "weights stay plain: packing does not pay on this processor",
-          {{"packed_over_plain_one_image", std::to_string(packed_one / plain_one)},
-           {"packed_over_plain_full_batch", std::to_string(packed_many / plain_many)}});
-  return faster ? WeightLayout::kOneDnn : WeightLayout::kPlain;
+  const auto fastest = std::min_element(timers.begin(), timers.end(), [](const auto& a, const auto& b) {
+    return a.microseconds_per_token() < b.microseconds_per_token();
+  });
+  std::string measured;
+  for (const BlockTimer& timer : timers) {
+    absl::StrAppendFormat(&measured, "%s%s %.2f", measured.empty() ? "" : ", ", Name(timer.layout()),
+                          timer.microseconds_per_token());
+  }
+  LogInfo("layouts of weights were measured",
+          {{"chosen", Name(fastest->layout())}, {"microseconds_per_token", measured}});
+  return fastest->layout();
 }
 
 }  // namespace embedd

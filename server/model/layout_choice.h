@@ -19,10 +19,10 @@ bool CanUse(WeightLayout layout, at::Device device, at::ScalarType dtype);
 // The fastest layout for a tower on cpu.
 //
 // f32 with AVX2 and no AVX-512: panels, without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at
-// one image, 1.03 to 1.1 at sixteen; oneDNN's layout loses there). With AVX-512, and for bf16: oneDNN's
-// layout gains about a quarter on most machines, and one block of a tower of this shape is measured both
-// ways, for one image and for a full batch, to be sure; that takes some tens of milliseconds, under two
-// seconds for the largest towers. Call it with the thread count of the executor. Throws what LibTorch throws.
+// one image, 1.03 to 1.1 at sixteen; oneDNN's layout loses there). With AVX-512, and for bf16, one block of a
+// tower of this shape is measured in each layout that can be used, for one image and for a full batch; that
+// takes some tens of milliseconds, under two seconds for the largest towers. Call it with the thread count of
+// the executor. Throws what LibTorch throws.
 WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype);
 
 }  // namespace embedd

@@ -57,9 +57,11 @@ std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
 }  // namespace
 
 LinearLayer::LinearLayer(at::Tensor weight, at::Tensor bias, WeightLayout layout) : bias_(std::move(bias)) {
-  if (layout == WeightLayout::kPanels && PanelProduct::Fits(weight)) {
-    panels_ = std::make_shared<const PanelProduct>(weight);
-    return;
+  if (layout == WeightLayout::kPanels) {
+    if (const PanelKernel* kernel = PanelProduct::KernelFor(weight)) {
+      panels_ = std::make_shared<const PanelProduct>(weight, *kernel);
+      return;
+    }
   }
   packed_ = layout == WeightLayout::kOneDnn;
   weight_ = packed_ ? Pack(weight) : std::move(weight);

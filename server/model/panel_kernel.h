@@ -1,36 +1,63 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner loop of PanelProduct: a tile of up to 6 rows by 16 columns, held in registers.
+// The inner loop of PanelProduct: a tile of a few rows by one panel, its sums held in registers. One kernel
+// for each instruction set, chosen at run time; like those of PilKernels, they carry their target themselves
+// and are built with plain flags, so nothing inline from a header can end up in the program compiled for a
+// processor that is not there.
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace embedd {
 
-inline constexpr int64_t kPanel = 16;      // columns of a panel: two registers of eight
-inline constexpr int64_t kTileRows = 6;    // 6 x 2 sums, 2 weights, 1 input: 15 of the 16 registers
-inline constexpr int64_t kFetchParts = 8;  // tiles share the fetching of the next panel
-
 struct PanelTile {
   const float* x;  // the tile's first row; rows lie x_stride apart
   int64_t x_stride;
-  const float* panel;  // [depth, 16]
+  const float* panel;  // [depth, columns of the kernel]
   int64_t depth;
-  const float* bias;  // 16, or null
+  const float* bias;  // of each column, or null
   float* out;         // rows lie out_stride apart
   int64_t out_stride;
-  bool add;            // to what `out` holds; else `out` is only written
-  const float* fetch;  // brought into the cache meanwhile: depth / kFetchParts rows of a panel
+  bool add;  // to what `out` holds; else `out` is only written
+  // Brought into the cache meanwhile: so many lines of a cache for every kGroup inputs.
+  const float* fetch;
+  int64_t fetch_lines;
 };
 
-#if defined(__x86_64__)
-inline constexpr bool kPanelKernelBuilt = true;
-#else
-inline constexpr bool kPanelKernelBuilt = false;
-#endif
+inline constexpr int64_t kGroup = 8;
+inline constexpr int64_t kLine = 16;  // numbers in a line of a cache
 
-// out = x panel + bias, for 1 to kTileRows rows. Needs AVX2 and FMA, and kPanelKernelBuilt.
-void MultiplyTile(const PanelTile& tile, int rows);
+struct PanelKernel {
+  const char* name;
+  int64_t columns;  // of a panel
+  int64_t rows;     // at most, of a tile
+  // multiply[rows - 1] computes out = x panel + bias of so many rows. Through MultiplyTile only.
+  void (*const* multiply)(const PanelTile& tile);
+  // Softmax of scale * row[0, count) in place; what lies behind it, up to whole panels, may be overwritten.
+  void (*softmax)(float* row, int64_t count, float scale);
+};
+
+// Null where this processor, or this build, has not got the instructions (AVX2 and FMA; AVX-512F).
+const PanelKernel* Avx2PanelKernel();
+const PanelKernel* Avx512PanelKernel();
+
+// The widest of them into whose panels so many columns divide; null without any.
+const PanelKernel* PanelKernelFor(int64_t columns);
+
+// The tile of 1 to kernel.rows rows.
+void MultiplyTile(const PanelKernel& kernel, const PanelTile& tile, int64_t rows);
+
+// Four rows of `count` numbers, a multiple of four, become four columns of `out`, whose rows lie out_stride
+// apart.
+void TransposeFour(const std::array<const float*, 4>& rows, int64_t count, float* out, int64_t out_stride);
+
+// The sums of a kernel are registers only when the loops over rows are gone.
+#if defined(__clang__)
+#define EMBEDD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EMBEDD_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 }  // namespace embedd

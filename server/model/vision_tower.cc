@@ -6,12 +6,12 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
 
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "server/model/attention.h"
 #include "server/model/patches.h"
 #include "server/model/weight_loader.h"
 
@@ -52,8 +52,10 @@ class VisionTower::Loader {
     block.class_token_only = index == config.layers - 1 && config.pool == Pool::kToken;
     const at::Tensor weight = Tensor(name + "attn.in_proj_weight"), bias = Tensor(name + "attn.in_proj_bias");
     if (block.class_token_only) {
-      block.query = Layer(name + "query", weight.slice(0, 0, config.width), bias.slice(0, 0, config.width));
-      block.key_value = Layer(name + "key_value", weight.slice(0, config.width), bias.slice(0, config.width));
+      block.query = Layer(name + "query", weight.slice(0, 0, config.width).clone(),
+                          bias.slice(0, 0, config.width).clone());
+      block.key_value =
+          KeyValueWeights(weight.slice(0, config.width), bias.slice(0, config.width), config.heads);
     } else {
       block.qkv = Layer(name + "qkv", weight, bias);
     }
@@ -149,20 +151,12 @@ at::Tensor VisionTower::Normalize(const Norm& norm, const at::Tensor& x) const {
 
 // [n, tokens, width] -> [n, tokens, width], or [n, 1, width] in a class-token block; before out_proj.
 at::Tensor VisionTower::Attend(const Block& block, const at::Tensor& x) const {
-  const int64_t n = x.size(0), tokens = x.size(1), heads = config_.heads, head_dim = config_.head_dim();
-  const auto split = [&](const at::Tensor& packed, int64_t count, int64_t pieces) {
-    return packed.view({n, count, pieces, heads, head_dim}).permute({2, 0, 3, 1, 4});
-  };
-  at::Tensor out;  // [n, heads, tokens, head_dim]
   if (block.class_token_only) {
-    const at::Tensor query = split(block.query.Apply(x.slice(1, 0, 1).contiguous()), 1, 1);
-    const at::Tensor key_value = split(block.key_value.Apply(x), tokens, 2);
-    out = at::scaled_dot_product_attention(query[0], key_value[0], key_value[1]);
-  } else {
-    const at::Tensor qkv = split(block.qkv.Apply(x), tokens, 3);
-    out = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    const at::Tensor query = block.query.Apply(x.slice(1, 0, 1).contiguous());
+    return OneQueryAttention(query, x, block.key_value);
   }
-  return out.transpose(1, 2).reshape({n, out.size(2), config_.width});
+  const std::vector<at::Tensor> qkv = block.qkv.Apply(x).chunk(3, -1);
+  return Attention(qkv[0], qkv[1], qkv[2], config_.heads);
 }
 
 // [n, tokens, width] -> [n, width]. Normalising one token or all of them is the same for that token.

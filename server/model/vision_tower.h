@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "server/model/attention.h"
 #include "server/model/linear_layer.h"
 #include "server/model/vision_config.h"
 #include "server/model/vision_weights.h"
@@ -58,8 +59,9 @@ class VisionTower {
   };
   struct Block {
     Norm ln_1, ln_2;
-    LinearLayer qkv;               // not in a class-token block
-    LinearLayer query, key_value;  // only in a class-token block
+    LinearLayer qkv;            // not in a class-token block
+    LinearLayer query;          // only in a class-token block
+    KeyValueWeights key_value;  // only in a class-token block
     LinearLayer out_proj, c_fc, c_proj;
     at::Tensor ls_1, ls_2;  // undefined without layer scale
     bool class_token_only = false;

@@ -11,6 +11,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "server/model/attention.h"
 #include "server/model/layout_choice.h"
 #include "server/model/panel_product.h"
 #include "server/model/vision_tower.h"
@@ -22,6 +23,10 @@ namespace {
 at::Tensor View(const VisionConfig& config, int n, const std::vector<float>& pixels) {
   return at::from_blob(const_cast<float*>(pixels.data()), {n, 3, config.image_height, config.image_width},
                        at::kFloat);
+}
+
+at::Tensor Copy(const std::vector<float>& values, at::IntArrayRef sizes) {
+  return at::from_blob(const_cast<float*>(values.data()), sizes, at::kFloat).clone();
 }
 
 std::vector<float> Values(const at::Tensor& rows) {
@@ -109,19 +114,32 @@ std::vector<WeightLayout> UsableLayouts() {
   return usable;
 }
 
-std::vector<float> RunPanelProduct(int rows, int in, int out, const std::vector<float>& x,
-                                   const std::vector<float>& w, const std::vector<float>& bias,
-                                   const std::vector<float>& sum) {
+std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, int out,
+                                   const std::vector<float>& x, const std::vector<float>& w,
+                                   const std::vector<float>& bias, const std::vector<float>& sum) {
   const c10::InferenceMode no_gradients;
-  const auto view = [](const std::vector<float>& values, at::IntArrayRef sizes) {
-    return at::from_blob(const_cast<float*>(values.data()), sizes, at::kFloat).clone();
-  };
-  const PanelProduct product(view(w, {out, in}));
-  const at::Tensor offset = bias.empty() ? at::Tensor() : view(bias, {out});
-  if (sum.empty()) return Values(product.Apply(view(x, {rows, in}), offset));
-  const at::Tensor total = view(sum, {rows, out});
-  product.AddTo(total, view(x, {rows, in}), offset);
+  const PanelProduct product(Copy(w, {out, in}), kernel);
+  const at::Tensor offset = bias.empty() ? at::Tensor() : Copy(bias, {out});
+  if (sum.empty()) return Values(product.Apply(Copy(x, {rows, in}), offset));
+  const at::Tensor total = Copy(sum, {rows, out});
+  product.AddTo(total, Copy(x, {rows, in}), offset);
   return Values(total);
+}
+
+std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
+                                const std::vector<float>& query, const std::vector<float>& key_value) {
+  const c10::InferenceMode no_gradients;
+  const std::vector<at::Tensor> kv = Copy(key_value, {n, tokens, 2 * width}).chunk(2, -1);
+  return Values(Attention(Copy(query, {n, queries, width}), kv[0], kv[1], heads));
+}
+
+std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
+                                        const std::vector<float>& query, const std::vector<float>& x,
+                                        const std::vector<float>& weight, const std::vector<float>& bias) {
+  const c10::InferenceMode no_gradients;
+  return Values(
+      OneQueryAttention(Copy(query, {n, 1, width}), Copy(x, {n, tokens, width}),
+                        KeyValueWeights(Copy(weight, {2 * width, width}), Copy(bias, {2 * width}), heads)));
 }
 
 std::vector<float> NoisePixels(const VisionConfig& config, int n) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "server/model/model_folder.h"
+#include "server/model/panel_kernel.h"
 #include "server/model/weight_layout.h"
 
 namespace embedd {
@@ -38,11 +39,22 @@ void UseTorchThreads(int count);
 // The layouts that this LibTorch and this processor can compute f32 with; kPlain first.
 std::vector<WeightLayout> UsableLayouts();
 
-// x [rows, in] times w [out, in] transposed, plus bias [out] (or empty), through PanelProduct; onto `sum`
-// [rows, out] where that is not empty. Only where kPanels is usable and `out` divides by 16.
-std::vector<float> RunPanelProduct(int rows, int in, int out, const std::vector<float>& x,
-                                   const std::vector<float>& w, const std::vector<float>& bias,
-                                   const std::vector<float>& sum);
+// x [rows, in] times w [out, in] transposed, plus bias [out] (or empty), through PanelProduct in a kernel
+// into whose panels `out` divides; onto `sum` [rows, out] where that is not empty.
+std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, int out,
+                                   const std::vector<float>& x, const std::vector<float>& w,
+                                   const std::vector<float>& bias, const std::vector<float>& sum);
+
+// Attention of queries [n, queries, width] to keys and values, which lie side by side in `key_value`
+// [n, tokens, 2 * width].
+std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
+                                const std::vector<float>& query, const std::vector<float>& key_value);
+
+// OneQueryAttention of queries [n, width] to x [n, tokens, width]; weight [2 * width, width] and bias
+// [2 * width] are those of keys and values, as OpenCLIP holds them.
+std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
+                                        const std::vector<float>& query, const std::vector<float>& x,
+                                        const std::vector<float>& weight, const std::vector<float>& bias);
 
 // n images of normalised noise, the same on every machine.
 std::vector<float> NoisePixels(const VisionConfig& config, int n);

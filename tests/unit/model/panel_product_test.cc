@@ -34,14 +34,15 @@ std::vector<double> Reference(size_t rows, size_t in, size_t out, const std::vec
   return y;
 }
 
-void CheckAgainstReference(int rows, int in, int out, bool with_bias, bool onto_sum) {
-  INFO(rows << " rows, " << in << " inputs, " << out << " outputs, bias " << with_bias << ", sum "
-            << onto_sum);
+void CheckAgainstReference(const PanelKernel& kernel, int rows, int in, int out, bool with_bias,
+                           bool onto_sum) {
+  INFO(kernel.name << ": " << rows << " rows, " << in << " inputs, " << out << " outputs, bias " << with_bias
+                   << ", sum " << onto_sum);
   const auto size = [](int a, int b) { return static_cast<size_t>(a) * static_cast<size_t>(b); };
   const std::vector<float> x = Noise(size(rows, in), 1), w = Noise(size(out, in), 2);
   const std::vector<float> bias = with_bias ? Noise(size(out, 1), 3) : std::vector<float>();
   const std::vector<float> sum = onto_sum ? Noise(size(rows, out), 4) : std::vector<float>();
-  const std::vector<float> y = RunPanelProduct(rows, in, out, x, w, bias, sum);
+  const std::vector<float> y = RunPanelProduct(kernel, rows, in, out, x, w, bias, sum);
   const std::vector<double> wanted = Reference(static_cast<size_t>(rows), static_cast<size_t>(in),
                                                static_cast<size_t>(out), x, w, bias, sum);
   REQUIRE(y.size() == wanted.size());
@@ -51,24 +52,31 @@ void CheckAgainstReference(int rows, int in, int out, bool with_bias, bool onto_
   CHECK(worst <= 1e-6 * std::max(4.0, static_cast<double>(in) / 8));
 }
 
-bool PanelsUsable() {
-  const std::vector<WeightLayout> usable = UsableLayouts();
-  return std::find(usable.begin(), usable.end(), WeightLayout::kPanels) != usable.end();
+TEST_CASE("A product in panels is the product, whatever its sizes") {
+  int kernels = 0;
+  for (const PanelKernel* kernel : {Avx2PanelKernel(), Avx512PanelKernel()}) {
+    if (kernel == nullptr) continue;
+    ++kernels;
+    const auto check = [&](int rows, int in, int panels, bool bias, bool sum) {
+      CheckAgainstReference(*kernel, rows, in, panels * static_cast<int>(kernel->columns), bias, sum);
+    };
+    // Around the tile (6 or 11 rows, 8 inputs, a panel of outputs) and the blocks (88 or 96 rows, 768
+    // inputs).
+    for (int rows = 1; rows <= 13; ++rows) check(rows, 64, 3, true, false);
+    for (const int rows : {50, 87, 88, 89, 96, 97, 200}) check(rows, 64, 3, true, false);
+    for (const int in : {1, 7, 8, 9, 588, 767, 768, 769, 1600}) check(13, in, 2, true, false);
+    for (const int panels : {1, 2, 25}) check(7, 100, panels, true, false);
+    for (const bool bias : {false, true}) {
+      for (const bool sum : {false, true}) check(101, 800, 4, bias, sum);
+    }
+  }
+  if (kernels == 0) WARN("skipped: this processor has no AVX2");
 }
 
-TEST_CASE("A product in panels is the product, whatever its sizes") {
-  if (!PanelsUsable()) {
-    WARN("skipped: this processor has no AVX2");
-    return;
-  }
-  // Around the tile (6 rows, 8 inputs, 16 outputs) and the blocks (96 rows, 768 inputs).
-  for (const int rows : {1, 2, 5, 6, 7, 13, 50, 96, 97, 200})
-    CheckAgainstReference(rows, 64, 48, true, false);
-  for (const int in : {1, 7, 8, 9, 588, 767, 768, 769, 1600}) CheckAgainstReference(13, in, 32, true, false);
-  for (const int out : {16, 32, 400}) CheckAgainstReference(7, 100, out, true, false);
-  for (const bool bias : {false, true}) {
-    for (const bool sum : {false, true}) CheckAgainstReference(101, 800, 64, bias, sum);
-  }
+TEST_CASE("A width takes the widest kernel into whose panels it divides") {
+  CHECK(PanelKernelFor(24) == nullptr);
+  CHECK(PanelKernelFor(48) == Avx2PanelKernel());  // 32 does not divide it
+  CHECK(PanelKernelFor(64) == (Avx512PanelKernel() != nullptr ? Avx512PanelKernel() : Avx2PanelKernel()));
 }
 
 }  // namespace

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace embedd {
+
+// Scaled dot-product attention, softmax(q k^T / sqrt(head_dim)) v for each head, without a mask. Each tensor
+// [n, tokens, width] holds the heads side by side in its last dimension, which must be dense; they may be
+// slices of one product. The keys and values have the same number of tokens, the queries may have another.
+// Returns [n, tokens of the queries, width], contiguous. Part of VisionTower; throws what LibTorch throws.
+//
+// In f32 on cpu it runs in the kernels of PanelProduct where head_dim divides into their panels: one head of
+// one image is a task whose keys, values and scores stay in the cache, and nothing is transposed in memory
+// afterwards. LibTorch's own function asks MKL for each of these small products. Results differ by rounding.
+at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads);
+
+// The weights of keys and values of one block. The bias of the keys adds the same to every score of a query,
+// and so nothing to the softmax.
+struct KeyValueWeights {
+  KeyValueWeights() = default;
+  // weight [2 * width, width], bias [2 * width], the keys' first. Copies what it keeps.
+  KeyValueWeights(const at::Tensor& weight, const at::Tensor& bias, int64_t heads);
+
+  at::Tensor key;         // [heads, head_dim, width]
+  at::Tensor value;       // [heads, width, head_dim]
+  at::Tensor value_bias;  // [width]
+};
+
+// Attention of one query to the tokens x, without their keys and values: q (W_k x)^T is (q W_k) x^T, and the
+// mean of W_v x is W_v times the mean of x, so two products of `width` by `width` for each image take the
+// place of two for each token. Returns [n, 1, width].
+//   query  [n, 1, width]
+//   x      [n, tokens, width]
+at::Tensor OneQueryAttention(const at::Tensor& query, const at::Tensor& x, const KeyValueWeights& weights);
+
+}  // namespace embedd
