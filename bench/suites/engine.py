@@ -14,14 +14,18 @@ _OTHERS = ("open_clip", "onnxruntime", "openvino")
 
 def contenders(model) -> dict[str, Worker]:
     # The server's threads spin briefly while they wait; so do those of the plain loop.
-    started = {name: Worker(BIN / "bench_engine", "--contender", name, "--model", model,
-                            env={"GOMP_SPINCOUNT": "2000"}) for name in ("engine", "plain")}
+    brief = {"GOMP_SPINCOUNT": "2000"}
+    commands = {name: [BIN / "bench_engine", "--contender", name, "--model", model] for name in ("engine", "plain")}
     if machine.multiplies_bytes():
-        started["int8"] = Worker(BIN / "bench_engine", "--contender", "engine", "--dtype", "int8", "--model", model)
+        commands["int8"] = [*commands["engine"], "--dtype", "int8"]
     for name in _OTHERS:
         python = ROOT / ".venv/bin/python" if name == "open_clip" else interpreter(name)
         if python.exists():
-            started[name] = Worker(python, ROOT / "bench/peers/forward.py", name, "--model", model)
+            commands[name] = [python, ROOT / "bench/peers/forward.py", name, "--model", model]
+    started = {}
+    for name, command in commands.items():
+        started[name] = Worker(*command, env={} if name in _OTHERS else brief)
+        started[name].ask("1 1")  # one after the other: some measure what is fastest here while they load
     return started
 
 

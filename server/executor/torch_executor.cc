@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
       return status;
     }
   }
-  const auto dtype = ResolveDtype(options.dtype, options.device, model.vision.width);
+  const auto dtype = ResolveDtype(options.dtype, options.device, model.vision);
   if (!dtype.ok()) return dtype.status();
   auto impl = std::make_unique<Impl>();
   impl->spec = MakeModelSpec(model, options.device, *dtype);

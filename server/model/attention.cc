@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "server/model/panel_kernel.h"
@@ -80,7 +81,9 @@ class PanelHead {
       const float* from = value.data + token * value.stride;
       for (int64_t first = 0; first < head_dim_; first += columns) {
         float* const to = values + first * value.count + token * columns;
-        for (int64_t i = 0; i < columns; i += kLine) std::copy_n(from + first + i, kLine, to + i);
+        for (int64_t i = 0; i < columns; i += kLine) {  // of a fixed size: no call
+          std::memcpy(to + i, from + first + i, kLine * sizeof(float));
+        }
       }
     }
   }

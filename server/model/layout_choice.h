@@ -16,13 +16,19 @@ namespace embedd {
 // for f32, kOneDnn also for bf16 where the processor multiplies it.
 bool CanUse(WeightLayout layout, at::Device device, at::ScalarType dtype);
 
-// The fastest layout for a tower on cpu.
-//
-// f32 with AVX2 and no AVX-512: panels, without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at
-// one image, 1.03 to 1.1 at sixteen; oneDNN's layout loses there). With AVX-512, and for bf16, one block of a
-// tower of this shape is measured in each layout that can be used, for one image and for a full batch; that
-// takes some tens of milliseconds, under two seconds for the largest towers. Call it with the thread count of
-// the executor. Throws what LibTorch throws.
+struct MeasuredLayout {
+  WeightLayout layout;
+  double microseconds_per_token;  // of the products of one block
+};
+
+// Measures one block of a tower of this shape on cpu in each layout that can be used, for one image and for a
+// full batch, and takes panels unless another is a tenth faster. Takes some tens of milliseconds, under two
+// seconds for the largest towers. Call it with the thread count of the executor. Throws what LibTorch throws.
+MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype);
+
+// The fastest layout for a tower on cpu: what MeasureLayouts takes, but for f32 with AVX2 and no AVX-512, where
+// it is panels without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at one image, 1.03 to 1.1
+// at sixteen; oneDNN's layout loses there). Throws what LibTorch throws.
 WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype);
 
 }  // namespace embedd

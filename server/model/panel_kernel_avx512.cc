@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AVX-512: 12 x 32. 24 sums, 2 weights and 1 input take 27 of the 32 registers; 14 rows were no faster (Zen
-// 5).
+// AVX-512: 10 x 32. More rows would fit the 32 registers of sums, but not, with their addresses, the 16 of
+// the others; 11 and 12 were slower (Zen 5).
 
 #include "server/model/panel_kernel.h"
 #include "server/model/softmax_row.h"
@@ -64,8 +64,8 @@ __attribute__((target("avx512f"))) void Softmax(float* row, int64_t count, float
 
 const PanelKernel* Avx512PanelKernel() {
   static constexpr void (*kMultiply[])(const PanelTile&) = {
-      Multiply<1>, Multiply<2>, Multiply<3>, Multiply<4>,  Multiply<5>, Multiply<6>,
-      Multiply<7>, Multiply<8>, Multiply<9>, Multiply<10>, Multiply<11>};
+      Multiply<1>, Multiply<2>, Multiply<3>, Multiply<4>, Multiply<5>,
+      Multiply<6>, Multiply<7>, Multiply<8>, Multiply<9>, Multiply<10>};
   static constexpr PanelKernel kKernel = {"avx512", kColumns, sizeof(kMultiply) / sizeof(*kMultiply),
                                           kMultiply, Softmax};
   return __builtin_cpu_supports("avx512f") ? &kKernel : nullptr;

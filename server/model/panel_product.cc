@@ -18,11 +18,102 @@ namespace {
 constexpr int64_t kRows = 96;
 constexpr int64_t kDepth = 768;
 // Threads take pieces of a product until none is left, since the processors of a shared machine are not
-// equally fast: so many for each thread, of at least so many multiply-adds (some 80 microseconds).
+// equally fast: so many for each thread, of at least so many multiply-adds (30 to 80 microseconds).
 constexpr int64_t kPieces = 12;
 constexpr int64_t kPieceWork = 1 << 22;
 
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The rows [begin, end), at most kRows, in tiles of almost equal height, so that no small one is left over.
+struct Tiles {
+  Tiles(int64_t begin, int64_t end, int64_t rows) : count(DivideUp(end - begin, rows)) {
+    for (int64_t t = 0; t <= count; ++t) top[t] = begin + t * (end - begin) / count;
+  }
+
+  int64_t count;
+  int64_t top[kRows + 1];  // of each tile, and where the last one ends
+};
+
+struct Matrices {
+  const float* x;       // [rows, in]
+  const float* panels;  // see PanelProduct
+  const float* bias;    // or null
+  float* y;             // [rows, out]
+  int64_t rows, in, out;
+  bool add;
+};
+
+// A product in pieces: so many panels by so many chunks of rows each. Rows are divided only where there are
+// too few panels for the threads, or every thread would read the whole weight.
+class Pieces {
+ public:
+  Pieces(const PanelKernel& kernel, const Matrices& m, int64_t threads)
+      : kernel_(kernel),
+        m_(m),
+        panels_(m.out / kernel.columns),
+        chunks_(DivideUp(m.rows, kRows / kernel.rows * kernel.rows)) {
+    const int64_t panel_work = m.rows * m.in * kernel.columns, wanted = kPieces * threads;
+    piece_panels_ = std::max(DivideUp(panels_, wanted), DivideUp(kPieceWork, panel_work));
+    row_parts_ = std::clamp<int64_t>(std::min(wanted / panels_, panel_work / kPieceWork), 1, chunks_);
+  }
+
+  int64_t count() const { return DivideUp(panels_, piece_panels_) * row_parts_; }
+
+  // Computes piece i; the first untaken one is what this thread will most likely take then.
+  void Run(int64_t i, const std::atomic<int64_t>& untaken) const {
+    const int64_t begin = FirstPanel(i), end = std::min(begin + piece_panels_, panels_);
+    const int64_t part = i % row_parts_, last_chunk = (part + 1) * chunks_ / row_parts_;
+    for (int64_t chunk = part * chunks_ / row_parts_; chunk < last_chunk; ++chunk) {
+      const Tiles tiles(chunk * m_.rows / chunks_, (chunk + 1) * m_.rows / chunks_, kernel_.rows);
+      for (int64_t first = 0; first < m_.in; first += kDepth) {
+        for (int64_t p = begin; p < end; ++p) {
+          const float* following = nullptr;
+          if (p + 1 < end) {
+            following = Panel(first, p + 1);
+          } else if (first + kDepth < m_.in) {
+            following = Panel(first + kDepth, begin);
+          } else {
+            following =
+                Panel(0, chunk + 1 < last_chunk ? begin : FirstPanel(std::min(untaken.load(), count() - 1)));
+          }
+          Multiply(tiles, first, p, following);
+        }
+      }
+    }
+  }
+
+ private:
+  int64_t FirstPanel(int64_t piece) const { return piece / row_parts_ * piece_panels_; }
+  int64_t Depth(int64_t first) const { return std::min(kDepth, m_.in - first); }
+  const float* Panel(int64_t first, int64_t p) const {
+    return m_.panels + first * m_.out + p * Depth(first) * kernel_.columns;
+  }
+
+  // The rows by panel p of the inputs from `first` on, while the panel after it is fetched.
+  void Multiply(const Tiles& tiles, int64_t first, int64_t p, const float* following) const {
+    PanelTile tile = {.x = nullptr,
+                      .x_stride = m_.in,
+                      .panel = Panel(first, p),
+                      .depth = Depth(first),
+                      .bias = m_.bias != nullptr && first == 0 ? m_.bias + p * kernel_.columns : nullptr,
+                      .out = nullptr,
+                      .out_stride = m_.out,
+                      .add = m_.add || first > 0,
+                      .fetch = following,
+                      .fetch_lines = DivideUp(kGroup * kernel_.columns / kLine, tiles.count)};
+    const int64_t fetched = tile.fetch_lines * (tile.depth / kGroup) * kLine;
+    for (int64_t t = 0; t < tiles.count; ++t, tile.fetch += fetched) {
+      tile.x = m_.x + tiles.top[t] * m_.in + first;
+      tile.out = m_.y + tiles.top[t] * m_.out + p * kernel_.columns;
+      MultiplyTile(kernel_, tile, tiles.top[t + 1] - tiles.top[t]);
+    }
+  }
+
+  const PanelKernel& kernel_;
+  const Matrices& m_;
+  const int64_t panels_, chunks_;
+  int64_t piece_panels_, row_parts_;
+};
 
 }  // namespace
 
@@ -62,62 +153,20 @@ void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool
                        const at::Tensor& out) const {
   TORCH_CHECK(x_any.size(-1) == in_ && out.size(-1) == out_ && out.is_contiguous());
   const at::Tensor x = x_any.contiguous();
-  const float* const bias = bias_any.defined() ? bias_any.const_data_ptr<float>() : nullptr;
-  const float* const a = x.const_data_ptr<float>();
-  float* const c = out.mutable_data_ptr<float>();
-  const int64_t rows = x.numel() / in_, chunks = DivideUp(rows, kRows / kernel_.rows * kernel_.rows),
-                columns = kernel_.columns;
-  const int64_t panels = out_ / columns, threads = at::get_num_threads();
-  const int64_t piece =
-      std::max(DivideUp(panels, kPieces * threads), DivideUp(kPieceWork, rows * in_ * columns));
-  std::atomic<int64_t> untaken = 0;  // the first panel that no thread has taken
-
-  const auto depth_at = [&](int64_t first) { return std::min(kDepth, in_ - first); };
-  const auto panel_at = [&, b = panels_.const_data_ptr<float>()](int64_t first, int64_t p) {
-    return b + first * out_ + p * depth_at(first) * columns;
-  };
-  // The rows of a chunk by a panel of the inputs from `first` on; `next` is the panel that comes after it.
-  const auto multiply = [&](int64_t chunk, int64_t first, int64_t p, const float* next) {
-    const int64_t row = chunk * rows / chunks, count = (chunk + 1) * rows / chunks - row;
-    const int64_t tiles = DivideUp(count, kernel_.rows), depth = depth_at(first);
-    const int64_t lines = kGroup * columns / kLine, tile_lines = DivideUp(lines, tiles);
-    for (int64_t t = 0; t < tiles; ++t) {  // of almost equal height, so that no small one is left over
-      const int64_t top = row + t * count / tiles, height = row + (t + 1) * count / tiles - top;
-      MultiplyTile(kernel_,
-                   {.x = a + top * in_ + first,
-                    .x_stride = in_,
-                    .panel = panel_at(first, p),
-                    .depth = depth,
-                    .bias = bias != nullptr && first == 0 ? bias + p * columns : nullptr,
-                    .out = c + top * out_ + p * columns,
-                    .out_stride = out_,
-                    .add = add || first > 0,
-                    .fetch = next + t * tile_lines * (depth / kGroup) * kLine,
-                    .fetch_lines = t * tile_lines < lines ? tile_lines : 0},
-                   height);
-    }
-  };
-  // A piece of panels is read by one thread only.
-  const auto share = [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-      for (int64_t first = 0; first < in_; first += kDepth) {
-        for (int64_t p = begin; p < end; ++p) {
-          int64_t next_first = first, next_p = p + 1;
-          if (next_p == end) {
-            next_first = first + kDepth;
-            next_p = begin;
-            if (next_first >= in_) {
-              next_first = 0;
-              if (chunk + 1 == chunks) next_p = std::min(untaken.load(), panels - 1);  // most likely
-            }
-          }
-          multiply(chunk, first, p, panel_at(next_first, next_p));
-        }
-      }
-    }
-  };
-  ParallelFor(std::min(threads, DivideUp(panels, piece)), 1, [&](int64_t, int64_t) {
-    for (int64_t p; (p = untaken.fetch_add(piece)) < panels;) share(p, std::min(p + piece, panels));
+  const Matrices matrices = {.x = x.const_data_ptr<float>(),
+                             .panels = panels_.const_data_ptr<float>(),
+                             .bias = bias_any.defined() ? bias_any.const_data_ptr<float>() : nullptr,
+                             .y = out.mutable_data_ptr<float>(),
+                             .rows = x.numel() / in_,
+                             .in = in_,
+                             .out = out_,
+                             .add = add};
+  if (matrices.rows == 0) return;
+  const int64_t threads = at::get_num_threads();
+  const Pieces pieces(kernel_, matrices, threads);
+  std::atomic<int64_t> untaken = 0;
+  ParallelFor(std::min(threads, pieces.count()), 1, [&](int64_t, int64_t) {
+    for (int64_t i; (i = untaken.fetch_add(1)) < pieces.count();) pieces.Run(i, untaken);
   });
 }
 

@@ -23,17 +23,14 @@ at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const Imag
   const int64_t rows = spec.height / p, columns = spec.width / p, row_size = 3 * p * p;
   at::Tensor patches = at::empty({n, rows * columns, row_size}, at::kFloat);
   float* const out = patches.mutable_data_ptr<float>();
-  const auto write = [&](int64_t image, int64_t row, int64_t column, float* place) {
-    for (int channel = 0; channel < 3; ++channel) {
-      const uint8_t* in =
-          images[image] + (int64_t{channel} * spec.height + row * p) * spec.width + column * p;
-      for (int64_t y = 0; y < p; ++y, in += spec.width, place += p) table.Normalize(channel, in, p, place);
-    }
-  };
   ParallelFor(n * rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      for (int64_t column = 0; column < columns; ++column) {
-        write(i / rows, i % rows, column, out + (i * columns + column) * row_size);
+      for (int channel = 0; channel < 3; ++channel) {
+        for (int64_t y = 0; y < p; ++y) {  // a row of pixels is a piece of each patch that it crosses
+          table.Normalize(
+              channel, {images[i / rows] + (int64_t{channel} * spec.height + i % rows * p + y) * spec.width,
+                        p, columns, out + (i * columns * 3 + channel) * p * p + y * p, row_size});
+        }
       }
     }
   });

@@ -24,7 +24,27 @@ constexpr size_t kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGG
 // Above the default allocator's priority and that of anything LibTorch registers itself.
 constexpr uint8_t kPriority = 100;
 
+#if defined(MADV_HUGEPAGE)
+constexpr size_t kHugePage = size_t{2} << 20;
+
+// A mapping that starts at a huge page, and asks for huge pages: a weight is read through hundreds of small
+// ones otherwise. A tail that fills none stays in small pages, so nothing is held beyond `size`.
+void* MapHuge(size_t size) {
+  void* data = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+  if (data == MAP_FAILED) return nullptr;
+  char* const first = static_cast<char*>(data);
+  const size_t head = (kHugePage - reinterpret_cast<uintptr_t>(data) % kHugePage) % kHugePage;
+  if (head > 0) munmap(first, head);
+  munmap(first + head + size, kHugePage - head);
+  madvise(first + head, size, MADV_HUGEPAGE);  // only advice: not every kernel has them
+  return first + head;
+}
+#endif
+
 void* TakeFromSystem(size_t size) {
+#if defined(MADV_HUGEPAGE)
+  if (size >= kHugePage) return MapHuge(size);
+#endif
   if (size >= kMapped) {
     void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
     return data == MAP_FAILED ? nullptr : data;

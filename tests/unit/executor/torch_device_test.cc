@@ -45,12 +45,13 @@ TEST_CASE("A start on the cpu loads no CUDA library") {
 #endif
 
 TEST_CASE("The dtype is what was asked for; auto is f16 on GPUs and f32 or bf16 on the cpu") {
-  CHECK(*ResolveDtype("bf16", "cpu", 64) == "bf16");
-  CHECK(*ResolveDtype("auto", "mps", 64) == "f16");
-  CHECK(*ResolveDtype("auto", "cuda", 64) == "f16");
-  const std::string cpu = *ResolveDtype("auto", "cpu", 64);
+  const VisionConfig tower = {.patch = 112, .width = 64, .layers = 1, .heads = 1, .mlp_width = 256};
+  CHECK(*ResolveDtype("bf16", "cpu", tower) == "bf16");
+  CHECK(*ResolveDtype("auto", "mps", tower) == "f16");
+  CHECK(*ResolveDtype("auto", "cuda", tower) == "f16");
+  const std::string cpu = *ResolveDtype("auto", "cpu", tower);
   CHECK((cpu == "f32" || cpu == "bf16"));
-  CHECK(ResolveDtype("int4", "cpu", 64).status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(ResolveDtype("int4", "cpu", tower).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace
