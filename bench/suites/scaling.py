@@ -40,7 +40,7 @@ def run(settings: Settings) -> dict[str, Figure]:
         raw = inputs.flags("raw")
         idle = _bytes_per_connection(server) / 1024
         callers, callers_text = _growth(
-            lambda n: cpu_ms_per_image(server, seconds, "--callers", str(n), "--images", "16" if n < 64 else "4", *raw),
+            lambda n: cpu_ms_per_image(server, seconds, "--callers", str(n), "--images", "16", *raw),
             rounds)
         images, images_text = _growth(
             lambda n: cpu_ms_per_image(server, seconds, "--callers", "4", "--images", str(n), *raw), rounds)

@@ -5,6 +5,7 @@
 #include <future>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "server/rpc/grpc_server.h"
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
@@ -165,6 +166,36 @@ TEST_CASE("A deadline that passes in the queue is DEADLINE_EXCEEDED and costs no
   CHECK(server.batches() == std::vector<int>{1, 1});
   CHECK(server.Metric("embedd_queue_images") == 0);
   CHECK(server.Metric("embedd_queue_bytes") == 0);
+}
+
+TEST_CASE(
+    "Images that are still to be decoded are ahead of a call, and it is refused when it would be late") {
+  InProcessServer server({}, /*serve=*/false);
+  FakeExecutor::Script slow;
+  slow.on_run = [](int images, int) {
+    absl::SleepFor(absl::Milliseconds(5) * images);  // what the server learns while it warms up
+    return absl::OkStatus();
+  };
+  server.SetScript(slow);
+  server.Serve();
+  server.decode_gate().Close();
+  v1::EmbedBatchRequest files;  // 1.3 s of work, none of it in the queue yet
+  for (int i = 0; i < 256; ++i) files.add_inputs()->set_image("px1");
+  std::future<grpc::Status> first = std::async(std::launch::async, [&] { return Call(server, files); });
+  server.decode_gate().WaitForArrivals(2);
+
+  std::string reason;
+  for (int attempt = 0; attempt < 5 && reason.empty();
+       ++attempt) {  // the first files may come before the last
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(500));
+    const grpc::Status status = Call(server, Images(1), context);
+    CHECK(status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED);
+    reason = Reason(status);  // none from a deadline that has passed
+  }
+  CHECK(reason == "DEADLINE");
+  server.decode_gate().Open();
+  CHECK(first.get().ok());
 }
 
 TEST_CASE("A caller that goes away leaves the queue, and no device work is spent on it") {

@@ -19,13 +19,19 @@ namespace {
 // "px" and a byte is a picture of that value; anything else is corrupt.
 class FakeDecoder final : public ImageDecoder {
  public:
+  explicit FakeDecoder(Gate* gate) : gate_(gate) {}
+
   absl::StatusOr<RgbImage> Decode(absl::string_view file) const override {
+    gate_->Pass();
     if (file.size() != 3 || file[0] != 'p' || file[1] != 'x')
       return DecodeError(kCorruptImage, "not a fake picture");
     RgbImage image{.width = 2, .height = 2, .rgb = std::make_unique<uint8_t[]>(12)};
     std::memset(image.rgb.get(), static_cast<unsigned char>(file[2]), 12);
     return image;
   }
+
+ private:
+  Gate* const gate_;
 };
 
 ModelSpec FakeSpec() {
@@ -75,7 +81,7 @@ InProcessServer::InProcessServer(Config config, bool serve) {
       FakeExecutor::Options{.dimension = kDimension, .pixel_bytes = 3 * kSide * kSide});
   executor_ = executor.get();
   absl::StatusOr<std::unique_ptr<EmbeddServer>> server = EmbeddServer::Create(
-      config, {.decoder = std::make_unique<FakeDecoder>()}, [this] { device_lost_ = true; });
+      config, {.decoder = std::make_unique<FakeDecoder>(&decode_gate_)}, [this] { device_lost_ = true; });
   if (!server.ok()) throw std::runtime_error(server.status().ToString());
   server_ = *std::move(server);
   channel_ = grpc::CreateChannel(server_->addresses()[0], grpc::InsecureChannelCredentials());
@@ -85,7 +91,10 @@ InProcessServer::InProcessServer(Config config, bool serve) {
   if (serve) Serve();
 }
 
-InProcessServer::~InProcessServer() { gate_.Open(); }
+InProcessServer::~InProcessServer() {
+  gate_.Open();
+  decode_gate_.Open();
+}
 
 void InProcessServer::Serve() {
   EmbeddServer::Model model{.executor = std::move(not_served_yet_), .spec = FakeSpec()};

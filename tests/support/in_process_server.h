@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // InProcessServer: a whole EmbeddServer on a free port with a FakeExecutor and a fake decoder, and a client
-// for it. The device can be held, so that a test decides what is queued when.
+// for it. The device and the decoders can be held, so that a test decides what waits where.
 
 #pragma once
 
@@ -20,14 +20,14 @@
 
 namespace embedd {
 
-// A gate that device batches pass one by one, or all.
+// A gate that device batches, or files to decode, pass one by one, or all.
 class Gate {
  public:
   void Close();
   void Open();
-  // Called by the device: waits while the gate is closed.
+  // Called by what passes: waits while the gate is closed.
   void Pass();
-  // Waits until `n` batches have come to the gate since it was made.
+  // Waits until `n` have come to the gate since it was made.
   void WaitForArrivals(int n);
 
  private:
@@ -54,6 +54,7 @@ class InProcessServer {
   EmbeddServer& server() { return *server_; }
   FakeExecutor& executor() { return *executor_; }
   Gate& gate() { return gate_; }
+  Gate& decode_gate() { return decode_gate_; }
   bool device_lost() const { return device_lost_.load(); }
   // Sizes of the batches that ran for callers, without those of the warm-up.
   std::vector<int> batches() const;
@@ -65,7 +66,7 @@ class InProcessServer {
  private:
   std::string Scrape() const;
 
-  Gate gate_;
+  Gate gate_, decode_gate_;
   std::atomic<bool> device_lost_{false};
   FakeExecutor* executor_ = nullptr;  // owned by the server
   std::unique_ptr<FakeExecutor> not_served_yet_;
