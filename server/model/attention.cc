@@ -21,8 +21,6 @@
 namespace embedd {
 namespace {
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The rows of one head of one image.
 struct Rows {
   const float* data;
@@ -156,16 +154,18 @@ KeyValueWeights::KeyValueWeights(const at::Tensor& weight, const at::Tensor& bia
   value_bias = bias.slice(0, width).clone();
 }
 
-at::Tensor OneQueryAttention(const at::Tensor& query, const at::Tensor& x, const KeyValueWeights& weights) {
-  const int64_t n = x.size(0), heads = weights.key.size(0), head_dim = weights.key.size(1);
-  const at::Tensor by_head = query.view({n, heads, head_dim}).transpose(0, 1);  // [heads, n, head_dim]
-  const at::Tensor asked = at::bmm(by_head, weights.key).transpose(0, 1);       // [n, heads, width]
+at::Tensor OneQueryAttention(const at::Tensor& query, const at::Tensor& x_any,
+                             const KeyValueWeights& weights) {
+  const int64_t n = x_any.size(0), heads = weights.key.size(0), head_dim = weights.key.size(1);
+  const at::Tensor x = x_any.to(at::kFloat);
+  const at::Tensor by_head = query.to(at::kFloat).view({n, heads, head_dim}).transpose(0, 1);
+  const at::Tensor asked = at::bmm(by_head, weights.key).transpose(0, 1);  // [n, heads, width]
   const at::Tensor scores =
       at::bmm(asked, x.transpose(1, 2)).mul_(1 / std::sqrt(static_cast<double>(head_dim)));
   const at::Tensor mean = at::bmm(at::softmax(scores, -1), x);  // [n, heads, width]
   const at::Tensor out =
       at::bmm(mean.transpose(0, 1), weights.value).transpose(0, 1);  // [n, heads, head_dim]
-  return out.reshape(query.sizes()) + weights.value_bias;
+  return (out.reshape(query.sizes()) + weights.value_bias).to(query.scalar_type());
 }
 
 }  // namespace embedd

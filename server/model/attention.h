@@ -18,8 +18,8 @@ namespace embedd {
 // afterwards. LibTorch's own function asks MKL for each of these small products. Results differ by rounding.
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads);
 
-// The weights of keys and values of one block. The bias of the keys adds the same to every score of a query,
-// and so nothing to the softmax.
+// The weights of keys and values of one block, in f32. The bias of the keys adds the same to every score of a
+// query, and so nothing to the softmax.
 struct KeyValueWeights {
   KeyValueWeights() = default;
   // weight [2 * width, width], bias [2 * width], the keys' first. Copies what it keeps.
@@ -32,7 +32,8 @@ struct KeyValueWeights {
 
 // Attention of one query to the tokens x, without their keys and values: q (W_k x)^T is (q W_k) x^T, and the
 // mean of W_v x is W_v times the mean of x, so two products of `width` by `width` for each image take the
-// place of two for each token. Returns [n, 1, width].
+// place of two for each token. Returns [n, 1, width] in the type of the query. Computes in f32 whatever the
+// type, since q W_k is rounded before the sums over `width` and not after them; it is little work.
 //   query  [n, 1, width]
 //   x      [n, tokens, width]
 at::Tensor OneQueryAttention(const at::Tensor& query, const at::Tensor& x, const KeyValueWeights& weights);

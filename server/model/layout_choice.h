@@ -26,9 +26,9 @@ struct MeasuredLayout {
 // seconds for the largest towers. Call it with the thread count of the executor. Throws what LibTorch throws.
 MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype);
 
-// The fastest layout for a tower on cpu: what MeasureLayouts takes, but for f32 with AVX2 and no AVX-512, where
-// it is panels without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at one image, 1.03 to 1.1
-// at sixteen; oneDNN's layout loses there). Throws what LibTorch throws.
+// The fastest layout for a tower on cpu: what MeasureLayouts takes, but for f32 with AVX2 and no AVX-512,
+// where it is panels without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at one image, 1.03
+// to 1.1 at sixteen; oneDNN's layout loses there). Throws what LibTorch throws.
 WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype);
 
 }  // namespace embedd

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner loop of PanelProduct: a tile of a few rows by one panel, its sums held in registers. One kernel
-// for each instruction set, chosen at run time; like those of PilKernels, they carry their target themselves
-// and are built with plain flags, so nothing inline from a header can end up in the program compiled for a
-// processor that is not there.
+// The inner loops of PanelProduct and Attention: a tile of a few rows by one panel, its sums held in
+// registers, and what lies between two such products. One kernel for each instruction set, chosen at run
+// time; like those of PilKernels, they carry their target themselves and are built with plain flags, so
+// nothing inline from a header can end up in the program compiled for a processor that is not there.
 
 #pragma once
 
@@ -28,6 +28,9 @@ struct PanelTile {
 
 inline constexpr int64_t kGroup = 8;
 inline constexpr int64_t kLine = 16;  // numbers in a line of a cache
+
+// a / b, rounded up: into so many tiles, panels or pieces.
+constexpr int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct PanelKernel {
   const char* name;

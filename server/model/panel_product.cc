@@ -22,8 +22,6 @@ constexpr int64_t kDepth = 768;
 constexpr int64_t kPieces = 12;
 constexpr int64_t kPieceWork = 1 << 22;
 
-int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // The rows [begin, end), at most kRows, in tiles of almost equal height, so that no small one is left over.
 struct Tiles {
   Tiles(int64_t begin, int64_t end, int64_t rows) : count(DivideUp(end - begin, rows)) {

@@ -25,10 +25,10 @@ class VisionTower::Loader {
   at::Tensor Tensor(const std::string& name, double scale = 1) const {
     return LoadWeight(weights_.tensors.at(name), options_.device, options_.dtype, scale);
   }
-  Norm LoadNorm(const std::string& name) const {
-    return {LoadWeight(weights_.tensors.at(name + ".weight"), options_.device, at::kFloat),
-            LoadWeight(weights_.tensors.at(name + ".bias"), options_.device, at::kFloat)};
+  at::Tensor Float(const std::string& name) const {
+    return LoadWeight(weights_.tensors.at(name), options_.device, at::kFloat);
   }
+  Norm LoadNorm(const std::string& name) const { return {Float(name + ".weight"), Float(name + ".bias")}; }
   // `next`: the layer whose only input is this one's activated output, which in int8 is handed over in bytes.
   LinearLayer Layer(const std::string& name, at::Tensor weight, at::Tensor bias,
                     const std::string& next = "") const {
@@ -55,7 +55,8 @@ class VisionTower::Loader {
       block.query = Layer(name + "query", weight.slice(0, 0, config.width).clone(),
                           bias.slice(0, 0, config.width).clone());
       block.key_value =
-          KeyValueWeights(weight.slice(0, config.width), bias.slice(0, config.width), config.heads);
+          KeyValueWeights(Float(name + "attn.in_proj_weight").slice(0, config.width),
+                          Float(name + "attn.in_proj_bias").slice(0, config.width), config.heads);
     } else {
       block.qkv = Layer(name + "qkv", weight, bias);
     }

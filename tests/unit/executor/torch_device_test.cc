@@ -45,10 +45,11 @@ TEST_CASE("A start on the cpu loads no CUDA library") {
 #endif
 
 TEST_CASE("The dtype is what was asked for; auto is f16 on GPUs and f32 or bf16 on the cpu") {
-  const VisionConfig tower = {.patch = 112, .width = 64, .layers = 1, .heads = 1, .mlp_width = 256};
+  const VisionConfig small = {.width = 128, .heads = 2}, tower = {.width = 512, .heads = 8, .mlp_width = 512};
   CHECK(*ResolveDtype("bf16", "cpu", tower) == "bf16");
   CHECK(*ResolveDtype("auto", "mps", tower) == "f16");
   CHECK(*ResolveDtype("auto", "cuda", tower) == "f16");
+  CHECK(*ResolveDtype("auto", "cpu", small) == "f32");
   const std::string cpu = *ResolveDtype("auto", "cpu", tower);
   CHECK((cpu == "f32" || cpu == "bf16"));
   CHECK(ResolveDtype("int4", "cpu", tower).status().code() == absl::StatusCode::kInvalidArgument);
