@@ -83,10 +83,9 @@ std::vector<Flag> MakeFlags() {
       &Config::device, {"auto", "mps", "cuda", "cpu"}));
   flags.push_back(Choice(row("dtype", "TYPE",
                              "Number format of weights and activations: f32, f16, bf16, int8 (cpu with VNNI "
-                             "or AMX), or auto (f16 "
-                             "on mps and cuda, f32 on cpu). Vectors of different types have different "
-                             "fingerprints: set it when several servers fill "
-                             "one collection."),
+                             "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 where measured twice as "
+                             "fast). Vectors of different types have different fingerprints: set it when "
+                             "several servers fill one collection."),
                          &Config::dtype, {"auto", "f32", "f16", "bf16", "int8"}));
   flags.push_back(Number(
       row("int8-min-cosine", "X",

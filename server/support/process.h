@@ -46,7 +46,8 @@ void LimitSpinning(char** argv);
 // Has the heap keep up to 64 MiB of freed memory instead of giving it back at once, and take buffers below 32
 // MiB from there. Pixels are such buffers, made by one thread and freed by another: left alone, glibc returns
 // them to the system each time, and 37 page faults are two fifths of the cost of a raw image
-// (docs/performance.md). Does nothing with other C libraries. Call it early in main.
+// (docs/performance.md). All threads share one heap: ReturnFreeMemory does not reach what lies free at the
+// end of any other. Does nothing with other C libraries. Call it early in main, before any thread.
 void KeepFreedMemory();
 
 }  // namespace embedd

@@ -128,8 +128,11 @@ TEST_CASE("A cancelled stream gives its places back") {
   context.TryCancel();
   CHECK(stream->Finish().error_code() == grpc::StatusCode::CANCELLED);
   server.gate().Open();
-  while (server.Metric("embedd_queue_images") > 0) std::this_thread::yield();
-  CHECK(server.Metric("embedd_queue_bytes") == 0);
+  // The last message may give its bytes back a moment after its image. What never comes back is a test that
+  // never ends.
+  while (server.Metric("embedd_queue_images") > 0 || server.Metric("embedd_queue_bytes") > 0) {
+    std::this_thread::yield();
+  }
 }
 
 TEST_CASE("A drain that runs out of time ends a stream once, however many of its inputs still wait") {

@@ -10,6 +10,7 @@ from embedd.v1 import embedding_service_pb2 as pb
 
 LATENCY_TARGET_MS = 200
 QUEUE = ("--queue-images", "512")
+BATCH = 64  # the most, by default
 
 
 def batches(server):
@@ -51,7 +52,8 @@ def test_a_job_gets_a_tenth_of_the_device_beside_a_crowd_that_would_take_all(slo
         answer = stub(channel).EmbedBatch(request(*range(size), priority=pb.PRIORITY_BULK), timeout=300)
         together = server.images("ok") - ok
         assert rows(answer).shape[0] == size and not answer.errors
-        assert size / together > 0.09
+        # A tenth, but for the batches under way when its first image comes and when its last one leaves.
+        assert together <= 10 * size + 4 * BATCH
         crowd.result()
     figure(f"a job of {size} images beside a crowd got {100 * size / together:.0f} % of the images that ran")
 
