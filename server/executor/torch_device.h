@@ -26,8 +26,8 @@ absl::StatusOr<std::string> ResolveDevice(const std::string& device);
 absl::Status CheckDtype(const std::string& dtype, const std::string& device, bool cpu_multiplies_int8);
 
 // `dtype` itself ("f32", "f16", "bf16" or "int8"), or for "auto" the type that is fastest where that costs no
-// accuracy to speak of: f16 on mps and cuda; on cpu f32, unless the processor multiplies bf16 in hardware and
-// a block of such a tower, of width 512 or more, measured in both, is twice as fast in bf16. Errors:
+// accuracy to speak of: f16 on mps and cuda; on cpu f32, unless the processor has AMX for bf16 and a block
+// of such a tower, of width 512 or more, measured in both, is twice as fast in bf16. Errors:
 // kInvalidArgument for another name.
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device,
                                          const VisionConfig& config);

@@ -81,13 +81,12 @@ std::vector<Flag> MakeFlags() {
           "Where the model runs: mps, cuda, cpu, or auto for the first of these that is there. Name one "
           "to make a missing device an error (exit code 5)."),
       &Config::device, {"auto", "mps", "cuda", "cpu"}));
-  flags.push_back(
-      Choice(row("dtype", "TYPE",
-                 "Number format of weights and activations: f32, f16, bf16, int8 (cpu with VNNI "
-                 "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 where measured twice as "
-                 "fast). Vectors of different types have different fingerprints: set it when "
-                 "several servers fill one collection."),
-             &Config::dtype, {"auto", "f32", "f16", "bf16", "int8"}));
+  flags.push_back(Choice(row("dtype", "TYPE",
+                             "Number format of weights and activations: f32, f16, bf16, int8 (cpu with VNNI "
+                             "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 with AMX if twice as "
+                             "fast). Vectors of different types have different fingerprints: set it when "
+                             "several servers fill one collection."),
+                         &Config::dtype, {"auto", "f32", "f16", "bf16", "int8"}));
   flags.push_back(Number(
       row("int8-min-cosine", "X",
           "With --dtype int8: the least cosine to the vectors of f32, measured at the start over drawn "

@@ -26,7 +26,7 @@ namespace embedd {
 namespace {
 
 std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const VisionConfig& vision,
-                                               const TorchExecutor::Options& options = {}) {
+                                               const TorchExecutor::Options& options = {.dtype = "f32"}) {
   REQUIRE(WriteRandomModel(folder, vision, 1).ok());
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory("cpu", 0);
   REQUIRE(memory.ok());
