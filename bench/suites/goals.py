@@ -46,7 +46,10 @@ GOALS = [
          cause="perf record, batch 16, Zen 5: 89 % of the time is the tile of PanelProduct, at 247 GFLOP/s a core where its inner loop alone "
                "reaches 258; attention takes 4 %, GELU 2 %, LayerNorm 1 %"),
     Goal("int8 / f32, batch 16; 1", [("engine.int8_16", 2.5), ("engine.int8_1", 2.5)], text="≥ 2.5 where VNNI or AMX exists",
-         cause="`--dtype int8` runs only where the processor has VNNI or AMX"),
+         cause="perf record of single images in int8, Zen 5: 54 % of the time are oneDNN's products, 11 % threads that wait for each other, 7 % "
+               "attention, 4 % encoding and LayerNorm; f32, whose weights are fetched ahead, is what gained. Tried: threads that spin briefly, and attention in our own kernels "
+               "(int8 from 79 to 124 images/s, alternately with f32) (`--dtype int8` runs only where "
+               "the processor has VNNI or AMX)"),
     Goal("served / the same engine in a loop", [("served.over_engine", 0.97)], text="≥ 0.97"),
     Goal("one caller, one raw image: p50 above the bare forward", [("served.latency_ms", 2)], False, "≤ 2 ms"),
     Goal("server CPU per JPEG outside the forward / (1.25 × (library + exact resize) + 0.15 ms), 500×375; 12 MP",
@@ -68,6 +71,6 @@ GOALS = [
          [("scaling.callers", 1.1), ("scaling.images", 1.1)], False, "flat: ≤ 1.1",
          "perf record with 4 and with 256 callers: what grows are the kernel's copy of the pixels, gRPC's and the one into planes (19 and "
          "46 % of the time), which come from memory where the calls in flight hold more than the last cache; allocation and page faults "
-         "stay below 2 % each"),
+         "stay below 2 % each. Tried: one heap for all threads instead of glibc's many (no change)"),
     Goal("memory per idle connection", [("scaling.connection_kib", 100)], False, "< 100 KiB"),
 ]
