@@ -66,6 +66,8 @@ TEST_CASE("A product in panels is the product, whatever its sizes") {
     for (const int rows : {50, 87, 88, 89, 96, 97, 200}) check(rows, 64, 3, true, false);
     for (const int in : {1, 7, 8, 9, 588, 767, 768, 769, 1600}) check(13, in, 2, true, false);
     for (const int panels : {1, 2, 25}) check(7, 100, panels, true, false);
+    for (const int rows : {400, 415})
+      check(rows, 1600, 1, true, true);  // enough work to divide the rows, too
     for (const bool bias : {false, true}) {
       for (const bool sum : {false, true}) check(101, 800, 4, bias, sum);
     }
