@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/executor/executor.h"
+#include "server/device/executor.h"
 #include "tests/support/no_device_memory.h"
 
 namespace embedd::bench {

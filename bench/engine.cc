@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "bench/common.h"
-#include "server/executor/torch_executor.h"
-#include "server/model/pixel_table.h"
+#include "server/engine/pixel_table.h"
+#include "server/engine/torch_executor.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/log.h"
 #include "server/support/process.h"

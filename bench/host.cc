@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "bench/common.h"
-#include "server/decode/image_header.h"
-#include "server/decode/jpeg_decoder.h"
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/image_header.h"
+#include "server/prepare/image/jpeg_decoder.h"
+#include "server/prepare/image/preprocess.h"
 
 namespace embedd::bench {
 namespace {

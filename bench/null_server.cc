@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "bench/common.h"
-#include "server/decode/file_decoder.h"
+#include "server/config/config_parse.h"
 #include "server/embedd_server.h"
-#include "server/support/config_parse.h"
+#include "server/prepare/image/file_decoder.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
 #include "server/support/signals.h"

@@ -13,12 +13,12 @@
 #include <vector>
 
 #include "bench/common.h"
+#include "server/device/batch_scheduler.h"
 #include "server/queue/places.h"
-#include "server/release/batch_ledger.h"
 #include "server/reply/pending_call.h"
 #include "server/reply/reply_stage.h"
-#include "server/scheduler/batch_scheduler.h"
 #include "server/support/log.h"
+#include "server/telemetry/batch_ledger.h"
 
 namespace embedd::bench {
 namespace {

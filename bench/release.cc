@@ -16,10 +16,10 @@
 #include <string>
 #include <vector>
 
-#include "server/executor/torch_executor.h"
+#include "server/device/batch_runner.h"
+#include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/release/torch_device_memory.h"
-#include "server/scheduler/batch_runner.h"
 #include "server/support/log.h"
 #include "tests/support/random_model.h"
 

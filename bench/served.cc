@@ -19,10 +19,10 @@
 
 #include "bench/common.h"
 #include "embedd/v1/embedding_service.grpc.pb.h"
-#include "server/decode/file_decoder.h"
 #include "server/embedd_server.h"
-#include "server/executor/torch_executor.h"
+#include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
+#include "server/prepare/image/file_decoder.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/log.h"
 #include "server/support/process.h"

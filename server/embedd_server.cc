@@ -7,24 +7,24 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/decode/decode_pool.h"
-#include "server/executor/device_thread.h"
+#include "server/config/listen_address.h"
+#include "server/device/batch_scheduler.h"
+#include "server/device/device_thread.h"
+#include "server/device/watchdog.h"
+#include "server/ops/http_server.h"
+#include "server/ops/ops_pages.h"
+#include "server/prepare/decode_pool.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
-#include "server/release/batch_ledger.h"
 #include "server/release/memory_board.h"
 #include "server/release/release_policy.h"
 #include "server/reply/reply_stage.h"
 #include "server/rpc/grpc_server.h"
-#include "server/scheduler/batch_scheduler.h"
 #include "server/support/cgroup.h"
-#include "server/support/http_server.h"
-#include "server/support/listen_address.h"
 #include "server/support/log.h"
-#include "server/support/ops_pages.h"
 #include "server/support/process.h"
 #include "server/support/version.h"
-#include "server/support/watchdog.h"
+#include "server/telemetry/batch_ledger.h"
 
 namespace embedd {
 namespace {

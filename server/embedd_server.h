@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/decode/image_decoder.h"
-#include "server/executor/executor.h"
+#include "server/config/config.h"
+#include "server/device/executor.h"
 #include "server/model/model_spec.h"
-#include "server/support/config.h"
+#include "server/prepare/image/image_decoder.h"
 
 namespace embedd {
 

@@ -16,7 +16,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/queue/places.h"
-#include "server/support/outcome.h"
+#include "server/telemetry/outcome.h"
 
 namespace embedd {
 

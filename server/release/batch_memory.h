@@ -9,20 +9,9 @@
 #include <cstdint>
 
 #include "server/release/device_memory.h"
+#include "server/telemetry/batch_ledger.h"
 
 namespace embedd {
-
-// Allocated bytes of the device around one batch.
-struct BatchBytes {
-  int64_t before = 0;
-  int64_t peak = 0;
-  int64_t after = 0;
-
-  // Given back at the end.
-  int64_t released() const { return peak - after; }
-  // Kept: must be 0.
-  int64_t unreleased() const { return after > before ? after - before : 0; }
-};
 
 class BatchMemory {
  public:

@@ -15,8 +15,8 @@
 
 #include "server/queue/embed_task.h"
 #include "server/reply/row_packer.h"
-#include "server/support/metrics.h"
 #include "server/support/mutex.h"
+#include "server/telemetry/metrics.h"
 
 namespace embedd {
 

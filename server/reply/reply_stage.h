@@ -10,8 +10,8 @@
 
 #include "server/queue/finished_batch.h"
 #include "server/support/clock.h"
-#include "server/support/metrics.h"
 #include "server/support/mutex.h"
+#include "server/telemetry/metrics.h"
 
 namespace embedd {
 

@@ -10,7 +10,7 @@
 
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/support/mutex.h"
-#include "server/support/server_state.h"
+#include "server/telemetry/server_state.h"
 
 namespace embedd {
 

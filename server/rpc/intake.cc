@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/preprocess.h"
 #include "server/rpc/request_checks.h"
 
 namespace embedd {

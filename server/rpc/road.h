@@ -10,16 +10,16 @@
 #include <functional>
 
 #include "absl/time/time.h"
-#include "server/decode/decode_pool.h"
-#include "server/decode/image_decoder.h"
 #include "server/model/model_spec.h"
+#include "server/prepare/decode_pool.h"
+#include "server/prepare/image/image_decoder.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
 #include "server/rpc/auth.h"
+#include "server/rpc/live_count.h"
 #include "server/support/clock.h"
-#include "server/support/live_count.h"
-#include "server/support/metrics.h"
-#include "server/support/server_state.h"
+#include "server/telemetry/metrics.h"
+#include "server/telemetry/server_state.h"
 
 namespace embedd {
 

@@ -10,8 +10,8 @@
 #include <memory>
 #include <random>
 
+#include "server/device/batch_runner.h"
 #include "server/release/torch_device_memory.h"
-#include "server/scheduler/batch_runner.h"
 #include "tests/fake_mps/fake_mps.h"
 #include "tests/fake_mps/fake_mps_executor.h"
 #include "tests/support/catch.h"

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "server/release/fake_mps_heaps.h"
+#include "tests/support/fake_mps_heaps.h"
 
 namespace embedd {
 

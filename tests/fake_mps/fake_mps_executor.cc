@@ -6,7 +6,7 @@
 #include <c10/core/Allocator.h>
 
 #include "absl/strings/str_cat.h"
-#include "server/executor/torch_error.h"
+#include "server/engine/torch_error.h"
 #include "tests/fake_mps/fake_mps.h"
 
 namespace embedd {

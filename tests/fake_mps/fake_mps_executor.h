@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "server/executor/executor.h"
+#include "server/device/executor.h"
 
 namespace embedd {
 

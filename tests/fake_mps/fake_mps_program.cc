@@ -10,8 +10,8 @@
 #include <future>
 #include <string>
 
-#include "server/executor/torch_device.h"
-#include "server/executor/torch_executor.h"
+#include "server/engine/torch_device.h"
+#include "server/engine/torch_executor.h"
 #include "server/support/log.h"
 #include "tests/fake_mps/fake_mps.h"
 #include "tests/fake_mps/fake_mps_executor.h"

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <string>
 
-#include "server/executor/torch_error.h"
+#include "server/engine/torch_error.h"
 #include "server/release/torch_device_memory.h"
 #include "tests/fake_mps/fake_mps.h"
 #include "tests/support/catch.h"

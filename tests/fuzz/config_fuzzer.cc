@@ -5,10 +5,10 @@
 
 #include <cstdlib>
 
+#include "server/config/config_file.h"
 #include "server/model/hf_clip_config.h"
 #include "server/model/open_clip_config.h"
-#include "server/support/config_file.h"
-#include "server/support/http_message.h"
+#include "server/ops/http_message.h"
 
 namespace embedd {
 namespace {

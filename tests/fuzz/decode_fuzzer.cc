@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "server/decode/file_decoder.h"
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/file_decoder.h"
+#include "server/prepare/image/preprocess.h"
 #include "tests/fuzz/picked_spec.h"
 
 namespace embedd {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/preprocess.h"
 
 namespace embedd {
 

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/preprocess.h"
 #include "server/rpc/request_checks.h"
 #include "tests/fuzz/picked_spec.h"
 

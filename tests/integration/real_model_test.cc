@@ -12,10 +12,10 @@
 
 #include "embedd/v1/embedding_service.grpc.pb.h"
 #include "httplib.h"
-#include "server/decode/vips_decoder.h"
 #include "server/embedd_server.h"
-#include "server/executor/torch_executor.h"
+#include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
+#include "server/prepare/image/vips_decoder.h"
 #include "server/release/torch_device_memory.h"
 #include "tests/support/catch.h"
 #include "tests/support/metric_value.h"

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "server/device/device_session.h"
 #include "server/reply/reply_stage.h"
-#include "server/scheduler/device_session.h"
 #include "tests/support/catch.h"
 #include "tests/support/device_rig.h"
 #include "tests/support/quiet_stderr.h"

@@ -8,7 +8,7 @@
 #include <random>
 #include <vector>
 
-#include "server/scheduler/batch_former.h"
+#include "server/batching/batch_former.h"
 #include "tests/support/catch.h"
 #include "tests/support/recording_call.h"
 

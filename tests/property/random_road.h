@@ -14,11 +14,11 @@
 #include <string>
 #include <vector>
 
-#include "server/executor/fake_executor.h"
+#include "server/batching/batch_former.h"
+#include "server/device/device_session.h"
 #include "server/queue/bounded_queue.h"
 #include "server/reply/pending_call.h"
-#include "server/scheduler/batch_former.h"
-#include "server/scheduler/device_session.h"
+#include "tests/support/fake_executor.h"
 
 namespace embedd {
 

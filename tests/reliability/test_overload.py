@@ -98,7 +98,7 @@ def test_at_ten_times_the_capacity_everybody_gets_an_answer_and_the_device_does_
     goodput = patient["images_per_second"] + hasty["images_per_second"]
     offered = sent / seconds
     usual = statistics.mean(maximum)
-    # server/scheduler/batch_former.h: k-th of its flow, F flows. Two calls of one connection may wait.
+    # server/batching/batch_former.h: k-th of its flow, F flows. Two calls of one connection may wait.
     bound = 2 * LATENCY_TARGET_MS + 1e3 * (2 * IMAGES_PER_CALL) * (CALLERS * 3 // 4) / goodput
     figure(f"offered {offered:.0f} images/s = {offered / usual:.1f} x the maximum of {usual:.0f}; goodput {goodput:.0f} "
            f"= {100 * goodput / usual:.0f} % (maximum before {maximum[0]:.0f}, after {maximum[1]:.0f})")

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "server/executor/torch_device.h"
+#include "server/engine/torch_device.h"
 #include "tests/support/catch.h"
 
 namespace embedd {

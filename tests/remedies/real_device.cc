@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "server/executor/torch_executor.h"
+#include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/release/torch_device_memory.h"
 #include "server/reply/reply_stage.h"

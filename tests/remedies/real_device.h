@@ -12,8 +12,8 @@
 #include <memory>
 #include <vector>
 
-#include "server/executor/executor.h"
-#include "server/scheduler/device_session.h"
+#include "server/device/device_session.h"
+#include "server/device/executor.h"
 
 namespace embedd {
 

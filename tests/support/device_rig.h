@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "server/executor/fake_executor.h"
-#include "server/scheduler/batch_runner.h"
+#include "server/device/batch_runner.h"
+#include "tests/support/fake_executor.h"
 #include "tests/support/recording_call.h"
 
 namespace embedd {

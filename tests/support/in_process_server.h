@@ -15,8 +15,8 @@
 #include "embedd/v1/embedding_service.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/embedd_server.h"
-#include "server/executor/fake_executor.h"
 #include "server/support/mutex.h"
+#include "tests/support/fake_executor.h"
 
 namespace embedd {
 

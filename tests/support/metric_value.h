@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "server/support/metrics.h"
+#include "server/telemetry/metrics.h"
 
 namespace embedd {
 

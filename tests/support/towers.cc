@@ -11,11 +11,11 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "server/model/attention.h"
-#include "server/model/layout_choice.h"
-#include "server/model/panel_product.h"
-#include "server/model/vision_tower.h"
-#include "server/model/weight_loader.h"
+#include "server/engine/attention.h"
+#include "server/engine/layout_choice.h"
+#include "server/engine/panel_product.h"
+#include "server/engine/vision_tower.h"
+#include "server/engine/weight_loader.h"
 
 namespace embedd {
 namespace {

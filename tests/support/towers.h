@@ -9,9 +9,9 @@
 #include <memory>
 #include <vector>
 
+#include "server/engine/panel_kernel.h"
+#include "server/engine/weight_layout.h"
 #include "server/model/model_folder.h"
-#include "server/model/panel_kernel.h"
-#include "server/model/weight_layout.h"
 
 namespace embedd {
 

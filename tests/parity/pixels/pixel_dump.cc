@@ -21,8 +21,8 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "server/decode/file_decoder.h"
-#include "server/decode/preprocess.h"
+#include "server/prepare/image/file_decoder.h"
+#include "server/prepare/image/preprocess.h"
 #include "tests/parity/pixels/pixel_spec.h"
 
 namespace embedd {

@@ -14,7 +14,7 @@
 #include <memory>
 #include <vector>
 
-#include "server/executor/torch_executor.h"
+#include "server/engine/torch_executor.h"
 #include "tests/support/no_device_memory.h"
 
 namespace embedd {

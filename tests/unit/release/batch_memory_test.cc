@@ -2,8 +2,8 @@
 
 #include "server/release/batch_memory.h"
 
-#include "server/executor/fake_executor.h"
 #include "tests/support/catch.h"
+#include "tests/support/fake_executor.h"
 
 namespace embedd {
 namespace {

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/device/batch_runner.h"
+
+#include <algorithm>
+#include <exception>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/device/output_check.h"
+#include "server/support/log.h"
+
+namespace embedd {
+namespace {
+
+// The real executor catches everything; this is the net under a bug: the process lives on.
+absl::Status RunCatching(Executor& executor, absl::Span<const uint8_t* const> images, int bucket,
+                         absl::Span<float> rows) {
+  try {
+    return executor.Run(images, bucket, rows);
+  } catch (const std::exception& e) {
+    return absl::InternalError(absl::StrCat("exception in the executor: ", e.what()));
+  }
+}
+
+}  // namespace
+
+BatchReport BatchRunner::Run(Batch batch) {
+  BatchReport report;
+  const size_t n = batch.tasks.size();
+  report.finished.tasks = std::move(batch.tasks);
+  report.finished.answers.resize(n);
+  report.finished.rows.resize(n * static_cast<size_t>(deps_.executor->dimension()));
+
+  // A stack of parts still to run, the next one last, and what was done to make room for it.
+  struct Pending {
+    Part part;
+    bool trimmed = false;
+    bool graphs_dropped = false;
+  };
+  std::vector<Pending> pending(1);
+  for (size_t i = 0; i < n; ++i) pending[0].part.push_back(i);
+
+  while (!pending.empty()) {
+    Pending next = std::move(pending.back());
+    pending.pop_back();
+    next.part = StillWanted(report, std::move(next.part));
+    if (next.part.empty()) continue;
+    if (report.device_lost) {
+      AnswerFailure(
+          report, next.part,
+          Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), "DEVICE_FAILED"));
+      continue;
+    }
+
+    Attempt attempt{.images = static_cast<int>(next.part.size())};
+    attempt.bucket = deps_.padded ? deps_.ladder->Up(attempt.images) : attempt.images;
+    const absl::Status status = RunPart(report, next.part, attempt);
+    const bool counters_sane = deps_.executor->memory().CheckSane().ok();
+    attempt.ok = status.ok() && counters_sane;
+    if (status.ok() && counters_sane) {
+      AnswerRows(report, next.part, attempt);
+    } else if (absl::IsResourceExhausted(status) && counters_sane) {
+      attempt.out_of_memory = true;
+      const bool alone = next.part.size() == 1;
+      const bool give_up = next.graphs_dropped;
+      Record(report, next.part, attempt, give_up ? "oom_failed" : "oom_split");
+      deps_.metrics->CountOom(give_up ? "failed" : "split");
+      // Compiled graphs cost a lot to make again: only for an image that is alone and for which trimming did
+      // not do.
+      const bool drop_graphs = alone && next.trimmed;
+      if (!give_up) MakeRoom(drop_graphs);
+      if (give_up) {
+        AnswerFailure(
+            report, next.part,
+            Answer::Failure(Outcome::kFailed,
+                            absl::ResourceExhaustedError(absl::StrCat(
+                                "this image alone does not fit in device memory: ", status.message())),
+                            "DEVICE_MEMORY"));
+      } else if (alone) {
+        pending.push_back({std::move(next.part), /*trimmed=*/true, /*graphs_dropped=*/drop_graphs});
+      } else {
+        const auto middle = next.part.begin() + static_cast<std::ptrdiff_t>((next.part.size() + 1) / 2);
+        pending.push_back({Part(middle, next.part.end()), /*trimmed=*/true});
+        pending.push_back({Part(next.part.begin(), middle), /*trimmed=*/true});
+      }
+    } else {
+      report.device_lost = !counters_sane || absl::IsUnavailable(status);
+      Record(report, next.part, attempt, report.device_lost ? "device_failed" : "failed");
+      LogError("a batch failed", {{"batch", absl::StrCat(next_id_ - 1)},
+                                  {"images", absl::StrCat(next.part.size())},
+                                  {"error", counters_sane ? std::string(status.message())
+                                                          : "the device's memory counters are garbage"}});
+      AnswerFailure(
+          report, next.part,
+          report.device_lost
+              ? Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"),
+                                "DEVICE_FAILED")
+              : Answer::Failure(Outcome::kFailed,
+                                absl::InternalError("the device batch failed; the server's log says why"),
+                                "INTERNAL_ERROR"));
+    }
+    report.attempts.push_back(attempt);
+  }
+
+  if (deps_.policy->TrimAfterBatch(deps_.executor->memory().Read())) deps_.executor->memory().Trim();
+  deps_.board->Publish(deps_.executor->memory().Read());
+  return report;
+}
+
+absl::Status BatchRunner::RunPart(BatchReport& report, const Part& part, Attempt& attempt) {
+  std::vector<const uint8_t*> images;
+  images.reserve(part.size());
+  for (const size_t i : part) images.push_back(report.finished.tasks[i].pixels.get());
+  // Parts are contiguous unless a task was dropped in between; rows of a part are always written side by
+  // side.
+  const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
+  std::vector<float> scattered;
+  const bool contiguous = part.back() - part.front() + 1 == part.size();
+  absl::Span<float> rows;
+  if (contiguous) {
+    rows = absl::MakeSpan(report.finished.rows).subspan(part.front() * dimension, part.size() * dimension);
+  } else {
+    scattered.resize(part.size() * dimension);
+    rows = absl::MakeSpan(scattered);
+  }
+
+  const absl::Time start = deps_.clock->TimeNow();
+  for (const size_t i : part) {
+    report.finished.answers[i].queue = start - report.finished.tasks[i].queued_at;
+    report.finished.answers[i].decode = report.finished.tasks[i].decode_took;
+  }
+  BatchMemory memory(&deps_.executor->memory());
+  const absl::Status status = RunCatching(*deps_.executor, images, attempt.bucket, rows);
+  attempt.took = std::max(deps_.clock->TimeNow() - start, absl::ZeroDuration());
+  attempt.bytes = memory.End();
+  deps_.board->Publish(deps_.executor->memory().Read());
+
+  if (!contiguous) {
+    for (size_t k = 0; k < part.size(); ++k) {
+      std::copy_n(scattered.begin() + static_cast<std::ptrdiff_t>(k * dimension), dimension,
+                  report.finished.rows.begin() + static_cast<std::ptrdiff_t>(part[k] * dimension));
+    }
+  }
+  return status;
+}
+
+BatchRunner::Part BatchRunner::StillWanted(BatchReport& report, Part part) {
+  const absl::Time now = deps_.clock->TimeNow();
+  Part wanted;
+  for (const size_t i : part) {
+    const EmbedTask& task = report.finished.tasks[i];
+    if (task.dead()) {
+      AnswerFailure(
+          report, {i},
+          Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), "CANCELLED"));
+    } else if (task.deadline <= now) {
+      AnswerFailure(
+          report, {i},
+          Answer::Failure(Outcome::kExpired,
+                          absl::DeadlineExceededError("the deadline passed before the device was free"),
+                          "DEADLINE"));
+    } else {
+      wanted.push_back(i);
+    }
+  }
+  return wanted;
+}
+
+void BatchRunner::AnswerRows(BatchReport& report, const Part& part, const Attempt& attempt) {
+  const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
+  int good = 0;
+  for (const size_t i : part) {
+    const absl::Span<const float> row =
+        absl::MakeConstSpan(report.finished.rows).subspan(i * dimension, dimension);
+    Answer& answer = report.finished.answers[i];
+    if (RowIsGood(row)) {
+      answer.outcome = Outcome::kOk;
+      answer.row = row;
+      ++good;
+    } else {
+      answer.outcome = Outcome::kFailed;
+      answer.status =
+          absl::InternalError("the model gave numbers that are not finite or a vector of length zero");
+      answer.reason = "BAD_OUTPUT";
+    }
+    answer.execute = attempt.took;
+    answer.batch_id = next_id_;
+    answer.batch_size = attempt.images;
+    deps_.metrics->ObserveStage(Stage::kQueue, answer.queue);
+  }
+  const bool all_good = good == attempt.images;
+  Record(report, part, attempt, all_good ? "ok" : "bad_output");
+  if (!all_good) {
+    LogError("the model gave a bad vector", {{"batch", absl::StrCat(next_id_ - 1)},
+                                             {"images", absl::StrCat(attempt.images)},
+                                             {"bad", absl::StrCat(attempt.images - good)}});
+  }
+  deps_.metrics->ObserveBatch(good, attempt.bucket - attempt.images);
+  deps_.metrics->ObserveStage(Stage::kExecute, attempt.took);
+}
+
+void BatchRunner::AnswerFailure(BatchReport& report, const Part& part, const Answer& failure) {
+  for (const size_t i : part) {
+    Answer& answer = report.finished.answers[i];
+    answer.outcome = failure.outcome;
+    answer.status = failure.status;
+    answer.reason = failure.reason;
+  }
+}
+
+void BatchRunner::MakeRoom(bool drop_graphs) {
+  DeviceMemory& memory = deps_.executor->memory();
+  deps_.executor->Synchronize();
+  if (drop_graphs) memory.DropCompiledGraphs();
+  memory.Trim();
+  deps_.board->Publish(memory.Read());
+}
+
+void BatchRunner::Record(const BatchReport& report, const Part& part, const Attempt& attempt,
+                         std::string_view outcome) {
+  BatchRecord record{.id = next_id_++,
+                     .size = attempt.images,
+                     .bucket = attempt.bucket,
+                     .bytes = attempt.bytes,
+                     .execute = attempt.took,
+                     .outcome = outcome};
+  std::set<const CallSink*> calls;
+  for (const size_t i : part) {
+    calls.insert(report.finished.tasks[i].call());
+    record.decode = std::max(record.decode, report.finished.tasks[i].decode_took);
+    record.queue = std::max(record.queue, report.finished.answers[i].queue);
+  }
+  record.requests = static_cast<int>(calls.size());
+  deps_.ledger->Add(record);
+
+  deps_.metrics->CountReleased(record.bytes.released());
+  deps_.metrics->SetUnreleased(record.bytes.unreleased());
+  leak_watch_.Add(record.bytes.after);
+  if (record.bytes.unreleased() > 0) {
+    LogError("a batch did not give all of its memory back",
+             {{"batch", absl::StrCat(record.id)}, {"bytes", absl::StrCat(record.bytes.unreleased())}});
+  }
+  if (leak_watch_.leaking() && !leak_reported_) {
+    LogError("device memory grows batch by batch",
+             {{"batch", absl::StrCat(record.id)}, {"bytes_per_batch", absl::StrCat(leak_watch_.slope())}});
+  }
+  leak_reported_ = leak_watch_.leaking();
+}
+
+}  // namespace embedd

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/device/device_session.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/device/output_check.h"
+#include "server/support/log.h"
+#include "server/support/process.h"
+
+namespace embedd {
+
+absl::Status DeviceSession::Start(CapController& cap) {
+  if (absl::Status loaded = Reload(); !loaded.ok()) return loaded;
+  if (absl::Status warm = WarmUp(cap); !warm.ok()) return warm;
+  state_->Set(ServerState::kReady);
+  return absl::OkStatus();
+}
+
+absl::Status DeviceSession::WarmUp(CapController& cap) {
+  const std::vector<uint8_t> grey(static_cast<size_t>(options_.pixel_bytes), 127);
+  const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
+  const MemoryReading rest = deps_.executor->memory().Read();
+  cap.OnMemory(rest.limit, rest.allocated);
+  for (const int rung : cap.ladder().rungs()) {
+    const std::vector<const uint8_t*> images(static_cast<size_t>(rung), grey.data());
+    std::vector<float> rows(images.size() * dimension);
+    // The first run of a shape compiles or allocates; the second is what a batch will cost.
+    for (const bool counts : {false, true}) {
+      const absl::Time start = deps_.clock->TimeNow();
+      BatchMemory memory(&deps_.executor->memory());
+      const absl::Status status = deps_.executor->Run(images, rung, absl::MakeSpan(rows));
+      const BatchBytes bytes = memory.End();
+      if (absl::IsResourceExhausted(status) && rung > 1) {
+        cap.OnOutOfMemory(rung);
+        deps_.executor->memory().Trim();
+        return absl::OkStatus();
+      }
+      if (!status.ok()) return status;
+      if (counts) cap.OnBatch(rung, rung, deps_.clock->TimeNow() - start, bytes);
+    }
+    if (!RowIsGood(absl::MakeConstSpan(rows).first(dimension))) {
+      return absl::DataLossError(
+          "the model gives no finite vector for a grey picture: its weights are damaged");
+    }
+    if (!deps_.padded && cap.time().Predict(rung) > options_.warm_up_slowest) break;
+  }
+  deps_.board->Publish(deps_.executor->memory().Read());
+  return absl::OkStatus();
+}
+
+BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool device_lost) {
+  BatchReport report;
+  report.finished.answers.assign(batch.tasks.size(), failure);
+  report.finished.tasks = std::move(batch.tasks);
+  report.device_lost = device_lost;
+  return report;
+}
+
+BatchReport DeviceSession::Run(Batch batch) {
+  const Answer lost =
+      Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+  idle_trimmed_ = false;
+  if (lost_) return AnswerAll(std::move(batch), lost, true);
+  if (absl::Status loaded = Reload(); !loaded.ok()) {
+    LogError("the weights could not come back to the device", {{"error", std::string(loaded.message())}});
+    if (absl::IsResourceExhausted(loaded)) {
+      return AnswerAll(std::move(batch), Answer::Failure(Outcome::kFailed, loaded, "DEVICE_MEMORY"), false);
+    }
+    lost_ = true;
+    return AnswerAll(std::move(batch), lost, true);
+  }
+  BatchReport report = runner_.Run(std::move(batch));
+  LogMemorySometimes();
+  for (const Attempt& attempt : report.attempts) {
+    if (!attempt.out_of_memory) failures_in_a_row_ = attempt.ok ? 0 : failures_in_a_row_ + 1;
+  }
+  if (failures_in_a_row_ >= options_.failures_to_lose) report.device_lost = true;
+  lost_ = report.device_lost;
+  return report;
+}
+
+void DeviceSession::OnIdle(absl::Duration idle) {
+  if (lost_) return;
+  DeviceMemory& memory = deps_.executor->memory();
+  if (!idle_trimmed_ && deps_.policy->TrimWhenIdle(memory.Read(), idle)) {
+    memory.Trim();
+    idle_trimmed_ = true;
+  }
+  if (on_device_ && options_.idle_offload > absl::ZeroDuration() && idle >= options_.idle_offload) {
+    if (absl::Status status = Offload(); !status.ok())
+      LogWarn("idle offload failed", {{"error", status.ToString()}});
+  }
+  ReturnHostMemorySometimes(idle);
+  deps_.board->Publish(memory.Read());
+  LogMemorySometimes();
+}
+
+void DeviceSession::ReturnHostMemorySometimes(absl::Duration idle) {
+  constexpr absl::Duration kPause = absl::Seconds(5);
+  const absl::Time now = deps_.clock->TimeNow();
+  if (idle < kPause || now - host_memory_returned_ < kPause) return;
+  host_memory_returned_ = now;
+  ReturnFreeMemory();
+}
+
+absl::Status DeviceSession::Offload() {
+  if (lost_) return absl::UnavailableError("the device was lost");
+  if (!on_device_) return absl::OkStatus();
+  if (absl::Status status = deps_.executor->Offload(); !status.ok()) return status;
+  on_device_ = false;
+  deps_.executor->memory().Trim();
+  PublishBaseline();
+  LogInfo("the weights left the device", {{"allocated", absl::StrCat(deps_.board->view().now.allocated)}});
+  state_->Set(ServerState::kOffloaded);
+  return absl::OkStatus();
+}
+
+absl::Status DeviceSession::Reload() {
+  if (lost_) return absl::UnavailableError("the device was lost");
+  if (on_device_) return absl::OkStatus();
+  const absl::Time start = deps_.clock->TimeNow();
+  if (absl::Status status = deps_.executor->Load(); !status.ok()) return status;
+  on_device_ = true;
+  PublishBaseline();
+  LogInfo("the weights are on the device",
+          {{"allocated", absl::StrCat(deps_.board->view().now.allocated)},
+           {"seconds", absl::StrCat(absl::ToDoubleSeconds(deps_.clock->TimeNow() - start))}});
+  if (state_->state() == ServerState::kOffloaded) state_->Set(ServerState::kReady);
+  return absl::OkStatus();
+}
+
+void DeviceSession::LogMemorySometimes() {
+  const absl::Time now = deps_.clock->TimeNow();
+  if (now - memory_logged_ < absl::Minutes(1)) return;
+  memory_logged_ = now;
+  const MemoryBoard::View view = deps_.board->view();
+  LogInfo("memory", {{"allocated", absl::StrCat(view.now.allocated)},
+                     {"baseline", absl::StrCat(view.baseline)},
+                     {"reserved", absl::StrCat(view.now.reserved)},
+                     {"peak", absl::StrCat(view.highest_peak)},
+                     {"limit", absl::StrCat(view.now.limit)},
+                     {"process", absl::StrCat(ProcessFootprintBytes())}});
+}
+
+void DeviceSession::PublishBaseline() {
+  runner_.leak_watch().Reset();
+  const MemoryReading reading = deps_.executor->memory().Read();
+  deps_.board->Publish(reading);
+  deps_.board->SetBaseline(reading.allocated);
+}
+
+}  // namespace embedd

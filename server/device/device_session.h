@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// DeviceSession: the life of the model on the device: load, warm up, run batches, leave the device when idle,
+// come back. Used by the device thread only, except where said.
+
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "server/batching/cap_controller.h"
+#include "server/device/batch_runner.h"
+#include "server/telemetry/server_state.h"
+
+namespace embedd {
+
+class DeviceSession {
+ public:
+  struct Options {
+    // Bytes of one prepared image.
+    int64_t pixel_bytes = 3 * 224 * 224;
+    // The weights leave the device after this long without work; zero: never.
+    absl::Duration idle_offload = absl::ZeroDuration();
+    // Warm-up stops after a rung that takes longer than this, where shapes are not compiled (cpu).
+    absl::Duration warm_up_slowest = absl::Milliseconds(500);
+    // Failed batches in a row (not out of memory) after which the device counts as lost.
+    int failures_to_lose = 5;
+  };
+
+  DeviceSession(Options options, BatchRunner::Deps deps, StateBoard* state)
+      : options_(options), deps_(deps), state_(state), runner_(deps) {}
+
+  // Loads the weights, runs each rung of the ladder once and teaches `cap` what it took. Then the state is
+  // READY. kDataLoss: the model gives numbers that are no vectors. kResourceExhausted: not even one image
+  // fits.
+  absl::Status Start(CapController& cap);
+
+  // Runs a batch, loading the weights first when they are away. Once the device is lost nothing touches it
+  // any more: every later batch is answered DEVICE_FAILED at once.
+  BatchReport Run(Batch batch);
+
+  // Between batches; `idle` is the time since the last one.
+  void OnIdle(absl::Duration idle);
+
+  // By hand. Offload returns when the weights left; Reload when they are back.
+  absl::Status Offload();
+  absl::Status Reload();
+
+ private:
+  absl::Status WarmUp(CapController& cap);
+  static BatchReport AnswerAll(Batch batch, const Answer& failure, bool device_lost);
+  void PublishBaseline();
+  // One line a minute: what the device and the process hold.
+  void LogMemorySometimes();
+  // Calls that were refused leave free memory behind too, so this does not ask whether a batch ran.
+  void ReturnHostMemorySometimes(absl::Duration idle);
+
+  const Options options_;
+  const BatchRunner::Deps deps_;
+  StateBoard* const state_;
+  BatchRunner runner_;
+  bool on_device_ = false;
+  absl::Time memory_logged_ = absl::InfinitePast();
+  absl::Time host_memory_returned_ = absl::InfinitePast();
+  bool lost_ = false;
+  bool idle_trimmed_ =
+      false;  // since the last batch; what a trim leaves in the cache, the next one leaves too
+  int failures_in_a_row_ = 0;
+};
+
+}  // namespace embedd

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/attention.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/softmax.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "server/engine/panel_kernel.h"
+#include "server/engine/parallel_for.h"
+
+namespace embedd {
+namespace {
+
+// The rows of one head of one image.
+struct Rows {
+  const float* data;
+  int64_t stride;
+  int64_t count;
+};
+
+Rows HeadRows(const at::Tensor& x, int64_t image, int64_t first_column) {
+  return {x.const_data_ptr<float>() + image * x.stride(0) + first_column, x.stride(1), x.size(1)};
+}
+
+// One head after the other, in memory that is used again.
+class PanelHead {
+ public:
+  PanelHead(const PanelKernel& kernel, int64_t tokens, int64_t head_dim)
+      : kernel_(kernel),
+        head_dim_(head_dim),
+        padded_(DivideUp(tokens, kernel.columns) * kernel.columns),
+        scale_(1 / std::sqrt(static_cast<float>(head_dim))) {}
+
+  // Numbers that Run needs to work in.
+  int64_t scratch_size() const { return padded_ * (2 * head_dim_ + kernel_.rows); }
+
+  void Run(const Rows& query, const Rows& key, const Rows& value, float* scratch, float* out,
+           int64_t out_stride) const {
+    float* const keys = scratch;
+    float* const values = keys + padded_ * head_dim_;
+    float* const scores = values + padded_ * head_dim_;  // [kernel_.rows, padded_]
+    PackKeys(key, keys);
+    PackValues(value, values);
+    const int64_t tiles = DivideUp(query.count, kernel_.rows);
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t top = t * query.count / tiles, rows = (t + 1) * query.count / tiles - top;
+      Multiply({query.data + top * query.stride, query.stride, rows}, keys, head_dim_, padded_, scores,
+               padded_);
+      for (int64_t r = 0; r < rows; ++r) kernel_.softmax(scores + r * padded_, key.count, scale_);
+      Multiply({scores, padded_, rows}, values, key.count, head_dim_, out + top * out_stride, out_stride);
+    }
+  }
+
+ private:
+  // k^T in panels: for each panel of tokens [head_dim, columns]. Where tokens end, the last one stands.
+  void PackKeys(const Rows& key, float* keys) const {
+    const int64_t columns = kernel_.columns;
+    for (int64_t token = 0; token < padded_; token += 4) {
+      const auto row = [&](int64_t i) { return key.data + std::min(token + i, key.count - 1) * key.stride; };
+      TransposeFour({row(0), row(1), row(2), row(3)}, head_dim_,
+                    keys + token / columns * head_dim_ * columns + token % columns, columns);
+    }
+  }
+
+  // v in panels: for each panel of the head's columns [tokens, columns].
+  void PackValues(const Rows& value, float* values) const {
+    const int64_t columns = kernel_.columns;
+    for (int64_t token = 0; token < value.count; ++token) {
+      const float* from = value.data + token * value.stride;
+      for (int64_t first = 0; first < head_dim_; first += columns) {
+        float* const to = values + first * value.count + token * columns;
+        for (int64_t i = 0; i < columns; i += kLine) {  // of a fixed size: no call
+          std::memcpy(to + i, from + first + i, kLine * sizeof(float));
+        }
+      }
+    }
+  }
+
+  // out [x.count, columns] = x times panels of `depth` inputs.
+  void Multiply(const Rows& x, const float* panels, int64_t depth, int64_t columns, float* out,
+                int64_t out_stride) const {
+    for (int64_t first = 0; first < columns; first += kernel_.columns) {
+      MultiplyTile(kernel_,
+                   {.x = x.data,
+                    .x_stride = x.stride,
+                    .panel = panels + first * depth,
+                    .depth = depth,
+                    .bias = nullptr,
+                    .out = out + first,
+                    .out_stride = out_stride,
+                    .add = false,
+                    .fetch = panels,
+                    .fetch_lines = 0},
+                   x.count);
+    }
+  }
+
+  const PanelKernel& kernel_;
+  const int64_t head_dim_, padded_;  // of tokens
+  const float scale_;
+};
+
+at::Tensor InPanels(const PanelKernel& kernel, const at::Tensor& query, const at::Tensor& key,
+                    const at::Tensor& value, int64_t heads) {
+  const int64_t n = query.size(0), width = query.size(2), head_dim = width / heads;
+  const int64_t tasks = n * heads, workers = std::min<int64_t>(tasks, at::get_num_threads());
+  const PanelHead head(kernel, key.size(1), head_dim);
+  at::Tensor out = at::empty({n, query.size(1), width}, query.options());
+  at::Tensor scratch = at::empty({workers, head.scratch_size()}, query.options());
+  float* const to = out.mutable_data_ptr<float>();
+  float* const memory = scratch.mutable_data_ptr<float>();
+  std::atomic<int64_t> untaken = 0;
+  ParallelFor(workers, 1, [&](int64_t worker, int64_t) {
+    for (int64_t task; (task = untaken.fetch_add(1)) < tasks;) {
+      const int64_t image = task / heads, first = task % heads * head_dim;
+      head.Run(HeadRows(query, image, first), HeadRows(key, image, first), HeadRows(value, image, first),
+               memory + worker * head.scratch_size(), to + image * out.stride(0) + first, width);
+    }
+  });
+  return out;
+}
+
+}  // namespace
+
+at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads) {
+  const int64_t head_dim = query.size(2) / heads;
+  if (query.device().is_cpu() && query.scalar_type() == at::kFloat) {
+    if (const PanelKernel* kernel = PanelKernelFor(head_dim))
+      return InPanels(*kernel, query, key, value, heads);
+  }
+  const auto split = [&](const at::Tensor& x) {
+    return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
+  };
+  return at::scaled_dot_product_attention(split(query), split(key), split(value))
+      .transpose(1, 2)
+      .reshape(query.sizes());
+}
+
+KeyValueWeights::KeyValueWeights(const at::Tensor& weight, const at::Tensor& bias, int64_t heads) {
+  const int64_t width = weight.size(1);
+  const std::vector<at::Tensor> by_head = weight.view({2, heads, width / heads, width}).unbind();
+  key = by_head[0].clone();
+  value = by_head[1].transpose(1, 2).contiguous();
+  value_bias = bias.slice(0, width).clone();
+}
+
+at::Tensor OneQueryAttention(const at::Tensor& query, const at::Tensor& x_any,
+                             const KeyValueWeights& weights) {
+  const int64_t n = x_any.size(0), heads = weights.key.size(0), head_dim = weights.key.size(1);
+  const at::Tensor x = x_any.to(at::kFloat);
+  const at::Tensor by_head = query.to(at::kFloat).view({n, heads, head_dim}).transpose(0, 1);
+  const at::Tensor asked = at::bmm(by_head, weights.key).transpose(0, 1);  // [n, heads, width]
+  const at::Tensor scores =
+      at::bmm(asked, x.transpose(1, 2)).mul_(1 / std::sqrt(static_cast<double>(head_dim)));
+  const at::Tensor mean = at::bmm(at::softmax(scores, -1), x);  // [n, heads, width]
+  const at::Tensor out =
+      at::bmm(mean.transpose(0, 1), weights.value).transpose(0, 1);  // [n, heads, head_dim]
+  return (out.reshape(query.sizes()) + weights.value_bias).to(query.scalar_type());
+}
+
+}  // namespace embedd

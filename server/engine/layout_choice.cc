@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/layout_choice.h"
+
+#include <ATen/ops/rand.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "server/engine/cpu_features.h"
+#include "server/engine/linear_layer.h"
+#include "server/support/clock.h"
+#include "server/support/log.h"
+
+namespace embedd {
+
+bool CanUse(WeightLayout layout, at::Device device, at::ScalarType dtype) {
+  if (layout == WeightLayout::kPlain) return true;
+  if (!device.is_cpu()) return false;
+  if (layout == WeightLayout::kPanels) return dtype == at::kFloat && PanelProduct::Available();
+  return HasOneDnn() && (dtype == at::kFloat || (dtype == at::kBFloat16 && CpuMultipliesBf16()));
+}
+
+namespace {
+
+const char* Name(WeightLayout layout) {
+  switch (layout) {
+    case WeightLayout::kPlain:
+      return "plain";
+    case WeightLayout::kOneDnn:
+      return "onednn";
+    case WeightLayout::kPanels:
+      return "panels";
+  }
+  return "unknown";
+}
+
+// Times the products of one block in one layout, for one image and for enough rows to keep every core busy;
+// the fastest of a few runs, so that other load counts less.
+class BlockTimer {
+ public:
+  BlockTimer(const VisionConfig& c, at::ScalarType dtype, WeightLayout layout)
+      : layout_(layout),
+        dtype_(dtype),
+        width_(c.width),
+        one_(c.tokens()),
+        many_(std::max<int64_t>(400, c.tokens())),
+        in_proj_(Make(3 * c.width, c.width)),
+        out_proj_(Make(c.width, c.width)),
+        c_fc_(Make(c.mlp_width, c.width)),
+        c_proj_(Make(c.width, c.mlp_width)) {}
+
+  void Run() {
+    best_one_ = std::min(best_one_, Seconds(one_));
+    best_many_ = std::min(best_many_, Seconds(many_));
+  }
+
+  WeightLayout layout() const { return layout_; }
+  // A full batch counts as much as a single image.
+  double microseconds_per_token() const {
+    return 1e6 * (best_one_ / static_cast<double>(one_) + best_many_ / static_cast<double>(many_)) / 2;
+  }
+
+ private:
+  LinearLayer Make(int64_t out, int64_t in) const {
+    return LinearLayer(at::rand({out, in}).to(dtype_), at::rand({out}).to(dtype_), layout_);
+  }
+
+  double Seconds(int64_t rows) const {
+    const at::Tensor x = at::rand({rows, width_}).to(dtype_);
+    const absl::Time start = Clock::Real()->TimeNow();
+    in_proj_.Apply(x);
+    const at::Tensor y = out_proj_.ApplyAndAdd(x, x.clone());
+    c_proj_.ApplyAndAdd(c_fc_.ApplyActivation(y, Activation::kGelu), y);
+    return absl::ToDoubleSeconds(Clock::Real()->TimeNow() - start);
+  }
+
+  WeightLayout layout_;
+  at::ScalarType dtype_;
+  int64_t width_, one_, many_;
+  LinearLayer in_proj_, out_proj_, c_fc_, c_proj_;
+  double best_one_ = 1e9, best_many_ = 1e9;
+};
+
+}  // namespace
+
+MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype) {
+  const c10::InferenceMode no_gradients;
+  std::vector<BlockTimer> timers;
+  for (const WeightLayout layout : {WeightLayout::kPlain, WeightLayout::kOneDnn, WeightLayout::kPanels}) {
+    if (CanUse(layout, at::kCPU, dtype)) timers.emplace_back(config, dtype, layout);
+  }
+  const absl::Time start = Clock::Real()->TimeNow();
+  for (int round = 0; round < 4; ++round) {  // taking turns, so that a busy moment hits all
+    for (BlockTimer& timer : timers) timer.Run();
+    if (round > 0 && Clock::Real()->TimeNow() - start > absl::Milliseconds(500)) break;
+  }
+
+  // Panels, where they are among them, come last and win unless another is a tenth faster: they fetch what
+  // comes next from memory, while here a block may still be in the cache.
+  const BlockTimer* fastest = &timers.back();
+  const double advantage = fastest->layout() == WeightLayout::kPanels ? 0.9 : 1.0;
+  double enough = advantage * fastest->microseconds_per_token();
+  std::string measured;
+  for (const BlockTimer& timer : timers) {
+    const double cost = timer.microseconds_per_token();
+    if (cost < enough) {
+      fastest = &timer;
+      enough = cost;
+    }
+    absl::StrAppendFormat(&measured, "%s%s %.2f", measured.empty() ? "" : ", ", Name(timer.layout()), cost);
+  }
+  LogInfo("layouts of weights were measured", {{"dtype", c10::toString(dtype)},
+                                               {"chosen", Name(fastest->layout())},
+                                               {"microseconds_per_token", measured}});
+  return {fastest->layout(), fastest->microseconds_per_token()};
+}
+
+WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype) {
+  const bool panels = CanUse(WeightLayout::kPanels, at::kCPU, dtype);
+  if (!CpuHasAny({"avx512_f"})) return panels ? WeightLayout::kPanels : WeightLayout::kPlain;
+  if (!panels && !CanUse(WeightLayout::kOneDnn, at::kCPU, dtype)) return WeightLayout::kPlain;
+  return MeasureLayouts(config, dtype).layout;
+}
+
+}  // namespace embedd

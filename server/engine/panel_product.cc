@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/panel_product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "server/engine/parallel_for.h"
+
+namespace embedd {
+namespace {
+
+// 96 rows by 768 inputs of x are 288 KiB and a panel 48 or 96 KiB: both stay in a second-level cache of
+// 512 KiB. Rounded down to whole tiles.
+constexpr int64_t kRows = 96;
+constexpr int64_t kDepth = 768;
+// Threads take pieces of a product until none is left, since the processors of a shared machine are not
+// equally fast: so many for each thread, of at least so many multiply-adds (30 to 80 microseconds).
+constexpr int64_t kPieces = 12;
+constexpr int64_t kPieceWork = 1 << 22;
+
+// The rows [begin, end), at most kRows, in tiles of almost equal height, so that no small one is left over.
+struct Tiles {
+  Tiles(int64_t begin, int64_t end, int64_t rows) : count(DivideUp(end - begin, rows)) {
+    for (int64_t t = 0; t <= count; ++t) top[t] = begin + t * (end - begin) / count;
+  }
+
+  int64_t count;
+  int64_t top[kRows + 1];  // of each tile, and where the last one ends
+};
+
+struct Matrices {
+  const float* x;       // [rows, in]
+  const float* panels;  // see PanelProduct
+  const float* bias;    // or null
+  float* y;             // [rows, out]
+  int64_t rows, in, out;
+  bool add;
+};
+
+// A product in pieces: so many panels by so many chunks of rows each. Rows are divided only where there are
+// too few panels for the threads, or every thread would read the whole weight.
+class Pieces {
+ public:
+  Pieces(const PanelKernel& kernel, const Matrices& m, int64_t threads)
+      : kernel_(kernel),
+        m_(m),
+        panels_(m.out / kernel.columns),
+        chunks_(DivideUp(m.rows, kRows / kernel.rows * kernel.rows)) {
+    const int64_t panel_work = m.rows * m.in * kernel.columns, wanted = kPieces * threads;
+    piece_panels_ = std::max(DivideUp(panels_, wanted), DivideUp(kPieceWork, panel_work));
+    row_parts_ = std::clamp<int64_t>(std::min(wanted / panels_, panel_work / kPieceWork), 1, chunks_);
+  }
+
+  int64_t count() const { return DivideUp(panels_, piece_panels_) * row_parts_; }
+
+  // Computes piece i; the first untaken one is what this thread will most likely take then.
+  void Run(int64_t i, const std::atomic<int64_t>& untaken) const {
+    const int64_t begin = FirstPanel(i), end = std::min(begin + piece_panels_, panels_);
+    const int64_t part = i % row_parts_, last_chunk = (part + 1) * chunks_ / row_parts_;
+    for (int64_t chunk = part * chunks_ / row_parts_; chunk < last_chunk; ++chunk) {
+      const Tiles tiles(chunk * m_.rows / chunks_, (chunk + 1) * m_.rows / chunks_, kernel_.rows);
+      for (int64_t first = 0; first < m_.in; first += kDepth) {
+        for (int64_t p = begin; p < end; ++p) {
+          const float* following = nullptr;
+          if (p + 1 < end) {
+            following = Panel(first, p + 1);
+          } else if (first + kDepth < m_.in) {
+            following = Panel(first + kDepth, begin);
+          } else {
+            following =
+                Panel(0, chunk + 1 < last_chunk ? begin : FirstPanel(std::min(untaken.load(), count() - 1)));
+          }
+          Multiply(tiles, first, p, following);
+        }
+      }
+    }
+  }
+
+ private:
+  int64_t FirstPanel(int64_t piece) const { return piece / row_parts_ * piece_panels_; }
+  int64_t Depth(int64_t first) const { return std::min(kDepth, m_.in - first); }
+  const float* Panel(int64_t first, int64_t p) const {
+    return m_.panels + first * m_.out + p * Depth(first) * kernel_.columns;
+  }
+
+  // The rows by panel p of the inputs from `first` on, while the panel after it is fetched.
+  void Multiply(const Tiles& tiles, int64_t first, int64_t p, const float* following) const {
+    PanelTile tile = {.x = nullptr,
+                      .x_stride = m_.in,
+                      .panel = Panel(first, p),
+                      .depth = Depth(first),
+                      .bias = m_.bias != nullptr && first == 0 ? m_.bias + p * kernel_.columns : nullptr,
+                      .out = nullptr,
+                      .out_stride = m_.out,
+                      .add = m_.add || first > 0,
+                      .fetch = following,
+                      .fetch_lines = DivideUp(kGroup * kernel_.columns / kLine, tiles.count)};
+    const int64_t fetched = tile.fetch_lines * (tile.depth / kGroup) * kLine;
+    for (int64_t t = 0; t < tiles.count; ++t, tile.fetch += fetched) {
+      tile.x = m_.x + tiles.top[t] * m_.in + first;
+      tile.out = m_.y + tiles.top[t] * m_.out + p * kernel_.columns;
+      MultiplyTile(kernel_, tile, tiles.top[t + 1] - tiles.top[t]);
+    }
+  }
+
+  const PanelKernel& kernel_;
+  const Matrices& m_;
+  const int64_t panels_, chunks_;
+  int64_t piece_panels_, row_parts_;
+};
+
+}  // namespace
+
+bool PanelProduct::Available() { return Avx2PanelKernel() != nullptr; }
+
+const PanelKernel* PanelProduct::KernelFor(const at::Tensor& weight) {
+  if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return nullptr;
+  return PanelKernelFor(weight.size(0));
+}
+
+PanelProduct::PanelProduct(const at::Tensor& weight, const PanelKernel& kernel)
+    : kernel_(kernel), out_(weight.size(0)), in_(weight.size(1)) {
+  panels_ = at::empty({out_ * in_}, weight.options());
+  for (int64_t first = 0; first < in_; first += kDepth) {
+    const int64_t depth = std::min(kDepth, in_ - first);
+    const at::Tensor block = weight.narrow(1, first, depth)
+                                 .reshape({out_ / kernel.columns, kernel.columns, depth})
+                                 .transpose(1, 2);
+    at::Tensor place = panels_.narrow(0, first * out_, depth * out_);
+    place.copy_(block.reshape({-1}));
+  }
+}
+
+at::Tensor PanelProduct::Apply(const at::Tensor& x, const at::Tensor& bias) const {
+  auto sizes = x.sizes().vec();
+  sizes.back() = out_;
+  at::Tensor y = at::empty(sizes, x.options());
+  Run(x, bias, /*add=*/false, y);
+  return y;
+}
+
+void PanelProduct::AddTo(const at::Tensor& sum, const at::Tensor& x, const at::Tensor& bias) const {
+  Run(x, bias, /*add=*/true, sum);
+}
+
+void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool add,
+                       const at::Tensor& out) const {
+  TORCH_CHECK(x_any.size(-1) == in_ && out.size(-1) == out_ && out.is_contiguous());
+  const at::Tensor x = x_any.contiguous();
+  const Matrices matrices = {.x = x.const_data_ptr<float>(),
+                             .panels = panels_.const_data_ptr<float>(),
+                             .bias = bias_any.defined() ? bias_any.const_data_ptr<float>() : nullptr,
+                             .y = out.mutable_data_ptr<float>(),
+                             .rows = x.numel() / in_,
+                             .in = in_,
+                             .out = out_,
+                             .add = add};
+  if (matrices.rows == 0) return;
+  const int64_t threads = at::get_num_threads();
+  const Pieces pieces(kernel_, matrices, threads);
+  std::atomic<int64_t> untaken = 0;
+  ParallelFor(std::min(threads, pieces.count()), 1, [&](int64_t, int64_t) {
+    for (int64_t i; (i = untaken.fetch_add(1)) < pieces.count();) pieces.Run(i, untaken);
+  });
+}
+
+}  // namespace embedd

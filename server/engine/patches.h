@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Patches: the input of the image tower's first product. A row holds a patch as the weight of OpenCLIP's
+// convolution does, plane by plane: [n, rows * columns, 3 * patch * patch]. Pixels right of and below the
+// last whole patch are left out.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "server/engine/pixel_table.h"
+#include "server/model/model_spec.h"
+
+namespace embedd {
+
+// Of pixels [n, 3, height, width] in any type, on any device. One copy.
+at::Tensor UnfoldPatches(const at::Tensor& pixels, int patch);
+
+// The same, in f32 on cpu, straight from the bytes of prepared images ([3, height, width] each), normalised:
+// UnfoldPatches of what `table` makes of them, bit for bit, without that tensor.
+at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const ImageSpec& spec,
+                             const PixelTable& table, int patch);
+
+}  // namespace embedd

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/torch_executor.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/engine/cpu_features.h"
+#include "server/engine/layout_choice.h"
+#include "server/engine/torch_device.h"
+#include "server/engine/torch_error.h"
+#include "server/engine/torch_int8.h"
+#include "server/engine/torch_parity.h"
+#include "server/engine/torch_staging.h"
+#include "server/engine/vision_tower.h"
+#include "server/release/torch_autorelease.h"
+#include "server/support/log.h"
+
+namespace embedd {
+namespace {
+
+at::ScalarType ScalarTypeOf(const std::string& dtype) {
+  if (dtype == "f16") return at::kHalf;
+  if (dtype == "bf16") return at::kBFloat16;
+  return at::kFloat;
+}
+
+at::Device DeviceOf(const std::string& device) {
+  if (device == "cuda") return at::Device(at::kCUDA, 0);
+  if (device == "mps") return at::Device(at::kMPS, 0);
+  return at::kCPU;
+}
+
+}  // namespace
+
+struct TorchExecutor::Impl {
+  ModelFolder model;
+  ModelSpec spec;
+  Options options;
+  std::unique_ptr<DeviceMemory> memory;
+  at::Device device = at::kCPU;
+  at::ScalarType dtype = at::kFloat;
+  std::unique_ptr<PixelStaging> staging;
+  std::unique_ptr<VisionTower> tower;  // null while offloaded
+  std::optional<WeightLayout> layout;  // chosen at the first Load
+  bool compared_with_cpu = false;
+  Int8Calibration int8;  // of int8, from the first Load on
+  std::optional<Int8Accuracy> int8_accuracy;
+};
+
+// Also sets the number of threads, which belongs to the calling thread, the device's, and which the choice
+// depends on.
+WeightLayout TorchExecutor::ChooseLayout(const Impl& impl) {
+  if (!impl.device.is_cpu()) return WeightLayout::kPlain;
+  auto layout = WeightLayout::kPlain;
+  const absl::Status status = CatchTorch([&] {
+    if (impl.options.threads > 0) at::set_num_threads(impl.options.threads);
+    if (impl.spec.dtype == "int8") return;
+    layout = FastestLayout(impl.model.vision, impl.dtype);
+  });
+  // A memory limit may hold the model and not the measurement: then plain weights do.
+  if (!status.ok()) LogWarn("weight layouts were not compared", {{"error", std::string(status.message())}});
+  return layout;
+}
+
+TorchExecutor::TorchExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+TorchExecutor::~TorchExecutor() {
+  const AutoreleasePool pool;
+  impl_->tower.reset();
+  impl_->staging.reset();
+}
+
+absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder model,
+                                                                     std::unique_ptr<DeviceMemory> memory,
+                                                                     const Options& options) {
+  if (absl::Status status = DeviceAvailable(options.device); !status.ok()) return status;
+  if (!options.int8_anywhere) {
+    if (absl::Status status = CheckDtype(options.dtype, options.device, CpuMultipliesInt8()); !status.ok()) {
+      return status;
+    }
+  }
+  const auto dtype = ResolveDtype(options.dtype, options.device, model.vision);
+  if (!dtype.ok()) return dtype.status();
+  auto impl = std::make_unique<Impl>();
+  impl->spec = MakeModelSpec(model, options.device, *dtype);
+  impl->model = std::move(model);
+  impl->options = options;
+  impl->memory = std::move(memory);
+  impl->device = DeviceOf(options.device);
+  impl->dtype = ScalarTypeOf(*dtype);
+  return std::unique_ptr<TorchExecutor>(new TorchExecutor(std::move(impl)));
+}
+
+const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
+DeviceMemory& TorchExecutor::memory() { return *impl_->memory; }
+int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
+std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_->int8_accuracy; }
+
+absl::Status TorchExecutor::Load() {
+  if (impl_->tower != nullptr) return absl::OkStatus();
+  if (absl::Status status = impl_->model.weights.file->CheckUnchanged(); !status.ok()) return status;
+  if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
+  if (impl_->spec.dtype == "int8") return LoadInt8();
+  absl::Status status = PutOnDevice();
+  if (!status.ok()) return status;
+  if (impl_->compared_with_cpu || impl_->device.is_cpu()) return absl::OkStatus();
+
+  status = CheckParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
+  if (!status.ok()) return status;
+  impl_->compared_with_cpu = true;
+  return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::PutOnDevice() {
+  return CatchTorch([&] {
+    const AutoreleasePool pool;
+    const c10::InferenceMode no_gradients;
+    auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
+                                                  impl_->device, impl_->dtype);
+    VisionTower::Options options{impl_->device, impl_->dtype, *impl_->layout};
+    if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
+    impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights, options);
+    impl_->staging = std::move(staging);
+  });
+}
+
+absl::Status TorchExecutor::LoadInt8() {
+  if (impl_->int8.ranges.empty()) {
+    absl::StatusOr<Int8Calibration> calibration = CalibrateInt8(impl_->model);
+    impl_->memory->Trim();  // the f32 weights
+    if (!calibration.ok()) return calibration.status();
+    impl_->int8 = *std::move(calibration);
+  }
+  if (absl::Status status = PutOnDevice(); !status.ok() || impl_->int8_accuracy) return status;
+  const absl::StatusOr<Int8Accuracy> accuracy =
+      CheckInt8(impl_->model, impl_->int8, impl_->options.int8_min_cosine, *this);
+  if (!accuracy.ok()) {
+    impl_->tower.reset();  // or the next Load would take it for good
+    return accuracy.status();
+  }
+  impl_->int8_accuracy = *accuracy;
+  return absl::OkStatus();
+}
+
+absl::Status TorchExecutor::Offload() {
+  const absl::Status status = CatchTorch([&] {
+    const AutoreleasePool pool;
+    impl_->tower.reset();
+    impl_->staging.reset();
+  });
+  impl_->memory->Trim();
+  return status;
+}
+
+absl::Status TorchExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
+  const int64_t n = static_cast<int64_t>(images.size());
+  if (impl_->tower == nullptr) return absl::InternalError("the model is not on the device");
+  if (n < 1 || bucket < n || static_cast<int64_t>(rows.size()) != n * dimension()) {
+    return absl::InternalError(
+        absl::StrCat("a batch of ", n, " images, bucket ", bucket, ", ", rows.size(), " numbers"));
+  }
+  return CatchTorch([&] {
+    const AutoreleasePool pool;
+    const c10::InferenceMode no_gradients;
+    const at::Tensor result = impl_->staging->Forward(*impl_->tower, images, bucket);
+    // Blocking, and the same type on both sides: MPS has lost data in other kinds of copies.
+    const at::Tensor host = result.narrow(0, 0, n).to(at::kCPU, /*non_blocking=*/false).contiguous();
+    std::memcpy(rows.data(), host.const_data_ptr<float>(), rows.size() * sizeof(float));
+  });
+}
+
+void TorchExecutor::Synchronize() {
+  if (impl_->device.is_cpu()) return;
+  const absl::Status status = CatchTorch([&] {
+    const AutoreleasePool pool;
+    c10::impl::VirtualGuardImpl(impl_->device.type()).synchronizeDevice(impl_->device.index());
+  });
+  if (!status.ok()) LogError("the device does not synchronize", {{"error", std::string(status.message())}});
+}
+
+}  // namespace embedd

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/torch_parity.h"
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/engine/cosine.h"
+#include "server/engine/torch_error.h"
+#include "server/engine/torch_staging.h"
+#include "server/engine/vision_tower.h"
+#include "server/support/log.h"
+
+namespace embedd {
+namespace {
+
+// A smooth pattern and a rough one, the same on every machine.
+std::vector<uint8_t> FixedImage(const ImageSpec& spec, int which) {
+  std::vector<uint8_t> image(size_t{3} * spec.height * spec.width);
+  uint32_t state = 12345;
+  size_t i = 0;
+  for (int c = 0; c < 3; ++c) {
+    for (int y = 0; y < spec.height; ++y) {
+      for (int x = 0; x < spec.width; ++x) {
+        state = state * 1664525u + 1013904223u;
+        const int smooth = (x * 255 / spec.width + y * (c + 1) * 64 / spec.height) & 255;
+        image[i++] = static_cast<uint8_t>(which == 0 ? smooth : state >> 24);
+      }
+    }
+  }
+  return image;
+}
+
+}  // namespace
+
+double LowestCosineFor(const std::string& dtype) {
+  if (dtype == "f16") return 0.999;
+  if (dtype == "bf16") return 0.99;
+  return 0.99999;
+}
+
+absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& executor) {
+  const std::vector<uint8_t> smooth = FixedImage(model.image, 0), rough = FixedImage(model.image, 1);
+  const std::vector<const uint8_t*> images = {smooth.data(), rough.data()};
+  const int dimension = model.vision.embed_dim;
+  std::vector<float> rows(images.size() * dimension), wanted(rows.size());
+  if (absl::Status status = executor.Run(images, static_cast<int>(images.size()), absl::MakeSpan(rows));
+      !status.ok()) {
+    return status;
+  }
+  const absl::Status status = CatchTorch([&] {
+    const c10::InferenceMode no_gradients;
+    const VisionTower tower(model.vision, model.weights, VisionTower::Options{});
+    PixelStaging staging(model.image, model.vision.patch, at::kCPU, at::kFloat);
+    const at::Tensor result =
+        staging.Forward(tower, images, static_cast<int64_t>(images.size())).contiguous();
+    std::memcpy(wanted.data(), result.const_data_ptr<float>(), wanted.size() * sizeof(float));
+  });
+  if (!status.ok()) return status;
+
+  double least = 1;
+  for (size_t i = 0; i < images.size(); ++i) {
+    const double cosine = Cosine(&rows[i * dimension], &wanted[i * dimension], dimension);
+    least = std::min(least, cosine);
+    if (cosine >= lowest) continue;  // false for NaN
+    return absl::FailedPreconditionError(
+        absl::StrCat("the device computes something else than the cpu: cosine ", cosine,
+                     " on a fixed image, at least ", lowest, " is needed"));
+  }
+  LogInfo("the device agrees with the cpu",
+          {{"cosine", absl::StrFormat("%.6f", least)}, {"needed", absl::StrCat(lowest)}});
+  return absl::OkStatus();
+}
+
+}  // namespace embedd

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/torch_staging.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+
+#ifdef __APPLE__
+#include <ATen/mps/MPSAllocatorInterface.h>
+#endif
+
+#include <cstring>
+
+#include "server/engine/patches.h"
+
+namespace embedd {
+namespace {
+
+void WriteBytes(absl::Span<const uint8_t* const> images, int64_t count, int64_t image_bytes, uint8_t* out) {
+  for (const uint8_t* image : images) {
+    std::memcpy(out, image, image_bytes);
+    out += image_bytes;
+  }
+  std::memset(out, 0, (count - static_cast<int64_t>(images.size())) * image_bytes);
+}
+
+#ifdef __APPLE__
+// On unified memory the bytes can be written where the GPU reads them. Empty when this buffer is not shared.
+at::Tensor CopyThroughAlias(absl::Span<const uint8_t* const> images, at::IntArrayRef shape,
+                            at::Device device) {
+  at::Tensor bytes = at::empty(shape, at::dtype(at::kByte).device(device));
+  try {
+    c10::Storage alias = at::mps::getIMPSAllocator()->getHostAliasStorage(bytes.storage());
+    WriteBytes(images, shape[0], bytes.numel() / shape[0], static_cast<uint8_t*>(alias.mutable_data()));
+  } catch (const c10::Error&) {
+    return {};
+  }
+  return bytes;
+}
+#endif
+
+}  // namespace
+
+PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype)
+    : spec_(spec), patch_(patch), device_(device), dtype_(dtype), table_(spec) {
+  if (device.is_cpu()) return;
+  const auto constant = [&](const std::array<float, 3>& values) {
+    return at::tensor(at::ArrayRef<float>(values.data(), 3)).view({1, 3, 1, 1}).to(device);
+  };
+  mean_ = constant(spec.mean);
+  std_ = constant(spec.std);
+  scale_ = constant(
+      {255.0f, 255.0f, 255.0f});  // a tensor, since a plain number may be turned into a product with 1/255
+}
+
+at::Tensor PixelStaging::Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images,
+                                 int64_t count) {
+  if (device_.is_cpu()) {
+    return tower.Forward(static_cast<int64_t>(images.size()), [&](int64_t first, int64_t part) {
+      return NormalizedPatches(images.subspan(first, part), spec_, table_, patch_).to(dtype_);
+    });
+  }
+  at::Tensor pixels = CopyBytes(images, count).to(at::kFloat);
+  return tower.Forward(pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_));
+}
+
+at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int64_t count) {
+  const int64_t shape[] = {count, 3, spec_.height, spec_.width};
+  const int64_t image_bytes = 3 * int64_t{spec_.height} * spec_.width;
+#ifdef __APPLE__
+  if (at::Tensor bytes = CopyThroughAlias(images, shape, device_); bytes.defined()) return bytes;
+#endif
+  if (!host_.defined() || host_.size(0) < count) {
+    // Pinned memory crosses the bus about twice as fast; only CUDA has it.
+    host_ = at::empty(shape, at::dtype(at::kByte).pinned_memory(device_.is_cuda()));
+  }
+  const at::Tensor bytes = host_.narrow(0, 0, count);
+  WriteBytes(images, count, image_bytes, bytes.mutable_data_ptr<uint8_t>());
+  return bytes.to(device_, /*non_blocking=*/false);
+}
+
+}  // namespace embedd

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// PixelStaging: hands prepared uint8 images to the tower, on its device and normalised. On cpu it makes
+// patches of floats straight from the images; elsewhere it copies bytes, a quarter of the size, and casts on
+// the device. Part of TorchExecutor.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "absl/types/span.h"
+#include "server/engine/pixel_table.h"
+#include "server/engine/vision_tower.h"
+#include "server/model/model_spec.h"
+
+namespace embedd {
+
+class PixelStaging {
+ public:
+  // Of towers with patches of `patch` x `patch` pixels.
+  PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype);
+
+  // What `tower` makes of the images: float32 [m, embed_dim] on the device. m is images.size() on cpu;
+  // elsewhere it is `count` (>= images.size()), the last images being black, since such devices compile or
+  // cache per shape. Pixels are (v/255 - mean) / std, computed in f32 in this order, then cast. Throws what
+  // LibTorch throws.
+  at::Tensor Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images, int64_t count);
+
+ private:
+  at::Tensor CopyBytes(absl::Span<const uint8_t* const> images, int64_t count);
+
+  const ImageSpec spec_;
+  const int patch_;
+  const at::Device device_;
+  const at::ScalarType dtype_;
+  const PixelTable table_;
+  at::Tensor mean_, std_, scale_;  // on the device
+  at::Tensor host_;                // bytes on their way to the device; reused, grows to the largest batch
+};
+
+}  // namespace embedd

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/weight_loader.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/from_blob.h>
+
+#include <vector>
+
+namespace embedd {
+namespace {
+
+at::ScalarType ScalarTypeOf(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return at::kFloat;
+    case TensorType::kF16:
+      return at::kHalf;
+    case TensorType::kBF16:
+      return at::kBFloat16;
+    case TensorType::kF64:
+      return at::kDouble;
+    case TensorType::kI64:
+      return at::kLong;
+  }
+  return at::kFloat;
+}
+
+// A tensor over the mapped file itself; never written to.
+at::Tensor View(const TensorView& view) {
+  return at::from_blob(const_cast<uint8_t*>(view.data), view.shape, at::dtype(ScalarTypeOf(view.type)));
+}
+
+}  // namespace
+
+at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype, double scale) {
+  at::Tensor tensor;
+  if (source.parts.size() == 1) {
+    tensor = View(source.parts[0]);
+  } else {
+    std::vector<at::Tensor> parts;
+    for (const TensorView& part : source.parts) parts.push_back(View(part));
+    tensor = at::cat(parts);
+  }
+  if (source.transposed) tensor = tensor.t();
+  if (scale != 1) tensor = tensor.to(at::kFloat).mul(scale);
+  // copy=true: a tensor that needs no change must not stay a view of the file.
+  tensor = tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  return device.is_cpu() ? tensor : tensor.to(device, /*non_blocking=*/false);
+}
+
+}  // namespace embedd

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/prepare/image/geometry.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace embedd {
+namespace {
+
+// Python's round of a quotient: half to even, which is what the default rounding mode does.
+int64_t RoundHalfEven(double value) { return static_cast<int64_t>(std::nearbyint(value)); }
+
+// The long side of torchvision's Resize(int) is truncated, not rounded.
+int64_t LongSide(int target, int longer, int shorter) {
+  return static_cast<int64_t>(static_cast<double>(int64_t{target} * longer) / shorter);
+}
+
+void KeepRatio(int width, int height, double ratio, Geometry* g) {
+  g->resized_width = std::max<int64_t>(1, RoundHalfEven(width / ratio));
+  g->resized_height = std::max<int64_t>(1, RoundHalfEven(height / ratio));
+}
+
+int64_t Offset(int64_t size, int window, CropRounding rounding) {
+  const int64_t extra = size - window;
+  if (extra < 0) return -(-extra / 2);  // padding: the odd pixel goes right and below
+  const int64_t half = extra / 2;
+  const bool up = rounding == CropRounding::kHalfEven && extra % 2 == 1 && half % 2 == 1;
+  return half + (up ? 1 : 0);
+}
+
+}  // namespace
+
+Geometry ComputeGeometry(int width, int height, const ImageSpec& spec) {
+  Geometry g;
+  const double ratio_x = static_cast<double>(width) / spec.width;
+  const double ratio_y = static_cast<double>(height) / spec.height;
+  switch (spec.resize_mode) {
+    case ResizeMode::kSquash:
+      g.resized_width = spec.width;
+      g.resized_height = spec.height;
+      break;
+    case ResizeMode::kLongest:
+      KeepRatio(width, height, std::max(ratio_x, ratio_y), &g);
+      break;
+    case ResizeMode::kShortest:
+      if (spec.width != spec.height) {
+        KeepRatio(width, height, std::min(ratio_x, ratio_y), &g);
+      } else if (width <= height) {
+        g.resized_width = spec.width;
+        g.resized_height = LongSide(spec.width, height, width);
+      } else {
+        g.resized_width = LongSide(spec.width, width, height);
+        g.resized_height = spec.width;
+      }
+      break;
+  }
+  g.x = Offset(g.resized_width, spec.width, spec.crop_rounding);
+  g.y = Offset(g.resized_height, spec.height, spec.crop_rounding);
+  return g;
+}
+
+}  // namespace embedd

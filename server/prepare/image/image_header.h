@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ImageHeader: what the first bytes of an image file say, read by ourselves before any library sees the file.
+// Called by the decoders, and by whoever wants to know the number of pixels in advance. Decodes nothing,
+// allocates nothing.
+
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/prepare/image/image_decoder.h"
+
+namespace embedd {
+
+enum class ImageFormat { kJpeg, kPng, kWebp };
+
+struct ImageHeader {
+  ImageFormat format = ImageFormat::kJpeg;
+  int64_t width = 0;
+  int64_t height = 0;
+  int bits = 8;           // per sample
+  int channels = 3;       // JPEG: components of the frame
+  int png_color = 0;      // PNG: colour type of IHDR
+  bool lossless = false;  // JPEG: a frame type that only newer libraries read
+
+  int64_t pixels() const { return width * height; }
+};
+
+absl::string_view ImageFormatName(ImageFormat format);
+
+// Errors: UNSUPPORTED_FORMAT (the message names what the bytes look like, and what to do), CORRUPT_IMAGE.
+absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file);
+
+// ReadImageHeader, and refuses what is over the limits.
+absl::StatusOr<ImageHeader> ReadHeaderWithin(absl::string_view file, const ImageDecoder::Limits& limits);
+
+// Room for the pixels, not yet written. kResourceExhausted when there is no memory.
+absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header);
+
+// IMAGE_TOO_LARGE, with the size and the limit in the message.
+absl::Status CheckBytes(absl::string_view file, const ImageDecoder::Limits& limits);
+absl::Status CheckPixels(const ImageHeader& header, const ImageDecoder::Limits& limits);
+
+}  // namespace embedd

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BatchLedger: the records of the last 1,024 device batches, for /batches, embedctl batches and the status
+// page. Thread-safe: the device thread adds, others read.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "server/support/mutex.h"
+
+namespace embedd {
+
+// Allocated bytes of the device around one batch.
+struct BatchBytes {
+  int64_t before = 0;
+  int64_t peak = 0;
+  int64_t after = 0;
+
+  // Given back at the end.
+  int64_t released() const { return peak - after; }
+  // Kept: must be 0.
+  int64_t unreleased() const { return after > before ? after - before : 0; }
+};
+
+struct BatchRecord {
+  uint64_t id = 0;   // from 1, in the order run
+  int size = 0;      // images
+  int bucket = 0;    // images the device computed: size and padding
+  int requests = 0;  // calls that rode in it
+  BatchBytes bytes;
+  absl::Duration decode, queue, execute;  // the longest decode and wait of an image in it; time on the device
+  std::string_view outcome =
+      "ok";  // "ok", "oom_split", "oom_failed", "bad_output", "failed", "device_failed"
+};
+
+class BatchLedger {
+ public:
+  static constexpr size_t kCapacity = 1024;
+
+  void Add(const BatchRecord& record);
+  // The last `n` records, oldest first.
+  std::vector<BatchRecord> Last(size_t n = kCapacity) const;
+
+ private:
+  mutable Mutex mu_;
+  std::deque<BatchRecord> records_ ABSL_GUARDED_BY(mu_);
+};
+
+// A JSON list, one object a record, with the keys of the contract.
+std::string ToJson(const std::vector<BatchRecord>& records);
+
+}  // namespace embedd

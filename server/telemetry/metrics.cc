@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/telemetry/metrics.h"
+
+#include <array>
+#include <map>
+#include <utility>
+
+#include "prometheus/counter.h"
+#include "prometheus/family.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "prometheus/text_serializer.h"
+#include "server/support/mutex.h"
+
+namespace embedd {
+namespace {
+
+using Buckets = prometheus::Histogram::BucketBoundaries;
+using Labels = std::map<std::string, std::string>;
+template <typename T>
+using Family = prometheus::Family<T>;
+
+constexpr std::array kOutcomes = {Outcome::kOk,      Outcome::kRejected,  Outcome::kRefused,
+                                  Outcome::kExpired, Outcome::kCancelled, Outcome::kFailed};
+constexpr std::array kStages = {"decode", "queue", "execute", "reply"};  // in the order of enum Stage
+constexpr std::array kStates = {ServerState::kLoading, ServerState::kReady, ServerState::kOffloaded,
+                                ServerState::kDraining, ServerState::kFailed};
+constexpr std::array kMethods = {"EmbedBatch", "EmbedStream", "GetServerInfo"};
+constexpr std::array kReasons = {"QUEUE_FULL",    "MODEL_LOADING",   "DRAINING",
+                                 "DEVICE_FAILED", "MODEL_MISMATCH",  "UNSUPPORTED_FORMAT",
+                                 "CORRUPT_IMAGE", "IMAGE_TOO_LARGE", "TEXT_NOT_SUPPORTED"};
+
+// From a tenth of a small batch on a GPU to a call that waited for a full queue.
+const Buckets& SecondsBuckets() {
+  static const Buckets* const buckets =
+      new Buckets{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+  return *buckets;
+}
+
+// The ladder of batch sizes.
+const Buckets& BatchBuckets() {
+  static const Buckets* const buckets = new Buckets{1, 2, 4, 8, 16, 32, 64, 128, 256};
+  return *buckets;
+}
+
+}  // namespace
+
+struct Metrics::Impl {
+  prometheus::Registry registry;
+
+  Family<prometheus::Counter>& Counters(const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+  }
+  Family<prometheus::Gauge>& GaugeFamily(const char* name, const char* help) {
+    return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+  }
+  Family<prometheus::Histogram>& Histograms(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(registry);
+  }
+
+  Family<prometheus::Counter>& images =
+      Counters("embedd_images_total", "Inputs of calls that reached the service, by how they ended.");
+  Family<prometheus::Counter>& requests =
+      Counters("embedd_requests_total", "Calls, by method and gRPC code.");
+  Family<prometheus::Histogram>& request_seconds =
+      Histograms("embedd_request_seconds", "Time from the arrival of a call to its end.");
+  Family<prometheus::Histogram>& stage_seconds =
+      Histograms("embedd_stage_seconds",
+                 "Time that inputs (decode, queue), batches (execute) and calls (reply) "
+                 "spend in a stage.");
+  prometheus::Histogram& batch_size =
+      Histograms("embedd_batch_size", "Inputs per device batch, padding not counted.")
+          .Add({}, BatchBuckets());
+  prometheus::Counter& batch_padding =
+      Counters("embedd_batch_padding_total", "Rows computed only to fill a batch up to its bucket.").Add({});
+  Family<prometheus::Gauge>& batch_cap =
+      GaugeFamily("embedd_batch_cap", "Largest batch the scheduler forms now, and what sets it.");
+  prometheus::Gauge& queue_images =
+      GaugeFamily("embedd_queue_images", "Inputs that hold a place in the queue.").Add({});
+  prometheus::Gauge& queue_bytes =
+      GaugeFamily("embedd_queue_bytes", "Bytes of the inputs in the queue.").Add({});
+  Family<prometheus::Counter>& rejected = Counters(
+      "embedd_rejected_total", "Calls and inputs that were refused, by the reason given to the caller.");
+  Family<prometheus::Gauge>& device_memory =
+      GaugeFamily("embedd_device_memory_bytes",
+                  "Memory of the device: baseline (model at rest), allocated (live tensors), reserved (held "
+                  "by the allocator), "
+                  "driver (what the driver says), peak (highest allocated), limit.");
+  prometheus::Counter& released =
+      Counters("embedd_batch_released_bytes_total", "Bytes that batches took and gave back.").Add({});
+  prometheus::Gauge& unreleased =
+      GaugeFamily("embedd_batch_unreleased_bytes", "Bytes that the last batch did not give back. Must be 0.")
+          .Add({});
+  Family<prometheus::Counter>& oom = Counters(
+      "embedd_device_oom_total", "Device batches that ran out of memory: split and tried again, or failed.");
+  Family<prometheus::Gauge>& model_state =
+      GaugeFamily("embedd_model_state", "1 for the state the server is in.");
+  Family<prometheus::Gauge>& int8_cosine = GaugeFamily(
+      "embedd_int8_cosine",
+      "Cosine between the int8 and the f32 vectors of drawn pictures, measured at the start: min, mean.");
+  prometheus::Gauge& process_footprint =
+      GaugeFamily("embedd_process_footprint_bytes", "Memory the system charges to the process.").Add({});
+  Family<prometheus::Gauge>& build_info =
+      GaugeFamily("embedd_build_info", "Always 1; the labels name the versions in use.");
+
+  std::array<prometheus::Counter*, kOutcomes.size()> images_by_outcome{};
+  std::array<prometheus::Histogram*, kStages.size()> seconds_by_stage{};
+  std::array<prometheus::Gauge*, kStates.size()> gauge_by_state{};
+
+  // Two locks: the source takes locks of its owner, who may hold them when it calls SetBatchCap.
+  Mutex source_mu;
+  std::function<Gauges()> source ABSL_GUARDED_BY(source_mu);
+  Mutex mu;  // the series that come and go
+  prometheus::Gauge* cap ABSL_GUARDED_BY(mu) = nullptr;
+  std::string cap_set_by ABSL_GUARDED_BY(mu);
+  prometheus::Gauge* build ABSL_GUARDED_BY(mu) = nullptr;
+
+  // Every series whose labels are known exists from the start, so that rates and alerts see the first event.
+  Impl() {
+    for (size_t i = 0; i < kOutcomes.size(); ++i) {
+      images_by_outcome[i] = &images.Add({{"outcome", std::string(OutcomeName(kOutcomes[i]))}});
+    }
+    for (size_t i = 0; i < kStages.size(); ++i) {
+      seconds_by_stage[i] = &stage_seconds.Add({{"stage", kStages[i]}}, SecondsBuckets());
+    }
+    for (size_t i = 0; i < kStates.size(); ++i) {
+      gauge_by_state[i] = &model_state.Add({{"state", std::string(StateName(kStates[i]))}});
+    }
+    for (const char* method : kMethods) {
+      requests.Add({{"method", method}, {"code", "OK"}});
+      request_seconds.Add({{"method", method}}, SecondsBuckets());
+    }
+    for (const char* reason : kReasons) rejected.Add({{"reason", reason}});
+    for (const char* outcome : {"split", "failed"}) oom.Add({{"outcome", outcome}});
+    gauge_by_state[0]->Set(1);
+    SetDeviceMemory(Gauges());
+  }
+
+  void SetDeviceMemory(const Gauges& g) {
+    const std::pair<const char*, int64_t> kinds[] = {{"baseline", g.baseline}, {"allocated", g.allocated},
+                                                     {"reserved", g.reserved}, {"driver", g.driver},
+                                                     {"peak", g.peak},         {"limit", g.limit}};
+    for (const auto& [kind, bytes] : kinds)
+      device_memory.Add({{"kind", kind}}).Set(static_cast<double>(bytes));
+  }
+};
+
+Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
+Metrics::~Metrics() = default;
+
+void Metrics::CountImages(Outcome outcome, int64_t n) {
+  impl_->images_by_outcome[static_cast<size_t>(outcome)]->Increment(static_cast<double>(n));
+}
+
+void Metrics::CountRequest(std::string_view method, std::string_view code, absl::Duration took) {
+  const std::string name(method);
+  impl_->requests.Add({{"method", name}, {"code", std::string(code)}}).Increment();
+  impl_->request_seconds.Add({{"method", name}}, SecondsBuckets()).Observe(absl::ToDoubleSeconds(took));
+}
+
+void Metrics::CountRejected(std::string_view reason) {
+  impl_->rejected.Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void Metrics::ObserveStage(Stage stage, absl::Duration took) {
+  impl_->seconds_by_stage[static_cast<size_t>(stage)]->Observe(absl::ToDoubleSeconds(took));
+}
+
+void Metrics::ObserveBatch(int64_t ok, int64_t padding) {
+  if (ok > 0) impl_->batch_size.Observe(static_cast<double>(ok));
+  if (padding > 0) impl_->batch_padding.Increment(static_cast<double>(padding));
+}
+
+void Metrics::SetBatchCap(int64_t cap, std::string_view set_by) {
+  MutexLock lock(&impl_->mu);
+  if (impl_->cap == nullptr || impl_->cap_set_by != set_by) {
+    if (impl_->cap != nullptr) impl_->batch_cap.Remove(impl_->cap);
+    impl_->cap_set_by = std::string(set_by);
+    impl_->cap = &impl_->batch_cap.Add({{"set_by", impl_->cap_set_by}});
+  }
+  impl_->cap->Set(static_cast<double>(cap));
+}
+
+void Metrics::CountReleased(int64_t bytes) {
+  if (bytes > 0) impl_->released.Increment(static_cast<double>(bytes));
+}
+
+void Metrics::SetUnreleased(int64_t bytes) { impl_->unreleased.Set(static_cast<double>(bytes)); }
+
+void Metrics::CountOom(std::string_view outcome) {
+  impl_->oom.Add({{"outcome", std::string(outcome)}}).Increment();
+}
+
+void Metrics::SetState(ServerState state) {
+  for (size_t i = 0; i < kStates.size(); ++i) impl_->gauge_by_state[i]->Set(kStates[i] == state ? 1 : 0);
+}
+
+void Metrics::SetInt8Cosine(double least, double mean) {
+  impl_->int8_cosine.Add({{"stat", "min"}}).Set(least);
+  impl_->int8_cosine.Add({{"stat", "mean"}}).Set(mean);
+}
+
+void Metrics::SetGaugeSource(std::function<Gauges()> source) {
+  MutexLock lock(&impl_->source_mu);
+  impl_->source = std::move(source);
+}
+
+void Metrics::SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
+                           std::string_view grpc) {
+  MutexLock lock(&impl_->mu);
+  if (impl_->build != nullptr) impl_->build_info.Remove(impl_->build);
+  impl_->build = &impl_->build_info.Add({{"version", std::string(version)},
+                                         {"libtorch", std::string(libtorch)},
+                                         {"libvips", std::string(libvips)},
+                                         {"grpc", std::string(grpc)}});
+  impl_->build->Set(1);
+}
+
+std::string Metrics::Scrape() {
+  // Held to the end: SetGaugeSource(nullptr) returns only when the old source is no longer running.
+  MutexLock lock(&impl_->source_mu);
+  const Gauges gauges = impl_->source ? impl_->source() : Gauges();
+  impl_->queue_images.Set(static_cast<double>(gauges.queue_images));
+  impl_->queue_bytes.Set(static_cast<double>(gauges.queue_bytes));
+  impl_->process_footprint.Set(static_cast<double>(gauges.process_footprint));
+  impl_->SetDeviceMemory(gauges);
+  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+}
+
+}  // namespace embedd

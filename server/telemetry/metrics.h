@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Metrics: every metric of the server, under the names of the contract. Names and labels are written in
+// metrics.cc and nowhere else. Base units: seconds and bytes. Thread-safe; every method is cheap enough for
+// the road.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "server/telemetry/outcome.h"
+#include "server/telemetry/server_state.h"
+
+namespace embedd {
+
+enum class Stage { kDecode, kQueue, kExecute, kReply };
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+
+  // One input ended.
+  void CountImages(Outcome outcome, int64_t n = 1);
+  // A call ended. `method` is the bare name, `code` the gRPC name, e.g. "EmbedBatch", "RESOURCE_EXHAUSTED".
+  void CountRequest(std::string_view method, std::string_view code, absl::Duration took);
+  // A call or an input was refused; `reason` as the caller got it, e.g. QUEUE_FULL or CORRUPT_IMAGE.
+  void CountRejected(std::string_view reason);
+  void ObserveStage(Stage stage, absl::Duration took);
+  // A device batch ended well: `ok` inputs that got a row, `padding` rows that were filler.
+  void ObserveBatch(int64_t ok, int64_t padding);
+  // The scheduler's cap and what set it: "max_batch", "memory", "latency" or "oom".
+  void SetBatchCap(int64_t cap, std::string_view set_by);
+  // Bytes that a batch took and gave back.
+  void CountReleased(int64_t bytes);
+  // Bytes that the last batch did not give back. Must be 0.
+  void SetUnreleased(int64_t bytes);
+  // Out of memory on the device: "split" or "failed".
+  void CountOom(std::string_view outcome);
+  void SetState(ServerState state);
+  // How near int8 comes to f32. There is no such series for other number formats.
+  void SetInt8Cosine(double least, double mean);
+
+  // Gauges read when somebody scrapes: queue_images, queue_bytes, device_memory_bytes{kind},
+  // process_footprint_bytes.
+  struct Gauges {
+    int64_t queue_images = 0, queue_bytes = 0;
+    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
+    int64_t process_footprint = 0;
+  };
+  void SetGaugeSource(std::function<Gauges()> source);
+  // Sets the labels of embedd_build_info.
+  void SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
+                    std::string_view grpc);
+
+  // Everything in the Prometheus text format.
+  std::string Scrape();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace embedd

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/support/fake_executor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+
+namespace embedd {
+
+MemoryReading CountingMemory::Read() {
+  MutexLock lock(&mu_);
+  return reading_;
+}
+
+void CountingMemory::ResetPeak() {
+  MutexLock lock(&mu_);
+  reading_.peak = reading_.allocated;
+}
+
+void CountingMemory::Trim() {
+  MutexLock lock(&mu_);
+  reading_.reserved = reading_.driver = reading_.allocated;
+  ++trims_;
+}
+
+absl::Status CountingMemory::CheckSane() {
+  MutexLock lock(&mu_);
+  return garbage_ ? absl::DataLossError("the driver's counters are garbage") : absl::OkStatus();
+}
+
+absl::Status CountingMemory::Allocate(int64_t bytes) {
+  MutexLock lock(&mu_);
+  if (reading_.limit > 0 && reading_.allocated + bytes > reading_.limit) {
+    return absl::ResourceExhaustedError(absl::StrCat("out of memory: tried ", bytes, " bytes, ",
+                                                     reading_.allocated, " of ", reading_.limit,
+                                                     " are allocated"));
+  }
+  reading_.allocated += bytes;
+  reading_.peak = std::max(reading_.peak, reading_.allocated);
+  reading_.reserved = std::max(reading_.reserved, reading_.allocated);
+  reading_.driver = reading_.reserved;
+  return absl::OkStatus();
+}
+
+void CountingMemory::Free(int64_t bytes) {
+  MutexLock lock(&mu_);
+  reading_.allocated -= bytes;
+}
+
+void CountingMemory::SetLimit(int64_t bytes) {
+  MutexLock lock(&mu_);
+  reading_.limit = bytes;
+}
+
+void CountingMemory::SetGarbage(bool garbage) {
+  MutexLock lock(&mu_);
+  garbage_ = garbage;
+}
+
+int CountingMemory::trims() const {
+  MutexLock lock(&mu_);
+  return trims_;
+}
+
+absl::Status FakeExecutor::Load() {
+  MutexLock lock(&mu_);
+  if (loaded_) return absl::OkStatus();
+  if (absl::Status taken = memory_.Allocate(options_.weight_bytes); !taken.ok()) return taken;
+  loaded_ = true;
+  ++loads_;
+  return absl::OkStatus();
+}
+
+absl::Status FakeExecutor::Offload() {
+  MutexLock lock(&mu_);
+  if (loaded_) memory_.Free(options_.weight_bytes);
+  loaded_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status FakeExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
+  Script script;
+  {
+    MutexLock lock(&mu_);
+    script = script_;
+    if (!loaded_) return absl::FailedPreconditionError("the weights are not on the device");
+  }
+  const int n = static_cast<int>(images.size());
+  const int64_t bytes = options_.fixed_bytes + options_.bytes_per_image * bucket;
+  if (absl::Status taken = memory_.Allocate(bytes); !taken.ok()) return taken;
+  absl::Cleanup give_back = [&] { memory_.Free(bytes - script.leak_bytes); };
+  if (script.on_run) {
+    if (absl::Status status = script.on_run(n, bucket); !status.ok()) return status;
+  }
+  for (int i = 0; i < n; ++i) {
+    const std::vector<float> row = FakeRow(images[i][0], options_.dimension);
+    std::copy(row.begin(), row.end(), rows.begin() + i * options_.dimension);
+  }
+  if (script.on_rows) script.on_rows(rows);
+  MutexLock lock(&mu_);
+  batch_sizes_.push_back(n);
+  return absl::OkStatus();
+}
+
+void FakeExecutor::SetScript(Script script) {
+  MutexLock lock(&mu_);
+  script_ = std::move(script);
+}
+
+std::vector<int> FakeExecutor::batch_sizes() const {
+  MutexLock lock(&mu_);
+  return batch_sizes_;
+}
+
+int FakeExecutor::loads() const {
+  MutexLock lock(&mu_);
+  return loads_;
+}
+
+std::vector<float> FakeExecutor::FakeRow(uint8_t b, int dimension) {
+  std::vector<float> row(dimension);
+  for (int i = 0; i < dimension; ++i) row[i] = static_cast<float>(b + 1 + i);
+  return row;
+}
+
+}  // namespace embedd

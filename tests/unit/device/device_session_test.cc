@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/device/device_session.h"
+
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "server/reply/reply_stage.h"
+#include "server/support/log.h"
+#include "tests/support/catch.h"
+#include "tests/support/device_rig.h"
+
+namespace embedd {
+namespace {
+
+struct Fixture : DeviceRig {
+  explicit Fixture(DeviceSession::Options session_options = {}, Options options = {})
+      : DeviceRig(options), session((session_options.pixel_bytes = 3, session_options), deps(), &state) {
+    ConfigureLogging("error", "text");
+  }
+  // Each batch takes c + a * bucket milliseconds.
+  void TakeTime(int c, int a) {
+    executor.SetScript({.on_run = [=, this](int, int bucket) {
+      clock.AdvanceTime(absl::Milliseconds(c + a * bucket));
+      return absl::OkStatus();
+    }});
+  }
+  BatchReport Run(int n) {
+    BatchReport report = session.Run(MakeBatch(call, n));
+    DeliverAnswers(std::move(report.finished));
+    return report;
+  }
+
+  StateBoard state;
+  DeviceSession session;
+  CapController cap{{.max_batch = 8}};
+  std::shared_ptr<RecordingCall> call = std::make_shared<RecordingCall>();
+};
+
+TEST_CASE("Start loads the weights, runs every rung, teaches the cap, and is READY") {
+  Fixture f;
+  f.TakeTime(10, 20);
+  REQUIRE(f.session.Start(f.cap).ok());
+  CHECK(f.executor.loads() == 1);
+  CHECK(f.executor.batch_sizes() == std::vector<int>{1, 1, 2, 2, 4, 4, 8, 8});
+  CHECK(absl::ToDoubleMilliseconds(f.cap.time().Predict(8)) == Approx(170));
+  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.board.view().baseline == 1000);
+  CHECK(f.allocated() == 1000);
+  CHECK(f.ledger.Last().empty());  // not a batch of a caller
+}
+
+TEST_CASE("Where shapes are not compiled the warm-up stops at a slow rung") {
+  Fixture f;
+  f.TakeTime(0, 300);
+  REQUIRE(f.session.Start(f.cap).ok());
+  CHECK(f.executor.batch_sizes() == std::vector<int>{1, 1, 2, 2});
+}
+
+TEST_CASE("Where shapes are compiled the warm-up runs every rung, however slow") {
+  Fixture f({}, {.padded = true});
+  f.TakeTime(0, 300);
+  REQUIRE(f.session.Start(f.cap).ok());
+  CHECK(f.executor.batch_sizes().size() == 8);
+}
+
+TEST_CASE("A rung that does not fit at the start is a cap, not a failure") {
+  Fixture f;
+  f.LimitToBatchOf(5);
+  REQUIRE(f.session.Start(f.cap).ok());
+  CHECK(f.cap.cap().images <= 4);
+  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.executor.counting_memory().trims() >= 1);
+}
+
+TEST_CASE("When not even one image fits, the server does not start") {
+  Fixture f;
+  f.LimitToBatchOf(0);
+  CHECK(absl::IsResourceExhausted(f.session.Start(f.cap)));
+  CHECK(f.state.state() == ServerState::kLoading);
+}
+
+TEST_CASE("Weights that do not fit stop the start") {
+  Fixture f;
+  f.executor.counting_memory().SetLimit(10);
+  CHECK(absl::IsResourceExhausted(f.session.Start(f.cap)));
+}
+
+TEST_CASE("A model that gives no finite vector for a grey picture does not serve") {
+  Fixture f;
+  f.executor.SetScript(
+      {.on_rows = [](absl::Span<float> rows) { rows[0] = std::numeric_limits<float>::infinity(); }});
+  CHECK(absl::IsDataLoss(f.session.Start(f.cap)));
+  CHECK(f.state.state() == ServerState::kLoading);
+}
+
+TEST_CASE("Offloading takes the weights away, tells so, and still serves; the next batch brings them back") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  REQUIRE(f.session.Offload().ok());
+  CHECK(f.allocated() == 0);
+  CHECK(f.board.view().baseline == 0);
+  CHECK(f.state.state() == ServerState::kOffloaded);
+  CHECK(f.state.serving());
+  REQUIRE(f.session.Offload().ok());  // away already
+
+  f.Run(2);
+  CHECK(f.call->answer(1).outcome == Outcome::kOk);
+  CHECK(f.executor.loads() == 2);
+  CHECK(f.board.view().baseline == 1000);
+  CHECK(f.state.state() == ServerState::kReady);
+  f.call = std::make_shared<RecordingCall>();
+  f.Run(1);
+  REQUIRE(f.session.Reload().ok());
+  CHECK(f.executor.loads() == 2);  // there already
+}
+
+TEST_CASE("The weights leave after the idle time, not before, and once") {
+  Fixture f({.idle_offload = absl::Seconds(60)});
+  REQUIRE(f.session.Start(f.cap).ok());
+  f.session.OnIdle(absl::Seconds(59));
+  CHECK(f.state.state() == ServerState::kReady);
+  f.session.OnIdle(absl::Seconds(60));
+  CHECK(f.state.state() == ServerState::kOffloaded);
+  const int trims = f.executor.counting_memory().trims();
+  f.session.OnIdle(absl::Seconds(61));
+  CHECK(f.executor.counting_memory().trims() == trims);
+}
+
+TEST_CASE("Without --idle-offload the weights stay") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  f.session.OnIdle(absl::Hours(100));
+  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.allocated() == 1000);
+}
+
+TEST_CASE("Offloading and reloading do not undo a drain") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  f.state.Set(ServerState::kDraining);
+  REQUIRE(f.session.Offload().ok());
+  f.Run(1);
+  CHECK(f.state.state() == ServerState::kDraining);
+  CHECK(f.call->answer(0).outcome == Outcome::kOk);
+}
+
+TEST_CASE(
+    "When the weights do not fit any more, the batch fails with DEVICE_MEMORY and the device is not lost") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  REQUIRE(f.session.Offload().ok());
+  f.executor.counting_memory().SetLimit(500);
+  CHECK_FALSE(f.Run(2).device_lost);
+  CHECK(f.call->answer(0).reason == "DEVICE_MEMORY");
+  CHECK(absl::IsResourceExhausted(f.call->answer(1).status));
+  f.executor.counting_memory().SetLimit(0);
+  f.call = std::make_shared<RecordingCall>();
+  f.Run(1);
+  CHECK(f.call->answer(0).outcome == Outcome::kOk);
+}
+
+TEST_CASE("An idle trim happens once in a pause, also where it cannot empty the cache") {
+  Fixture f({}, {.policy = {.kind = ReleasePolicy::Kind::kIdle, .idle_after = absl::Seconds(5)}});
+  REQUIRE(f.session.Start(f.cap).ok());
+  const int before = f.executor.counting_memory().trims();
+  f.Run(4);
+  f.session.OnIdle(absl::Seconds(4));
+  CHECK(f.executor.counting_memory().trims() == before);
+  f.session.OnIdle(absl::Seconds(5));
+  CHECK(f.executor.counting_memory().trims() == before + 1);
+  // Something that a trim does not give back: a cache again.
+  REQUIRE(f.executor.counting_memory().Allocate(100).ok());
+  f.executor.counting_memory().Free(100);
+  f.session.OnIdle(absl::Seconds(6));
+  CHECK(f.executor.counting_memory().trims() == before + 1);
+  f.call = std::make_shared<RecordingCall>();
+  f.Run(4);
+  f.session.OnIdle(absl::Seconds(5));
+  CHECK(f.executor.counting_memory().trims() == before + 2);
+}
+
+TEST_CASE("Five failed batches in a row are a lost device; a good one in between starts the count again") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  bool fail = true;
+  f.executor.SetScript(
+      {.on_run = [&](int, int) { return fail ? absl::InternalError("no") : absl::OkStatus(); }});
+  const auto run = [&] {
+    f.call = std::make_shared<RecordingCall>();
+    return f.Run(1).device_lost;
+  };
+  for (int i = 0; i < 4; ++i) CHECK_FALSE(run());
+  fail = false;
+  CHECK_FALSE(run());
+  fail = true;
+  for (int i = 0; i < 4; ++i) CHECK_FALSE(run());
+  CHECK(run());
+}
+
+TEST_CASE("Out of memory is no failure of the device, however often") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  f.LimitToBatchOf(0);
+  for (int i = 0; i < 10; ++i) {
+    f.call = std::make_shared<RecordingCall>();
+    CHECK_FALSE(f.Run(1).device_lost);
+  }
+}
+
+TEST_CASE("Once the device is lost nothing touches it any more") {
+  Fixture f({.idle_offload = absl::Seconds(1)},
+            {.policy = {.kind = ReleasePolicy::Kind::kIdle, .idle_after = absl::Seconds(1)}});
+  REQUIRE(f.session.Start(f.cap).ok());
+  int runs = 0;
+  f.executor.SetScript({.on_run = [&](int, int) {
+    ++runs;
+    return absl::UnavailableError("gone");
+  }});
+  CHECK(f.Run(1).device_lost);
+  const int trims = f.executor.counting_memory().trims();
+  f.call = std::make_shared<RecordingCall>();
+  CHECK(f.Run(2).device_lost);  // one more batch
+  CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
+  CHECK(runs == 1);
+  f.session.OnIdle(absl::Hours(1));
+  CHECK(absl::IsUnavailable(f.session.Offload()));
+  CHECK(absl::IsUnavailable(f.session.Reload()));
+  CHECK(f.executor.counting_memory().trims() == trims);
+  CHECK(f.allocated() == 1000);
+}
+
+}  // namespace
+}  // namespace embedd

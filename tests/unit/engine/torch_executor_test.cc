@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/engine/torch_executor.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "server/engine/pixel_table.h"
+#include "server/engine/torch_parity.h"
+#include "tests/support/catch.h"
+#include "tests/support/no_device_memory.h"
+#include "tests/support/random_model.h"
+#include "tests/support/temp_folder.h"
+#include "tests/support/towers.h"
+
+namespace embedd {
+namespace {
+
+VisionConfig Small(Activation activation = Activation::kGelu) {
+  VisionConfig config;
+  config.image_height = config.image_width = 32;
+  config.patch = 8;
+  config.width = 64;
+  config.layers = 2;
+  config.heads = 2;
+  config.mlp_width = 128;
+  config.embed_dim = 16;
+  config.activation = activation;
+  return config;
+}
+
+ModelFolder Read(const TempFolder& folder, const VisionConfig& config = Small(), uint64_t seed = 9) {
+  REQUIRE(WriteRandomModel(folder.path(), config, seed).ok());
+  auto model = ReadModelFolder(folder.path());
+  REQUIRE(model.ok());
+  return *std::move(model);
+}
+
+std::unique_ptr<TorchExecutor> Make(ModelFolder model, const std::string& dtype = "f32") {
+  auto executor = TorchExecutor::Create(std::move(model), std::make_unique<NoDeviceMemory>(),
+                                        {.device = "cpu", .dtype = dtype, .threads = 1});
+  REQUIRE(executor.ok());
+  return *std::move(executor);
+}
+
+// n different images of 32x32.
+class Images {
+ public:
+  explicit Images(int n) : bytes_(static_cast<size_t>(n) * kBytes) {
+    for (size_t i = 0; i < bytes_.size(); ++i) bytes_[i] = static_cast<uint8_t>((i * 2654435761u) >> 11);
+    for (int i = 0; i < n; ++i) pointers_.push_back(bytes_.data() + static_cast<size_t>(i) * kBytes);
+  }
+  absl::Span<const uint8_t* const> pointers() const { return pointers_; }
+  const std::vector<uint8_t>& bytes() const { return bytes_; }
+
+ private:
+  static constexpr size_t kBytes = 3 * 32 * 32;
+  std::vector<uint8_t> bytes_;
+  std::vector<const uint8_t*> pointers_;
+};
+
+std::vector<float> Run(TorchExecutor& executor, const Images& images, int bucket) {
+  std::vector<float> rows(images.pointers().size() * executor.dimension(), NAN);
+  const absl::Status status = executor.Run(images.pointers(), bucket, absl::MakeSpan(rows));
+  INFO(status);
+  REQUIRE(status.ok());
+  return rows;
+}
+
+TEST_CASE("Every batch size and bucket gives the rows of the plain tower on normalised pixels") {
+  TempFolder folder;
+  const ModelFolder model = Read(folder);
+  const PixelTable table(model.image);
+  const PlainTower plain(model);
+  const auto executor = Make(Read(folder));
+  REQUIRE(executor->Load().ok());
+  CHECK(executor->dimension() == 16);
+  // On cpu patches are made for sixteen images at a time: a whole part, one image more, and several parts.
+  for (const auto& [n, bucket] : std::vector<std::pair<int, int>>{
+           {1, 1}, {1, 4}, {3, 4}, {4, 4}, {7, 8}, {16, 16}, {17, 32}, {40, 64}}) {
+    const Images images(n);
+    std::vector<float> pixels(images.bytes().size());
+    for (int i = 0; i < 3 * n; ++i)
+      table.Normalize(i % 3, &images.bytes()[i * 1024], 1024, &pixels[i * 1024]);
+    CHECK(LargestUnitDifference(plain.Run(n, pixels), Run(*executor, images, bucket), 16) <= 1e-6);
+  }
+}
+
+TEST_CASE("Half-precision types give finite rows near f32") {
+  TempFolder folder;
+  const Images images(2);
+  const auto f32 = Make(Read(folder));
+  REQUIRE(f32->Load().ok());
+  const std::vector<float> wanted = Run(*f32, images, 2);
+  for (const std::string dtype : {"f16", "bf16"}) {
+    const auto executor = Make(Read(folder), dtype);
+    REQUIRE(executor->Load().ok());
+    CHECK(executor->spec().dtype == dtype);
+    CHECK(executor->spec().fingerprint != f32->spec().fingerprint);
+    CHECK(LargestUnitDifference(wanted, Run(*executor, images, 2), 16) <= 0.03);
+  }
+}
+
+TEST_CASE("Weights leave and come back, and the rows are the same to the bit") {
+  TempFolder folder;
+  const auto executor = Make(Read(folder));
+  const Images images(2);
+  std::vector<float> rows(2 * 16);
+  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
+  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load().ok());
+  const std::vector<float> before = Run(*executor, images, 2);
+  REQUIRE(executor->Offload().ok());
+  CHECK(static_cast<NoDeviceMemory&>(executor->memory()).trims == 1);
+  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
+  REQUIRE(executor->Load().ok());
+  CHECK(Run(*executor, images, 2) == before);
+}
+
+TEST_CASE("A weights file that changed on disk is not loaded again") {
+  TempFolder folder;
+  const auto executor = Make(Read(folder));
+  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Offload().ok());
+  std::filesystem::resize_file(folder.path() + "/open_clip_model.safetensors", 100);
+  CHECK(executor->Load().code() == absl::StatusCode::kDataLoss);
+}
+
+TEST_CASE("Arguments that do not fit together are refused, not run") {
+  TempFolder folder;
+  const auto executor = Make(Read(folder));
+  REQUIRE(executor->Load().ok());
+  const Images images(2);
+  std::vector<float> rows(2 * 16);
+  CHECK(executor->Run(images.pointers(), 1, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
+  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows).first(16)).code() ==
+        absl::StatusCode::kInternal);
+  CHECK(executor->Run({}, 2, {}).code() == absl::StatusCode::kInternal);
+}
+
+TEST_CASE("An unknown dtype or device is refused before anything is loaded") {
+  TempFolder folder;
+  const auto create = [&](const std::string& device, const std::string& dtype) {
+    return TorchExecutor::Create(Read(folder), std::make_unique<NoDeviceMemory>(),
+                                 {.device = device, .dtype = dtype})
+        .status()
+        .code();
+  };
+  CHECK(create("cpu", "int4") == absl::StatusCode::kInvalidArgument);
+  CHECK(create("abacus", "f32") == absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("The start-up check passes a device that computes the model") {
+  TempFolder folder;
+  const ModelFolder model = Read(folder);
+  for (const std::string dtype : {"f32", "f16", "bf16"}) {
+    const auto executor = Make(Read(folder), dtype);
+    REQUIRE(executor->Load().ok());
+    CHECK(CheckParity(model, LowestCosineFor(dtype), *executor).ok());
+  }
+}
+
+TEST_CASE("The start-up check refuses a device that computes something else, and says by how much") {
+  TempFolder folder, other;
+  const ModelFolder model = Read(folder, Small(), 9);
+  // The same weights with another activation: close, and wrong.
+  const auto executor = Make(Read(other, Small(Activation::kQuickGelu), 9));
+  REQUIRE(executor->Load().ok());
+  const absl::Status status = CheckParity(model, LowestCosineFor("f32"), *executor);
+  CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
+  CHECK_THAT(std::string(status.message()), Catch::Matchers::Contains("cosine 0."));
+}
+
+}  // namespace
+}  // namespace embedd

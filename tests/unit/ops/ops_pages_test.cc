@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/ops/ops_pages.h"
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/support/catch.h"
+
+namespace embedd {
+namespace {
+
+HttpRoutes RoutesFor(const OpsInfo& info) {
+  OpsContent content;
+  content.metrics = [] { return std::string("embedd_x 1\n"); };
+  content.batches = [] { return std::string("[]"); };
+  content.info = [info] { return info; };
+  return MakeOpsRoutes(content);
+}
+
+TEST_CASE("Health is 200 SERVING, or 503 with the state") {
+  OpsInfo info;
+  info.state = "READY";
+  info.serving = true;
+  HttpResponse answer = RoutesFor(info).at("/healthz")();
+  CHECK(answer.status == 200);
+  CHECK(answer.body == "SERVING\n");
+  info.serving = false;
+  answer = RoutesFor(info).at("/healthz")();
+  CHECK(answer.status == 503);
+  CHECK(answer.body == "READY, but the device hangs\n");
+  info.state = "DRAINING";
+  answer = RoutesFor(info).at("/healthz")();
+  CHECK(answer.status == 503);
+  CHECK(answer.body == "DRAINING\n");
+}
+
+TEST_CASE("Metrics and batches are passed on with their types") {
+  const HttpRoutes routes = RoutesFor(OpsInfo());
+  CHECK(routes.at("/metrics")().body == "embedd_x 1\n");
+  CHECK(routes.at("/metrics")().content_type.rfind("text/plain; version=0.0.4", 0) == 0);
+  CHECK(routes.at("/batches")().body == "[]");
+  CHECK(routes.at("/batches")().content_type == "application/json");
+}
+
+TEST_CASE("Info is JSON, also when a name is not UTF-8") {
+  OpsInfo info;
+  info.model = "bad \xFF name";
+  info.batch_cap = 32;
+  info.cap_set_by = "latency";
+  info.peak = (int64_t{1} << 40) + 1;
+  const nlohmann::json json = nlohmann::json::parse(RoutesFor(info).at("/info")().body);
+  CHECK(json.at("model").at("name") == "bad \xEF\xBF\xBD name");
+  CHECK(json.at("batch").at("cap") == 32);
+  CHECK(json.at("batch").at("set_by") == "latency");
+  CHECK(json.at("memory").at("peak") == (int64_t{1} << 40) + 1);
+}
+
+TEST_CASE("The status page is whole and loads nothing from elsewhere") {
+  const std::string page = RoutesFor(OpsInfo()).at("/")().body;
+  CHECK(page.rfind("<!doctype html>", 0) == 0);
+  CHECK(page.find("</html>") != std::string::npos);
+  for (const char* outside : {"http://", "https://", "src=", "@import", "url("}) {
+    INFO(outside);
+    CHECK(page.find(outside) == std::string::npos);
+  }
+  // It reads what /info and /batches give.
+  for (const char* key :
+       {"uptime_seconds", "set_by", "images_limit", "process_footprint", "execute_ns", "released"}) {
+    INFO(key);
+    CHECK(page.find(key) != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace embedd

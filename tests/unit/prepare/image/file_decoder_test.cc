@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/prepare/image/file_decoder.h"
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/support/catch.h"
+#include "tests/unit/prepare/image/test_files.h"
+
+namespace embedd {
+namespace {
+
+std::unique_ptr<FileDecoder> MakeDecoder(ImageDecoder::Limits limits = {}) {
+  absl::StatusOr<std::unique_ptr<FileDecoder>> decoder = FileDecoder::Create(limits);
+  REQUIRE(decoder.ok());
+  return *std::move(decoder);
+}
+
+TEST_CASE("Whichever library decodes, the pixels are those of libvips") {
+  const auto decoder = MakeDecoder();
+  const auto vips = VipsDecoder::Create({});
+  REQUIRE(vips.ok());
+  for (const std::string& file : test_files::All()) {
+    const absl::StatusOr<RgbImage> ours = decoder->Decode(file);
+    const absl::StatusOr<RgbImage> other = (*vips)->Decode(file);
+    REQUIRE(ours.ok());
+    REQUIRE(other.ok());
+    REQUIRE(ours->width == other->width);
+    REQUIRE(ours->height == other->height);
+    CHECK(std::equal(ours->rgb.get(), ours->rgb.get() + 3 * ours->width * ours->height, other->rgb.get()));
+  }
+}
+
+TEST_CASE("Files cut off anywhere in their pixels are corrupt, whichever library decodes") {
+  const auto decoder = MakeDecoder();
+  for (const std::string& file : test_files::All()) {
+    for (size_t length = 12; length + 24 < file.size(); ++length) {
+      CAPTURE(file.size(), length);
+      CHECK(DecodeReason(decoder->Decode(file.substr(0, length)).status()) == kCorruptImage);
+    }
+  }
+}
+
+TEST_CASE("Damaged bytes give an error with a reason or an image") {
+  const auto decoder = MakeDecoder();
+  std::mt19937 random(2);
+  for (const std::string& whole : test_files::All()) {
+    for (int round = 0; round < 200; ++round) {
+      std::string file = whole;
+      for (int i = 0; i < 3; ++i) file[random() % file.size()] = static_cast<char>(random());
+      const absl::StatusOr<RgbImage> image = decoder->Decode(file);
+      if (!image.ok()) CHECK_FALSE(DecodeReason(image.status()).empty());
+    }
+  }
+}
+
+TEST_CASE("Limits and formats are checked before any library sees the file") {
+  ImageDecoder::Limits limits;
+  limits.max_pixels = 21 * 13 - 1;
+  CHECK(DecodeReason(MakeDecoder(limits)->Decode(test_files::Jpeg()).status()) == kImageTooLarge);
+  CHECK(DecodeReason(MakeDecoder(limits)->Decode(test_files::LossyWebp()).status()) == kImageTooLarge);
+  limits.max_image_bytes = 30;
+  CHECK(DecodeReason(MakeDecoder(limits)->Decode(test_files::Png()).status()) == kImageTooLarge);
+  CHECK(DecodeReason(MakeDecoder()->Decode(test_files::Gif()).status()) == kUnsupportedFormat);
+}
+
+TEST_CASE("Many threads share one decoder") {
+  const auto decoder = MakeDecoder();
+  const std::vector<std::string> files = test_files::All();
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 60; ++i) {
+        const std::string& file = files[(t + i) % files.size()];
+        if (!decoder->Decode(file).ok()) ++wrong;
+        if (decoder->Decode(file.substr(0, file.size() / 2)).ok()) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+}  // namespace
+}  // namespace embedd

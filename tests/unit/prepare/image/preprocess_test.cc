@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/prepare/image/preprocess.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "tests/support/catch.h"
+
+namespace embedd {
+namespace {
+
+ImageSpec Spec(int width, int height, ResizeMode mode) {
+  ImageSpec spec;
+  spec.width = width;
+  spec.height = height;
+  spec.resize_mode = mode;
+  return spec;
+}
+
+std::vector<uint8_t> Run(const std::vector<uint8_t>& rgb, int width, int height, const ImageSpec& spec) {
+  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height, 0xAA);
+  Preprocess(rgb.data(), width, height, spec, out.data());
+  return out;
+}
+
+// Red counts columns, green rows, blue is 9.
+std::vector<uint8_t> Ramp(int width, int height) {
+  std::vector<uint8_t> rgb;
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      for (int v : {x, y, 9}) rgb.push_back(static_cast<uint8_t>(v));
+    }
+  }
+  return rgb;
+}
+
+TEST_CASE("An image of the right size comes out as it is, in planes") {
+  const std::vector<uint8_t> out = Run(Ramp(8, 8), 8, 8, Spec(8, 8, ResizeMode::kShortest));
+  for (int y = 0; y < 8; ++y) {
+    for (int x = 0; x < 8; ++x) {
+      CHECK(out[8 * y + x] == x);
+      CHECK(out[64 + 8 * y + x] == y);
+      CHECK(out[128 + 8 * y + x] == 9);
+    }
+  }
+}
+
+TEST_CASE("An image with the right short side is only cropped") {
+  const std::vector<uint8_t> out = Run(Ramp(13, 8), 13, 8, Spec(8, 8, ResizeMode::kShortest));
+  CHECK(out[0] == 2);  // 2.5 rounds to even
+  CHECK(out[7] == 9);
+}
+
+TEST_CASE("The longest mode pads with the fill colour, every byte of it") {
+  ImageSpec spec = Spec(8, 8, ResizeMode::kLongest);
+  spec.fill = 77;
+  const std::vector<uint8_t> out = Run(std::vector<uint8_t>(3 * 8 * 3, 200), 8, 3, spec);
+  for (int c = 0; c < 3; ++c) {
+    for (int y = 0; y < 8; ++y) {
+      for (int x = 0; x < 8; ++x) CHECK(out[64 * c + 8 * y + x] == (y >= 2 && y < 5 ? 200 : 77));
+    }
+  }
+}
+
+TEST_CASE("A flat image stays flat in every mode, up and down, at extreme shapes") {
+  for (const auto& [width, height] :
+       {std::pair{1, 1}, {3000, 10}, {10, 3000}, {5000, 1}, {1, 5000}, {640, 480}}) {
+    const std::vector<uint8_t> rgb(size_t{3} * width * height, 123);
+    for (ResizeMode mode : {ResizeMode::kShortest, ResizeMode::kSquash}) {
+      for (Interpolation interpolation : {Interpolation::kBicubic, Interpolation::kBilinear}) {
+        CAPTURE(width, height);
+        ImageSpec spec = Spec(224, 224, mode);
+        spec.interpolation = interpolation;
+        const std::vector<uint8_t> out = Run(rgb, width, height, spec);
+        CHECK(std::all_of(out.begin(), out.end(), [](uint8_t v) { return v == 123; }));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace embedd

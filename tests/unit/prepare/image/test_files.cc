@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/unit/prepare/image/test_files.h"
+
+#include "absl/strings/escaping.h"
+
+namespace embedd::test_files {
+namespace {
+
+std::string Decode(absl::string_view base64) {
+  std::string bytes;
+  absl::Base64Unescape(base64, &bytes);
+  return bytes;
+}
+
+}  // namespace
+
+std::string Jpeg() {
+  return Decode(
+      "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwg"
+      "IyYnKSopGR8tMC0oMCUoKSj/2wBDAQcHBwoIChMKChMoGhYaKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgo"
+      "KCgoKCgoKCgoKCgoKCj/wAARCAANABUDASIAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAA"
+      "AgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6"
+      "Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXG"
+      "x8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREA"
+      "AgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcYGRomJygpKjU2Nzg5"
+      "OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPE"
+      "xcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwDyHS/CfT93+lddpfhPp+7/AEr0XS9FtuOP"
+      "0rr9L0W244/SuXD41nkZHxPPQ82s/Cn7r/V/pRXudnott5XT9KK9RY12P0qlxRPkR//Z");
+}
+
+std::string ProgressiveJpeg() {
+  return Decode(
+      "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAYEBQYFBAYGBQYHBwYIChAKCgkJChQODwwQFxQYGBcUFhYaHSUfGhsjHBYWICwg"
+      "IyYnKSopGR8tMC0oMCUoKSj/2wBDAQcHBwoIChMKChMoGhYaKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgo"
+      "KCgoKCgoKCgoKCgoKCj/wgARCAANABUDASIAAhEBAxEB/8QAFgABAQEAAAAAAAAAAAAAAAAABgAF/8QAFgEBAQEAAAAAAAAA"
+      "AAAAAAAABAMG/9oADAMBAAIQAxAAAAEhrotiQzU6laX/xAAZEAADAQEBAAAAAAAAAAAAAAAAAgMEESH/2gAIAQEAAQUClkJZ"
+      "BMvkoqSiokV5/8QAGREAAgMBAAAAAAAAAAAAAAAAAAECBAUR/9oACAEDAQE/AaOmyOo+H//EABYRAQEBAAAAAAAAAAAAAAAA"
+      "AAADE//aAAgBAgEBPwGdmz//xAAWEAEBAQAAAAAAAAAAAAAAAAAxACD/2gAIAQEABj8CIjH/xAAUEAEAAAAAAAAAAAAAAAAA"
+      "AAAg/9oACAEBAAE/IUAiSf/aAAwDAQACAAMAAAAQJx//xAAWEQEBAQAAAAAAAAAAAAAAAAAAESH/2gAIAQMBAT8Qxpb/xAAW"
+      "EQEBAQAAAAAAAAAAAAAAAAABABH/2gAIAQIBAT8QWHl//8QAGhAAAgMBAQAAAAAAAAAAAAAAACExocFB8f/aAAgBAQABPxCD"
+      "BBg8YRVCKo4dH//Z");
+}
+
+std::string CmykJpeg() {
+  return Decode(
+      "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwAGBAUGBQQGBgUGBwcGCAoQCgoJCQoUDg8MEBcUGBgXFBYWGh0lHxobIxwWFiAsICMm"
+      "JykqKRkfLTAtKDAlKCko/8AAFAgADQAVBEMRAE0RAFkRAEsRAP/EAB8AAAEFAQEBAQEBAAAAAAAAAAABAgMEBQYHCAkKC//E"
+      "ALUQAAIBAwMCBAMFBQQEAAABfQECAwAEEQUSITFBBhNRYQcicRQygZGhCCNCscEVUtHwJDNicoIJChYXGBkaJSYnKCkqNDU2"
+      "Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6g4SFhoeIiYqSk5SVlpeYmZqio6Slpqeoqaqys7S1tre4ubrC"
+      "w8TFxsfIycrS09TV1tfY2drh4uPk5ebn6Onq8fLz9PX29/j5+v/aAA4EQwBNAFkASwAAPwD3Hxv/AMtK9R/4WL/02/WvaPEG"
+      "tfe+avpu+718/wDjf/lpR/wsX/pt+teaeINa+981c/fd68L8Q/8AH6fxo/4WL/02/WvPNT1r/SPvVhXH36+9PG//AC0r5H/4"
+      "Sq+9f1r0rxBfy/N/jXe33evn/wAb/wDLSj/hKr71/WvNfEF/L83+Nc/fd68L8Q/8fp/Gj/hKr71/WvO9Tv5ftH/16wrj79f/"
+      "2Q==");
+}
+
+std::string Png() {
+  return Decode(
+      "iVBORw0KGgoAAAANSUhEUgAAABUAAAANCAIAAADJ8LI3AAAAH0lEQVR4nGNkYGDgYWAnG7EwCLMzMJCPRvWP6h/K+gG27gl2"
+      "XjIqxQAAAABJRU5ErkJggg==");
+}
+
+std::string Grey16Png() {
+  return Decode(
+      "iVBORw0KGgoAAAANSUhEUgAAAAUAAAADEAAAAAAuzUZnAAAAIklEQVR4nGNgYGCQY7BhiGKoYGSYBmQCIaMcE+M0CGSYBgA/"
+      "KAUxDAb1XAAAAABJRU5ErkJggg==");
+}
+
+std::string LossyWebp() {
+  return Decode(
+      "UklGRmYAAABXRUJQVlA4IFoAAADQAwCdASoVAA0APp1CnEglpCMhMAgAsBOJbACdMoRwACm74BeASlgA/viU5BcbArQsBDUZ"
+      "2peJORB2pcP5ehpFXteW7ZXX+ntxwPVwPppSXzptRlw8hW3MyAA=");
+}
+
+std::string LosslessWebp() {
+  return Decode("UklGRioAAABXRUJQVlA4TB4AAAAvFAADALmM6H/sIqL/ASEB4YP/fzV1GOYgJgA41XU=");
+}
+
+std::string AnimatedWebp() {
+  return Decode(
+      "UklGRtQAAABXRUJQVlA4WAoAAAACAAAABwAABwAAQU5JTQYAAAAAAAAAAABBTk1GeAAAAAAAAAAAAAcAAAcAAAAAAAJWUDhM"
+      "YAAAAC8HwAEA/0GYbTSH4p7/6wSGQSyY9M1fLp75b0MKAAAAuxcAMAgAgGg027ZtGxH9D4AQjKAYDpAUzbAcT4iSrKiaLpiW"
+      "7bieb4RRnKRZHpRV3bRdX4zTvKzbPpzX/bzff0FOTUYoAAAAAAAAAAAABwAABwAAAAAAAFZQOEwPAAAALwfAAQAHEP2P/gci"
+      "ov8BAA==");
+}
+
+std::string Gif() { return Decode("R0lGODdhAgACAIEAAAAAAAAAAAAAAAAAACwAAAAAAgACAAAIBgABCAQQEAA7"); }
+
+std::vector<std::string> All() {
+  return {Jpeg(),      ProgressiveJpeg(), CmykJpeg(),     Png(),
+          Grey16Png(), LossyWebp(),       LosslessWebp(), AnimatedWebp()};
+}
+
+}  // namespace embedd::test_files
