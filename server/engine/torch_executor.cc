@@ -106,7 +106,7 @@ std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_-
 
 absl::Status TorchExecutor::Load() {
   if (impl_->tower != nullptr) return absl::OkStatus();
-  if (absl::Status status = impl_->model.weights.file->CheckUnchanged(); !status.ok()) return status;
+  if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
   if (impl_->spec.dtype == "int8") return LoadInt8();
   absl::Status status = PutOnDevice();

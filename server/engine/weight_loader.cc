@@ -3,8 +3,10 @@
 #include "server/engine/weight_loader.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <cstring>
 #include <vector>
 
 namespace embedd {
@@ -18,17 +20,27 @@ at::ScalarType ScalarTypeOf(TensorType type) {
       return at::kHalf;
     case TensorType::kBF16:
       return at::kBFloat16;
-    case TensorType::kF64:
-      return at::kDouble;
-    case TensorType::kI64:
-      return at::kLong;
+    case TensorType::kOther:
+      break;
   }
   return at::kFloat;
 }
 
-// A tensor over the mapped file itself; never written to.
+// A tensor over the mapped file itself where its bytes may be used as they lie, else a copy; never written
+// to.
 at::Tensor View(const TensorView& view) {
-  return at::from_blob(const_cast<uint8_t*>(view.data), view.shape, at::dtype(ScalarTypeOf(view.type)));
+  const at::ScalarType type = ScalarTypeOf(view.type);
+  const bool aligned = reinterpret_cast<uintptr_t>(view.data) % TensorTypeBytes(view.type) == 0;
+  if (view.strides.empty() && aligned) {
+    return at::from_blob(const_cast<uint8_t*>(view.data), view.shape, at::dtype(type));
+  }
+  at::Tensor copy = at::empty(view.shape, at::dtype(type));
+  uint8_t* to = static_cast<uint8_t*>(copy.mutable_data_ptr());
+  ForEachPiece(view, [&](const uint8_t* data, size_t bytes) {
+    std::memcpy(to, data, bytes);
+    to += bytes;
+  });
+  return copy;
 }
 
 }  // namespace

@@ -63,7 +63,9 @@ std::string Fingerprint(const VisionConfig& vision, const ImageSpec& image, cons
     const std::string line = absl::StrCat(name, " [", absl::StrJoin(source.shape, ","), "] ",
                                           source.transposed, " ", TensorTypeName(source.parts[0].type), "\n");
     hash.Add(line.data(), line.size());
-    for (const TensorView& part : source.parts) hash.Add(part.data, static_cast<size_t>(part.bytes));
+    for (const TensorView& part : source.parts) {
+      ForEachPiece(part, [&](const uint8_t* data, size_t bytes) { hash.Add(data, bytes); });
+    }
   }
   return absl::BytesToHexString(hash.Finish().substr(0, 16));
 }

@@ -72,9 +72,10 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   if (!config.ok()) return config.status();
   absl::StatusOr<fs::path> weights_file = FindOpenClipWeights(folder);
   if (!weights_file.ok()) return weights_file.status();
-  auto file = SafetensorsFile::Open(weights_file->string());
-  if (!file.ok()) return file.status();
-  if ((*file)->tensors().count("vision_model.post_layernorm.weight") != 0) {
+  auto files = WeightFiles::Open(weights_file->string());
+  if (!files.ok()) return files.status();
+  (*files)->StripCommonPrefix("module.");  // left by DistributedDataParallel; open_clip strips it
+  if ((*files)->Has("vision_model.post_layernorm.weight")) {
     return absl::InvalidArgumentError(absl::StrCat(
         weights_file->string(),
         ": holds the Hugging Face layout, but the folder has an open_clip_config.json. Add "
@@ -83,7 +84,7 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   }
   ModelFolder model;
   auto weights = BindWeights(
-      config->vision, *std::move(file),
+      config->vision, **files,
       [](const std::string& name) {
         return StoredName{{"visual." + name}, false};
       },
@@ -91,8 +92,24 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   if (!weights.ok()) return weights.status();
   model.vision = config->vision;
   model.image = config->image;
+  model.files = *std::move(files);
   model.weights = *std::move(weights);
   return model;
+}
+
+absl::StatusOr<fs::path> FindHfWeights(const fs::path& folder) {
+  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
+    if (IsFile(folder / name)) return folder / name;
+  }
+  if (IsFile(folder / "pytorch_model.bin")) {
+    return absl::UnimplementedError(absl::StrCat(
+        (folder / "pytorch_model.bin").string(),
+        ": pickle weights are not read, because unpickling can run code. Convert them once, where "
+        "transformers is installed:\n  python -c \"from transformers import CLIPModel; "
+        "CLIPModel.from_pretrained('",
+        folder.string(), "').save_pretrained('", folder.string(), "')\""));
+  }
+  return absl::NotFoundError(absl::StrCat((folder / "model.safetensors").string(), ": is missing"));
 }
 
 absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
@@ -107,24 +124,16 @@ absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
   absl::StatusOr<ImageSpec> image = ParseHfPreprocessor(*text, preprocessor_file.string(), *vision);
   if (!image.ok()) return image.status();
 
-  if (!IsFile(folder / "model.safetensors")) {
-    if (IsFile(folder / "pytorch_model.bin")) {
-      return absl::UnimplementedError(absl::StrCat(
-          (folder / "pytorch_model.bin").string(),
-          ": pickle weights are not read, because unpickling can run code. Convert them once, where "
-          "transformers is "
-          "installed:\n  python -c \"from transformers import CLIPModel; CLIPModel.from_pretrained('",
-          folder.string(), "').save_pretrained('", folder.string(), "')\""));
-    }
-    return absl::NotFoundError(absl::StrCat((folder / "model.safetensors").string(), ": is missing"));
-  }
-  auto file = SafetensorsFile::Open((folder / "model.safetensors").string());
-  if (!file.ok()) return file.status();
-  auto weights = BindWeights(*vision, *std::move(file), HfStoredName, IsUnusedHfTensor);
+  absl::StatusOr<fs::path> weights_file = FindHfWeights(folder);
+  if (!weights_file.ok()) return weights_file.status();
+  auto files = WeightFiles::Open(weights_file->string());
+  if (!files.ok()) return files.status();
+  auto weights = BindWeights(*vision, **files, HfStoredName, IsUnusedHfTensor);
   if (!weights.ok()) return weights.status();
   ModelFolder model;
   model.vision = *vision;
   model.image = *image;
+  model.files = *std::move(files);
   model.weights = *std::move(weights);
   return model;
 }

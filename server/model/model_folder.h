@@ -2,16 +2,18 @@
 //
 // ReadModelFolder: a folder on disk in, everything the executor needs to run the model out. Reads OpenCLIP
 // folders (open_clip_config.json beside the weights) and Hugging Face CLIP folders (config.json with
-// model_type "clip"). Called once by main; maps the weights file, copies nothing. No LibTorch.
+// model_type "clip"). Called once by main; maps the weights, copies nothing. No LibTorch.
 
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/model/model_spec.h"
 #include "server/model/vision_config.h"
 #include "server/model/vision_weights.h"
+#include "server/model/weight_files.h"
 
 namespace embedd {
 
@@ -19,6 +21,7 @@ struct ModelFolder {
   std::string name;  // last part of the path
   VisionConfig vision;
   ImageSpec image;
+  std::unique_ptr<WeightFiles> files;  // what the views of `weights` point into
   VisionWeights weights;
 };
 

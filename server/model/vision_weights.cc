@@ -6,19 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/string_view.h"
-#include "server/model/json_reader.h"
 
 namespace embedd {
 namespace {
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
-absl::Status TensorError(const SafetensorsFile& file, const std::string& tensor, absl::string_view message) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(file.path(), ": tensor \"", Printable(tensor), "\": ", message));
 }
 
 // The shape that each of `parts` equal pieces has in the file.
@@ -29,7 +22,7 @@ std::vector<int64_t> ShapeInFile(const std::vector<int64_t>& shape, size_t parts
   return piece;
 }
 
-absl::Status WrongShape(const SafetensorsFile& file, const std::string& name, const TensorView& view,
+absl::Status WrongShape(const WeightFiles& files, const std::string& name, const TensorView& view,
                         const std::vector<int64_t>& wanted) {
   std::string message =
       absl::StrCat("has shape ", ShapeText(view.shape), ", the config asks for ", ShapeText(wanted));
@@ -39,12 +32,12 @@ absl::Status WrongShape(const SafetensorsFile& file, const std::string& name, co
         ": the weights were trained at another image or patch size; set image_size to theirs, or load and "
         "save the model once with open_clip at the size you want, which resizes this tensor");
   }
-  return TensorError(file, name, message);
+  return files.TensorError(name, message);
 }
 
 }  // namespace
 
-absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, std::unique_ptr<SafetensorsFile> file,
+absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, const WeightFiles& files,
                                           const std::function<StoredName(const std::string&)>& stored,
                                           const std::function<bool(const std::string&)>& expected) {
   VisionWeights weights;
@@ -56,25 +49,24 @@ absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, std::uniqu
     source.transposed = spelling.transposed;
     const std::vector<int64_t> wanted = ShapeInFile(shape, spelling.parts.size(), spelling.transposed);
     for (const std::string& part : spelling.parts) {
-      const auto it = file->tensors().find(part);
-      if (it == file->tensors().end()) return TensorError(*file, part, "is missing");
+      const auto it = files.tensors().find(part);
+      if (it == files.tensors().end()) return files.TensorError(part, "is missing");
       const TensorView& view = it->second;
-      if (view.type == TensorType::kF64 || view.type == TensorType::kI64) {
-        return TensorError(*file, part,
-                           absl::StrCat("dtype ", TensorTypeName(view.type), " is not supported"));
+      if (view.type == TensorType::kOther) {
+        return files.TensorError(
+            part, absl::StrCat("dtype ", view.type_name, " is not supported (F32, F16 and BF16 are)"));
       }
-      if (view.shape != wanted) return WrongShape(*file, part, view, wanted);
+      if (view.shape != wanted) return WrongShape(files, part, view, wanted);
       source.parts.push_back(view);
       used.insert(part);
     }
     weights.tensors.emplace(name, std::move(source));
   }
-  for (const auto& [name, view] : file->tensors()) {
+  for (const auto& [name, view] : files.tensors()) {
     if (used.count(name) == 0 && !expected(name)) {
-      return TensorError(*file, name, "is not part of the model that the config describes");
+      return files.TensorError(name, "is not part of the model that the config describes");
     }
   }
-  weights.file = std::move(file);
   return weights;
 }
 

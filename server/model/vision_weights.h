@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// VisionWeights: where each tensor of an image tower lies in its file. Filled by ReadModelFolder after every
-// shape was checked; read by VisionTower and the fingerprint. Owns the mapped file that the views point into.
-// No LibTorch.
+// VisionWeights: where each tensor of an image tower lies in the weights files. Filled by ReadModelFolder
+// after every shape was checked; read by VisionTower and the fingerprint. The views point into the
+// WeightFiles of the ModelFolder. No LibTorch.
 
 #pragma once
 
 #include <functional>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "server/model/safetensors.h"
+#include "absl/status/statusor.h"
+#include "server/model/tensor_view.h"
 #include "server/model/vision_config.h"
+#include "server/model/weight_files.h"
 
 namespace embedd {
 
@@ -26,7 +26,6 @@ struct WeightSource {
 };
 
 struct VisionWeights {
-  std::unique_ptr<SafetensorsFile> file;
   std::map<std::string, WeightSource> tensors;  // keys of VisionTensors()
 };
 
@@ -36,12 +35,12 @@ struct StoredName {
   bool transposed = false;
 };
 
-// Finds every tensor that `config` needs in `file` and checks its type and shape.
+// Finds every tensor that `config` needs in `files` and checks its type and shape.
 //   stored    the layout's names of a tensor of VisionTensors()
-//   expected  true for a further tensor that may be in the file and is not read (text tower, scales)
+//   expected  true for a further tensor that may be in the files and is not read (text tower, scales)
 // Errors: kInvalidArgument, naming file and tensor, when one is missing, has a wrong shape or type, or is not
 // expected.
-absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, std::unique_ptr<SafetensorsFile> file,
+absl::StatusOr<VisionWeights> BindWeights(const VisionConfig& config, const WeightFiles& files,
                                           const std::function<StoredName(const std::string&)>& stored,
                                           const std::function<bool(const std::string&)>& expected);
 

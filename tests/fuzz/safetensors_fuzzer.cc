@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as a weights file. Every tensor of a file that opens lies inside it, is as
-// large as its shape says, and is aligned.
+// libFuzzer target: any bytes as a weights file. Every tensor of a file that opens lies inside it and is
+// as large as its shape says.
 
 #include <unistd.h>
 
@@ -31,23 +31,23 @@ const std::string& Path() {
 }
 
 void Read(size_t size) {
-  const auto file = SafetensorsFile::Open(Path());
-  if (!file.ok()) {
-    if (file.status().message().empty()) std::abort();
+  const auto file = MappedFile::Open(Path());
+  if (!file.ok()) return;
+  const auto tensors = ReadSafetensors(**file);
+  if (!tensors.ok()) {
+    if (tensors.status().message().empty()) std::abort();
     return;
   }
   int64_t all = 0;
   volatile uint8_t sum = 0;
-  for (const auto& [name, tensor] : (*file)->tensors()) {
+  for (const auto& [name, tensor] : *tensors) {
     int64_t bytes = TensorTypeBytes(tensor.type);
     for (const int64_t dim : tensor.shape) bytes *= dim;
-    const auto address = reinterpret_cast<uintptr_t>(tensor.data);
-    if (bytes != tensor.bytes || address % static_cast<uintptr_t>(TensorTypeBytes(tensor.type)) != 0)
-      std::abort();
+    if (tensor.type != TensorType::kOther && bytes != tensor.bytes) std::abort();
     for (int64_t i = 0; i < tensor.bytes; ++i) sum = sum ^ tensor.data[i];
-    all += bytes;
+    all += tensor.bytes;
   }
-  if (static_cast<size_t>(all) > size || !(*file)->CheckUnchanged().ok()) std::abort();
+  if (static_cast<size_t>(all) > size) std::abort();
 }
 
 }  // namespace

@@ -107,6 +107,19 @@ TEST_CASE("Tensors of the text tower are known and not read") {
   CHECK(model.ok());
 }
 
+TEST_CASE("The prefix of DistributedDataParallel is read over, as open_clip does") {
+  TempFolder folder;
+  const std::string plain = MakeModelSpec(*ReadChanged(folder, [](auto&) {}), "cpu", "f32").fingerprint;
+  const auto model = ReadChanged(folder, [](auto& tensors) {
+    std::map<std::string, HostTensor> named;
+    for (auto& [name, tensor] : tensors) named["module." + name] = std::move(tensor);
+    named["module.logit_scale"] = {{}, {1}};
+    tensors = std::move(named);
+  });
+  REQUIRE(model.ok());
+  CHECK(MakeModelSpec(*model, "cpu", "f32").fingerprint == plain);
+}
+
 TEST_CASE("The weights file is looked for in OpenCLIP's order") {
   TempFolder folder;
   REQUIRE(WriteRandomModel(folder.path(), Tiny(), 1).ok());

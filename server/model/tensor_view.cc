@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/model/tensor_view.h"
+
+#include <cstring>
+
+namespace embedd {
+
+int64_t TensorTypeBytes(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return 4;
+    case TensorType::kF16:
+    case TensorType::kBF16:
+      return 2;
+    case TensorType::kOther:
+      return 0;
+  }
+  return 0;
+}
+
+absl::string_view TensorTypeName(TensorType type) {
+  switch (type) {
+    case TensorType::kF32:
+      return "F32";
+    case TensorType::kF16:
+      return "F16";
+    case TensorType::kBF16:
+      return "BF16";
+    case TensorType::kOther:
+      return "other";
+  }
+  return "?";
+}
+
+void ForEachPiece(const TensorView& view, const std::function<void(const uint8_t*, size_t)>& take) {
+  if (view.bytes == 0) return;
+  if (view.strides.empty()) return take(view.data, static_cast<size_t>(view.bytes));
+  // Rows along the last dimension are gathered; the dimensions before it are counted like an odometer.
+  const size_t dims = view.shape.size(), size = static_cast<size_t>(TensorTypeBytes(view.type));
+  const int64_t columns = view.shape[dims - 1], step = view.strides[dims - 1];
+  std::vector<int64_t> at(dims, 0);
+  std::vector<uint8_t> row(static_cast<size_t>(columns) * size);
+  while (true) {
+    int64_t offset = 0;
+    for (size_t d = 0; d + 1 < dims; ++d) offset += at[d] * view.strides[d];
+    for (int64_t c = 0; c < columns; ++c) {
+      std::memcpy(row.data() + static_cast<size_t>(c) * size,
+                  view.data + static_cast<size_t>(offset + c * step) * size, size);
+    }
+    take(row.data(), row.size());
+    size_t d = dims - 1;
+    while (d > 0 && ++at[d - 1] == view.shape[d - 1]) at[--d] = 0;
+    if (d == 0) return;
+  }
+}
+
+}  // namespace embedd
