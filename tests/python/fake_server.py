@@ -95,6 +95,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
             queue_images=1024,
             queue_bytes=512 << 20,
         )
+        self.formats: List[str] = []  # accepted_formats
         self.before: Callable[[pb.EmbedBatchRequest], Optional[pb.EmbedBatchResponse]] = lambda request: None
         self.script: List[Optional[Failure]] = []
         self.on_stream: Callable[[int, int], None] = lambda stream, messages: None
@@ -136,6 +137,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
             device="cpu",
             dtype="f32",
             limits=self.limits,
+            accepted_formats=self.formats,
             state=self.state,
         )
 

@@ -3,13 +3,16 @@
 
 import io
 import os
+import pathlib
+import tempfile
 import threading
+import traceback
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from embedd import ImageRejected, _images
+from embedd import ImageRejected, _formats, _images
 from fake_server import vector, vectors
 
 
@@ -175,3 +178,127 @@ def test_paths_may_be_anything_with_fspath(client, tmp_path):
 
     (tmp_path / "a").write_bytes(b"content")
     assert np.array_equal(client.embed_images(Place())[0], vector(b"content"))
+
+
+@pytest.mark.parametrize("opened", ["file", "bytesio", "spooled"])
+def test_an_open_file_is_one_picture_read_from_its_start(server, make_client, tmp_path, opened):
+    content = b"line one\nline two\nline three\n"
+    path = tmp_path / "picture"
+    path.write_bytes(content)
+
+    def make():
+        if opened == "file":
+            return open(path, "rb")  # noqa: SIM115 - closed below
+        one = io.BytesIO() if opened == "bytesio" else tempfile.SpooledTemporaryFile()
+        one.write(content)  # and stands at its end now, as after Image.save
+        return one
+
+    client = make_client(server.target)
+    with make() as single, make() as other:
+        assert np.array_equal(client.embed_images(single), vectors([content]))
+        assert np.array_equal(client.embed_images([other, b"x", other]), vectors([content, b"x", content]))
+        assert [one.error for one in client.embed_stream(single)] == [None]
+    streamed = list(client.embed_stream(iter([make()])))
+    assert len(streamed) == 1 and np.array_equal(streamed[0].vector, vector(content))
+
+
+def test_files_that_cannot_be_read_fail_alone_and_text_files_are_a_mistake(client, tmp_path):
+    path = tmp_path / "picture"
+    path.write_bytes(b"x")
+    closed = open(path, "rb")  # noqa: SIM115
+    closed.close()
+    result = client.embed_images_detailed([closed, b"good", io.BytesIO()])
+    assert [(error.index, error.reason) for error in result.errors] == [(0, "UNREADABLE"), (2, "EMPTY_IMAGE")]
+    with open(path) as text, pytest.raises(TypeError, match="'rb'"):
+        client.embed_images([text])
+
+
+BAD_PATHS = ["a\0b.jpg", "\ud800.jpg", "x" * 300_000, "data:image/jpeg;base64," + "QUJD" * 100_000, "QUJD" * 100_000]
+
+
+@pytest.mark.parametrize("wrap", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("bad", BAD_PATHS, ids=["nul", "surrogate", "long", "data-uri", "base64"])
+def test_a_path_that_no_file_system_takes_fails_alone_with_a_short_message(server, make_client, bad, wrap):
+    client = make_client(server.target)
+    result = client.embed_images_detailed(wrap([b"a", bad, pathlib.PurePosixPath(bad), b"b"]))
+    assert [(error.index, error.reason) for error in result.errors] == [(1, "UNREADABLE"), (2, "UNREADABLE")]
+    assert np.array_equal(result.vectors[[0, 3]], vectors([b"a", b"b"]))
+    streamed = list(client.embed_stream(wrap([b"a", bad, (bad, b"b"), (bad, bad)])))
+    assert [one.error is None for one in streamed] == [True, False, True, False]
+    for error in [*result.errors, *(one.error for one in streamed if one.error)]:
+        for shown in (str(error), repr(error), error.source, "".join(traceback.format_exception(error))):
+            assert len(shown) < 1000
+            shown.encode("utf-8")
+    with pytest.raises(ImageRejected):
+        client.embed_images(bad)
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("data:image/jpeg;base64," + "QUJD" * 1000, "data URI"),
+        ("QUJD" * 1000, "base64.b64decode"),
+        ("/9j/" + "4AAQSkZJRg/ABC+" * 40, "base64.b64decode"),
+        ("https://example.com/cat.jpg", "URL"),
+        ("<svg xmlns='x'></svg>", "HTML or XML"),
+    ],
+)
+def test_text_that_is_no_path_is_told_what_it_looks_like(client, text, says):
+    with pytest.raises(ImageRejected, match=says):
+        client.embed_images(text)
+
+
+def test_an_ordinary_missing_file_is_not_taken_for_anything_else(client):
+    for name in ("pictures/holiday-in-the-mountains/IMG_2034.jpg", "cat.jpg", "/data/" + "a" * 64 + "/x"):
+        with pytest.raises(ImageRejected, match="No such file") as caught:
+            client.embed_images(name)
+        assert "looks like" not in str(caught.value) and caught.value.source == name
+
+
+def test_formats_that_the_server_reads_travel_as_they_are_and_others_as_pixels_said_once(
+    server, make_client, caplog, monkeypatch
+):
+    monkeypatch.setattr(_formats, "_told", set())
+    image = Image.fromarray(pixels())
+    files = {kind: file_bytes(image, kind) for kind in ("PNG", "GIF", "BMP", "TIFF")}
+    client = make_client(server.target)
+    # A server that does not say what it reads gets everything as it is.
+    assert np.array_equal(client.embed_images(list(files.values())), vectors(list(files.values())))
+    server.formats = ["jpeg", "png", "webp", "bmp"]
+    client = make_client(server.target)
+    raw = {kind: Image.open(io.BytesIO(data)).convert("RGB").tobytes() for kind, data in files.items()}
+    expected = vectors([files["PNG"], files["BMP"], raw["GIF"], raw["TIFF"], raw["GIF"], b"what is this"])
+    held = [files["PNG"], files["BMP"], files["GIF"], io.BytesIO(files["TIFF"]), files["GIF"], b"what is this"]
+    assert np.array_equal(client.embed_images(held), expected)
+    assert np.array_equal(np.stack([one.vector for one in client.embed_stream(held)]), expected)
+    assert caplog.text.count("does not read GIF") == caplog.text.count("does not read TIFF") == 1
+    assert "BMP" not in caplog.text and "PNG" not in caplog.text
+
+
+def test_a_broken_or_too_large_file_of_a_format_decoded_here_fails_alone(server, client):
+    server.formats = ["jpeg", "png", "webp"]
+    server.limits.max_pixels = 5 * 7
+    good = file_bytes(Image.fromarray(pixels()), "TIFF")
+    large = file_bytes(Image.fromarray(pixels(5, 8)), "TIFF")
+    result = client.embed_images_detailed([good, good[:60], large])
+    assert [(error.index, error.reason) for error in result.errors] == [(1, "UNREADABLE"), (2, "UNREADABLE")]
+    assert "--max-pixels" in str(result.errors[1])
+
+
+def test_without_pillow_the_server_gets_the_file_and_the_log_the_advice(server, client, monkeypatch, caplog):
+    monkeypatch.setattr(_formats, "_told", set())
+    gif = file_bytes(Image.fromarray(pixels()), "GIF")
+    server.formats = ["jpeg"]
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    assert np.array_equal(client.embed_images(gif), vectors([gif]))
+    assert "pip install Pillow" in caplog.text
+
+
+def test_formats_are_told_apart_by_their_first_bytes():
+    image = Image.fromarray(pixels(16, 16))
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "ICO", "PPM"):
+        assert _formats.kind(file_bytes(image, kind)) == kind.lower()
+    for brand, name in ((b"avif", "avif"), (b"heic", "heic"), (b"mif1", "heic"), (b"qt  ", "")):
+        assert _formats.kind(b"\0\0\0\x1cftyp" + brand + b"\0\0\0\0") == name
+    assert _formats.kind(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif") == "avif"
+    assert _formats.kind(b"<html>") == _formats.kind(b"") == ""

@@ -141,7 +141,7 @@ class _Feeder:
         self.changed = asyncio.Condition()
         self._log = log
         self._async = images.__aiter__() if hasattr(images, "__aiter__") else None
-        self._sync = iter(images) if self._async is None else None
+        self._sync = iter(_images.Source(images).images) if self._async is None else None
         self._reader: Optional["asyncio.Task[None]"] = None
         self._stream = 0
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people hold (paths, bytes, PIL images, arrays) to what the wire carries. Shared by the two clients.
+"""What people hold (paths, files, bytes, PIL images, arrays) to what the wire carries. Shared by the two clients.
 
 Two steps: `open_source` and `Source` look at the objects, cheaply, in the caller's thread; `load` reads files and
 converts pixels, in a worker thread. Files travel untouched and pixels raw: nothing is ever encoded anew, so the server
-sees exactly what the caller has.
+sees exactly what the caller has. Files of a format that the server does not read become pixels (`_formats.py`).
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ import os
 import stat
 import sys
 import threading
-from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Union
 
 import numpy as np
 
-from . import errors
-from ._wire import INPUT_OVERHEAD_BYTES, Content, encoded_content, raw_content
+from . import _formats, _shown, errors
+from ._options import Limits
+from ._wire import INPUT_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, Content, encoded_content, raw_content
 
 _ACCEPTED = (
-    "a path (str or Path), the bytes of a JPEG, PNG or WebP file, a PIL image, or a uint8 array [height, width, 3]"
+    "a path (str or Path), the bytes of an image file, a file opened with open(path, 'rb'), a BytesIO, a PIL image, or "
+    "a uint8 array [height, width, 3]"
 )
+# protobuf's own limit: what is longer cannot be sent by any server's leave.
+_MAX_FILE_OBJECT_BYTES = 2 << 30
 
 # One PIL image may be in a list twice, and its pixels load on first use, which two threads must not do at once.
 _pil_locks = [threading.Lock() for _ in range(64)]
@@ -93,23 +97,21 @@ def open_source(images: Any) -> Source:
     return source
 
 
-def load(item: Item, max_image_bytes: int, max_content_bytes: int) -> Loaded:
+def load(item: Item, limits: Limits) -> Loaded:
     """Reads and converts `item`. Raises ImageRejected when it cannot be read or is larger than the server takes."""
     value = item.value
+    if isinstance(value, _Unreadable):
+        raise value.error
     if isinstance(value, Content):
         content = value
-    elif isinstance(value, (str, bytes, bytearray, memoryview)):
-        if isinstance(value, str):
-            value = _read(item, max_image_bytes)
-        if len(value) > max_image_bytes:
-            raise _too_large(item, len(value), max_image_bytes)
-        content = encoded_content(value)
+    elif isinstance(value, (str, bytes, memoryview)):
+        content = _from_file(item, limits)
     else:
         content = _from_pil(item)
     if len(content.body) == 0:
         raise _reject(item, "EMPTY_IMAGE", "it holds no bytes")
-    if content.size + INPUT_OVERHEAD_BYTES > max_content_bytes:
-        raise _too_large(item, content.size, max_content_bytes)
+    if content.size + INPUT_OVERHEAD_BYTES > limits.message_bytes - MESSAGE_OVERHEAD_BYTES:
+        raise _too_large(item, content.size, limits.message_bytes - MESSAGE_OVERHEAD_BYTES)
     return Loaded(item.index, content)
 
 
@@ -120,35 +122,71 @@ def _item(index: int, value: Any, stable: bool) -> Item:
             view = bytes(view)
         return Item(index, view, len(view) + INPUT_OVERHEAD_BYTES, _type_name(value))
     if isinstance(value, (str, os.PathLike)):
-        path = os.fspath(value)
-        path = os.fsdecode(path)
+        path = os.fsdecode(os.fspath(value))
         try:
             size = os.stat(path).st_size
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path that no file system takes
             size = 0  # `load` finds out why, and says so
-        return Item(index, path, size + INPUT_OVERHEAD_BYTES, path)
+        return Item(index, path, size + INPUT_OVERHEAD_BYTES, _shown.path(path))
+    if _is_file(value):
+        item = Item(index, value, 0, _type_name(value))
+        content = _or_unreadable(_read_object, item)
+        return item._replace(value=content, size=INPUT_OVERHEAD_BYTES + (len(content) if content else 0))
     if isinstance(value, np.ndarray):
         content = _from_array(index, value, stable)
         return Item(index, content, content.size + INPUT_OVERHEAD_BYTES, f"array {list(value.shape)}")
     if _is_pil(value):
         width, height = value.size
         item = Item(index, value, 3 * width * height + INPUT_OVERHEAD_BYTES, _type_name(value))
-        return item if stable else item._replace(value=_snapshot(item))
+        return item if stable else item._replace(value=_or_unreadable(_from_pil, item))
     raise TypeError(f"cannot embed images[{index}], {_type_name(value)}; pass {_ACCEPTED}")
 
 
-def _snapshot(item: Item) -> Any:
+def _or_unreadable(read: Callable[[Item], Any], item: Item) -> Any:
     try:
-        return _from_pil(item)
+        return read(item)
     except errors.ImageRejected as error:
         return _Unreadable(error)
 
 
 class _Unreadable:
-    """Stands for a PIL image of a generator that could not be read; `load` raises its error where it is expected."""
+    """Stands for what could not be read when it was looked at; `load` raises its error where it is expected."""
 
     def __init__(self, error: errors.ImageRejected) -> None:
         self.error = error
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _read_object(item: Item) -> bytes:
+    """The content of an open file, from its start, as Pillow's `Image.open` reads it. Read at once: the caller may
+    close it, and one file may be in a list twice."""
+    file = item.value
+    try:
+        if getattr(file, "seekable", lambda: False)():
+            file.seek(0)
+        content = file.read(_MAX_FILE_OBJECT_BYTES)
+    except Exception as error:  # anything may stand behind an object with read()
+        raise _reject(item, "UNREADABLE", _shown.error(error)) from None
+    if isinstance(content, (bytes, bytearray)):
+        return bytes(content)
+    if isinstance(content, str):
+        raise TypeError(f"images[{item.index}] is a file opened as text; open it with open(path, 'rb')")
+    if hasattr(content, "close"):  # a coroutine, which would warn that nobody awaited it
+        content.close()
+    raise TypeError(f"images[{item.index}], {item.source}: its read() gives {_type_name(content)}; pass bytes")
+
+
+def _from_file(item: Item, limits: Limits) -> Content:
+    value = _read(item, limits.image_bytes) if isinstance(item.value, str) else item.value
+    if len(value) > limits.image_bytes:
+        raise _too_large(item, len(value), limits.image_bytes)
+    try:
+        pixels = _formats.decode_if_needed(value, limits.formats, limits.pixels)
+    except _formats.Unreadable as error:
+        raise _reject(item, "UNREADABLE", str(error)) from None
+    return encoded_content(value) if pixels is None else raw_content(*pixels)
 
 
 def _read(item: Item, max_image_bytes: int) -> bytes:
@@ -162,12 +200,11 @@ def _read(item: Item, max_image_bytes: int) -> bytes:
             # A pipe does not tell its size. Never more than the limit and one byte: enough to see that it is too large.
             return io.BufferedReader(file).read(max_image_bytes + 1)
     except (OSError, ValueError) as error:
-        raise _reject(item, "UNREADABLE", str(error)) from error
+        # Without the cause: its text holds the whole path.
+        raise _reject(item, "UNREADABLE", _shown.error(error) + _shown.advice(item.value)) from None
 
 
 def _from_pil(item: Item) -> Content:
-    if isinstance(item.value, _Unreadable):
-        raise item.value.error
     image = item.value
     try:
         with _pil_locks[(id(image) >> 4) % len(_pil_locks)]:
@@ -175,7 +212,7 @@ def _from_pil(item: Item) -> Content:
                 image = image.convert("RGB")
             pixels = image.tobytes()
     except Exception as error:  # Pillow's readers raise nearly everything for a broken file
-        raise _reject(item, "UNREADABLE", f"Pillow cannot read it: {error}") from error
+        raise _reject(item, "UNREADABLE", f"Pillow cannot read it: {_shown.error(error)}") from None
     width, height = image.size
     return raw_content(width, height, pixels)
 
@@ -205,7 +242,11 @@ def _is_image(value: Any) -> bool:
         return True
     if isinstance(value, np.ndarray):
         return value.ndim in (2, 3) and value.dtype != object
-    return _is_pil(value)
+    return _is_pil(value) or _is_file(value)
+
+
+def _is_file(value: Any) -> bool:
+    return callable(getattr(value, "read", None)) and not isinstance(value, type)
 
 
 def _is_pil(value: Any) -> bool:

@@ -99,7 +99,7 @@ class Job:
         size = options.batch_size or DEFAULT_BATCH_SIZE
         self.planner = _images.Planner(
             max_inputs=max(1, min(size, limits.inputs, limits.queue_images)),
-            max_bytes=min(TARGET_CALL_BYTES, limits.message_bytes - 1024),
+            max_bytes=min(TARGET_CALL_BYTES, limits.message_bytes - _wire.MESSAGE_OVERHEAD_BYTES),
         )
         self.progress = Progress(options.show_progress_bar, source.total)
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class Job:
         loaded, rejected = [], []
         for item in items:
             try:
-                loaded.append(_images.load(item, self.limits.image_bytes, self.limits.message_bytes - 1024))
+                loaded.append(_images.load(item, self.limits))
             except errors.ImageRejected as error:
                 if self.options.on_error == "raise":
                     raise

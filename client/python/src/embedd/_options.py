@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, FrozenSet, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from . import _images, _wire
+from . import _formats, _shown, _wire
 from .v1 import embedding_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from . import _images
 
 # A call as large as a device batch of the server is (its --max-batch default).
 DEFAULT_BATCH_SIZE = 64
@@ -28,6 +31,8 @@ class Limits(NamedTuple):
     image_bytes: int = 4 << 20
     queue_images: int = DEFAULT_BATCH_SIZE
     dimension: int = 0
+    pixels: int = 64 << 20
+    formats: FrozenSet[str] = frozenset()  # `_formats.names`; empty: not known
 
     @staticmethod
     def of(info: pb.GetServerInfoResponse) -> "Limits":
@@ -39,6 +44,8 @@ class Limits(NamedTuple):
             image_bytes=known.max_image_bytes or message,
             queue_images=known.queue_images or fallback.queue_images,
             dimension=info.model.dimension,
+            pixels=known.max_pixels or fallback.pixels,
+            formats=_formats.names(info.accepted_formats),
         )
 
 
@@ -109,4 +116,4 @@ def make_options(
 
 def _one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ValueError(f"{name} is {value!r}; pass one of {', '.join(map(repr, allowed))}")
+        raise ValueError(f"{name} is {_shown.text(repr(value))}; pass one of {', '.join(map(repr, allowed))}")

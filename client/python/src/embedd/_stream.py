@@ -76,7 +76,7 @@ class StreamLog:
         name, image = value if _is_pair(value) else ("", value)
         item = self._source.item(image)
         try:
-            loaded = _images.load(item, self._limits.image_bytes, self._limits.message_bytes - 1024)
+            loaded = _images.load(item, self._limits)
         except errors.ImageRejected as error:
             return Entry(item.index, name, None, error)
         return Entry(item.index, name, loaded.content, None)
@@ -133,7 +133,7 @@ class _Feeder:
     def __init__(self, log: StreamLog, images: Iterable[Any]) -> None:
         self.changed = threading.Condition()
         self._log = log
-        self._iterator = iter(images)
+        self._iterator = iter(_images.Source(images).images)
         self._reading = False
         self._stream = 0
 

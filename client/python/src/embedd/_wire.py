@@ -28,6 +28,8 @@ _RAW_RGB = b"\x1a"
 
 # More than any header of an input takes.
 INPUT_OVERHEAD_BYTES = 64
+# More than a message takes beside its inputs.
+MESSAGE_OVERHEAD_BYTES = 1024
 
 _ENCODINGS = {"float32": pb.ENCODING_FLOAT32, "float16": pb.ENCODING_FLOAT16}
 # The wire is little-endian whatever the machine is.
@@ -72,7 +74,7 @@ def request_bytes(settings: bytes, contents: Sequence[Content], input_id: str = 
     """A serialised request: `settings` (a request without inputs, serialised) and the inputs, in order."""
     tail = b""
     if input_id:
-        name = input_id.encode("utf-8")
+        name = input_id.encode("utf-8", "replace")  # a path may hold bytes that are no text
         tail = _INPUT_ID + varint(len(name)) + name
     parts: List[Buffer] = [settings]
     for content in contents:

@@ -65,9 +65,10 @@ class EmbedClient:
         """Embeds images.
 
         Args:
-          images: one image or a list or iterator of images. An image is a path (str or Path), the bytes of a JPEG,
-            PNG or WebP file, a PIL image, or a uint8 array [height, width, 3] (RGB) or [height, width] (grey). Files
-            travel as they are, pixels raw: nothing is compressed anew. Iterators are read as the work goes on, a few
+          images: one image or a list or iterator of images. An image is a path (str or Path), the bytes of an image
+            file, an open binary file or BytesIO, a PIL image, or a uint8 array [height, width, 3] (RGB) or
+            [height, width] (grey). Files travel as they are, pixels raw: nothing is compressed anew; a file of a
+            format that the server does not read travels as pixels when Pillow is installed. Iterators are read as the work goes on, a few
             calls ahead. An array [N, height, width, 3] is N images.
           batch_size: most images in one call; None: the client's choice (64). Calls are also cut by bytes (8 MiB) and
             by the server's limits, and several are under way at once. The result does not depend on it.
