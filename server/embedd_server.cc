@@ -230,7 +230,7 @@ struct EmbeddServer::Stages {
     LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
              {{"why", why}});
     state.Set(ServerState::kFailed);
-    queue.FailAll(absl::UnavailableError("the device was lost; the server restarts"), "DEVICE_FAILED");
+    queue.FailAll(absl::UnavailableError("the device was lost; the server restarts"), Reason::kDeviceFailed);
     on_device_lost();
   }
 
@@ -238,7 +238,7 @@ struct EmbeddServer::Stages {
   void LoseHungDevice() {
     LoseDevice("a batch hangs");
     scheduler->FailInFlight(absl::UnavailableError("the device was lost; the server restarts"),
-                            "DEVICE_FAILED");
+                            Reason::kDeviceFailed);
   }
 
   void StartWatchdog() {
@@ -339,7 +339,7 @@ void EmbeddServer::Drain() {
   // Whoever is cut off hears why, and may try again elsewhere: gRPC's own CANCELLED would look like the
   // caller's doing.
   s.queue.FailAll(absl::UnavailableError("the server is shutting down; try another one, or again"),
-                  "DRAINING");
+                  Reason::kDraining);
   s.road.live_calls.WaitUntilQuiet(kQuiet, kLastWords, *s.clock);
   s.grpc->Shutdown(kLastWords);
   LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
@@ -360,7 +360,7 @@ EmbeddServer::~EmbeddServer() {
   s.grpc->Shutdown(absl::ZeroDuration());
   s.decode_pool.Stop();
   if (s.scheduler != nullptr) s.scheduler->Stop();
-  s.queue.FailAll(absl::UnavailableError("the server stopped"), "DRAINING");
+  s.queue.FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining);
   // The device's objects end on its own thread; on MPS nothing else is safe.
   if (s.model.executor != nullptr) s.device.Run([&s] { s.model.executor.reset(); });
   s.device.Stop();

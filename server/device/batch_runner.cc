@@ -48,9 +48,9 @@ BatchReport BatchRunner::Run(Batch batch) {
     next.part = StillWanted(report, std::move(next.part));
     if (next.part.empty()) continue;
     if (report.device_lost) {
-      AnswerFailure(
-          report, next.part,
-          Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), "DEVICE_FAILED"));
+      AnswerFailure(report, next.part,
+                    Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"),
+                                    Reason::kDeviceFailed));
       continue;
     }
 
@@ -77,7 +77,7 @@ BatchReport BatchRunner::Run(Batch batch) {
             Answer::Failure(Outcome::kFailed,
                             absl::ResourceExhaustedError(absl::StrCat(
                                 "this image alone does not fit in device memory: ", status.message())),
-                            "DEVICE_MEMORY"));
+                            Reason::kDeviceMemory));
       } else if (alone) {
         pending.push_back({std::move(next.part), /*trimmed=*/true, /*graphs_dropped=*/drop_graphs});
       } else {
@@ -96,10 +96,10 @@ BatchReport BatchRunner::Run(Batch batch) {
           report, next.part,
           report.device_lost
               ? Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"),
-                                "DEVICE_FAILED")
+                                Reason::kDeviceFailed)
               : Answer::Failure(Outcome::kFailed,
                                 absl::InternalError("the device batch failed; the server's log says why"),
-                                "INTERNAL_ERROR"));
+                                Reason::kInternalError));
     }
     report.attempts.push_back(attempt);
   }
@@ -152,15 +152,15 @@ BatchRunner::Part BatchRunner::StillWanted(BatchReport& report, Part part) {
   for (const size_t i : part) {
     const EmbedTask& task = report.finished.tasks[i];
     if (task.dead()) {
-      AnswerFailure(
-          report, {i},
-          Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), "CANCELLED"));
+      AnswerFailure(report, {i},
+                    Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
+                                    Reason::kCancelled));
     } else if (task.deadline <= now) {
       AnswerFailure(
           report, {i},
           Answer::Failure(Outcome::kExpired,
                           absl::DeadlineExceededError("the deadline passed before the device was free"),
-                          "DEADLINE"));
+                          Reason::kDeadline));
     } else {
       wanted.push_back(i);
     }
@@ -183,7 +183,7 @@ void BatchRunner::AnswerRows(BatchReport& report, const Part& part, const Attemp
       answer.outcome = Outcome::kFailed;
       answer.status =
           absl::InternalError("the model gave numbers that are not finite or a vector of length zero");
-      answer.reason = "BAD_OUTPUT";
+      answer.reason = Reason::kBadOutput;
     }
     answer.execute = attempt.took;
     answer.batch_id = next_id_;

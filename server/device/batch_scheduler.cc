@@ -119,7 +119,7 @@ void BatchScheduler::Land(int images) {
   if (in_flight_ == 0) landed_.SignalAll();
 }
 
-void BatchScheduler::FailInFlight(const absl::Status& status, const std::string& reason) {
+void BatchScheduler::FailInFlight(const absl::Status& status, Reason reason) {
   std::vector<std::shared_ptr<CallSink>> calls;
   {
     MutexLock lock(&mu_);

@@ -47,7 +47,7 @@ class BatchScheduler {
   void Stop();
 
   // Ends the calls of the batch that runs: the device hangs. Those still in the queue are not touched.
-  void FailInFlight(const absl::Status& status, const std::string& reason);
+  void FailInFlight(const absl::Status& status, Reason reason);
 
   struct Batching {
     std::vector<int> buckets;

@@ -62,13 +62,14 @@ BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool de
 
 BatchReport DeviceSession::Run(Batch batch) {
   const Answer lost =
-      Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+      Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), Reason::kDeviceFailed);
   idle_trimmed_ = false;
   if (lost_) return AnswerAll(std::move(batch), lost, true);
   if (absl::Status loaded = Reload(); !loaded.ok()) {
     LogError("the weights could not come back to the device", {{"error", std::string(loaded.message())}});
     if (absl::IsResourceExhausted(loaded)) {
-      return AnswerAll(std::move(batch), Answer::Failure(Outcome::kFailed, loaded, "DEVICE_MEMORY"), false);
+      return AnswerAll(std::move(batch), Answer::Failure(Outcome::kFailed, loaded, Reason::kDeviceMemory),
+                       false);
     }
     lost_ = true;
     return AnswerAll(std::move(batch), lost, true);

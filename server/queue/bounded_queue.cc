@@ -11,11 +11,12 @@ namespace {
 
 Answer Expired() {
   return Answer::Failure(Outcome::kExpired, absl::DeadlineExceededError("the deadline passed while queued"),
-                         "DEADLINE");
+                         Reason::kDeadline);
 }
 
 Answer Cancelled() {
-  return Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), "CANCELLED");
+  return Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
+                         Reason::kCancelled);
 }
 
 }  // namespace
@@ -54,7 +55,7 @@ struct BoundedQueue::Picker {
 void BoundedQueue::Push(EmbedTask task) {
   std::optional<EmbedTask> refused;
   absl::Status closed;
-  std::string reason;
+  Reason reason = Reason::kNone;
   {
     MutexLock lock(&mu_);
     if (closed_.ok()) {
@@ -168,7 +169,7 @@ void BoundedQueue::DropDead(uint64_t flow_id) {
   for (EmbedTask& task : dead) task.Finish(Cancelled());
 }
 
-void BoundedQueue::FailAll(absl::Status status, std::string reason) {
+void BoundedQueue::FailAll(absl::Status status, Reason reason) {
   std::vector<EmbedTask> failed;
   {
     MutexLock lock(&mu_);

@@ -43,7 +43,7 @@ class BoundedQueue {
   };
 
   BoundedQueue(Options options, Clock* clock) : options_(options), clock_(clock) {}
-  ~BoundedQueue() { FailAll(absl::UnavailableError("the server stopped"), "DRAINING"); }
+  ~BoundedQueue() { FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining); }
 
   // Called (no lock held) after each push. Set once, before the first push.
   void SetPushListener(std::function<void()> listener) { on_push_ = std::move(listener); }
@@ -67,7 +67,7 @@ class BoundedQueue {
   void DropDead(uint64_t flow);
 
   // Answers every task, and every later one, with `status`.
-  void FailAll(absl::Status status, std::string reason);
+  void FailAll(absl::Status status, Reason reason);
 
   // Images waiting, by lane.
   struct Sizes {
@@ -103,7 +103,7 @@ class BoundedQueue {
   LaneState lanes_[2] ABSL_GUARDED_BY(mu_);
   double bulk_credit_ ABSL_GUARDED_BY(mu_) = 0;  // images that bulk is owed
   absl::Status closed_ ABSL_GUARDED_BY(mu_);     // not OK after FailAll
-  std::string closed_reason_ ABSL_GUARDED_BY(mu_);
+  Reason closed_reason_ ABSL_GUARDED_BY(mu_) = Reason::kNone;
 };
 
 }  // namespace embedd

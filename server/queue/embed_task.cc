@@ -31,7 +31,7 @@ void EmbedTask::AnswerIfForgotten() {
   if (call_ == nullptr) return;
   Finish(Answer::Failure(Outcome::kFailed,
                          absl::InternalError("the server dropped this input; this is a bug"),
-                         "INTERNAL_ERROR"));
+                         Reason::kInternalError));
 }
 
 }  // namespace embedd

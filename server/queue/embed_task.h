@@ -17,24 +17,25 @@
 #include "absl/types/span.h"
 #include "server/queue/places.h"
 #include "server/telemetry/outcome.h"
+#include "server/telemetry/reason.h"
 
 namespace embedd {
 
 // How one input of a call ended.
 struct Answer {
   Outcome outcome = Outcome::kFailed;
-  absl::Status status;          // OK if and only if outcome is kOk
-  std::string reason;           // stable word, e.g. DEVICE_MEMORY; empty when OK
-  absl::Span<const float> row;  // [dimension], as the tower gave it; valid during the call of Answer only
+  absl::Status status;            // OK if and only if outcome is kOk
+  Reason reason = Reason::kNone;  // kNone when OK
+  absl::Span<const float> row;    // [dimension], as the tower gave it; valid during the call of Answer only
   absl::Duration decode, queue, execute;
   uint64_t batch_id = 0;  // device batch it rode in; 0 = none
   int batch_size = 0;     // images in that batch
 
-  static Answer Failure(Outcome outcome, absl::Status status, std::string reason) {
+  static Answer Failure(Outcome outcome, absl::Status status, Reason reason) {
     Answer answer;
     answer.outcome = outcome;
     answer.status = std::move(status);
-    answer.reason = std::move(reason);
+    answer.reason = reason;
     return answer;
   }
 };
@@ -46,7 +47,7 @@ class CallSink {
   // Called once for each index, from any thread, with no lock of the road held.
   virtual void OnAnswer(uint32_t index, Answer answer) = 0;
   // The call ends now, with `status`, though inputs of it are still out: a batch hangs and may never answer.
-  virtual void Fail(absl::Status status, std::string reason) {
+  virtual void Fail(absl::Status status, Reason reason) {
     (void)status, (void)reason;
     MarkDead();
   }

@@ -16,7 +16,7 @@ bool FailsTheCall(const Answer& answer) {
     case Outcome::kRefused:
       return true;
     case Outcome::kFailed:
-      return answer.reason != "DEVICE_MEMORY" && answer.reason != "BAD_OUTPUT";
+      return RowOf(answer.reason).fails_call;
     case Outcome::kOk:
     case Outcome::kRejected:
       return false;
@@ -44,7 +44,7 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
       std::fill_n(row, row_bytes, '\0');
       answer.outcome = Outcome::kFailed;
       answer.status = absl::InternalError("the vector cannot be written in the encoding asked for");
-      answer.reason = "BAD_OUTPUT";
+      answer.reason = Reason::kBadOutput;
     }
   }
   metrics_->CountImages(answer.outcome);
@@ -69,18 +69,18 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
     MarkDead();  // the others need not run
     Finish(answer.status, answer.reason);
   } else if (ends_well) {
-    Finish(absl::OkStatus(), "");
+    Finish(absl::OkStatus(), Reason::kNone);
   }
 }
 
-void PendingCall::Fail(absl::Status status, std::string reason) {
+void PendingCall::Fail(absl::Status status, Reason reason) {
   MarkDead();
-  Finish(std::move(status), std::move(reason));
+  Finish(std::move(status), reason);
 }
 
-void PendingCall::Cancel() { Fail(absl::CancelledError("the caller went away"), "CANCELLED"); }
+void PendingCall::Cancel() { Fail(absl::CancelledError("the caller went away"), Reason::kCancelled); }
 
-void PendingCall::Finish(absl::Status status, std::string reason) {
+void PendingCall::Finish(absl::Status status, Reason reason) {
   Done done;
   CallResult result;
   {
@@ -98,7 +98,7 @@ void PendingCall::Finish(absl::Status status, std::string reason) {
   // Only a call whose inputs are all answered ends well, so nobody writes rows any more.
   if (status.ok()) result.data = std::move(data_);
   result.status = std::move(status);
-  result.reason = std::move(reason);
+  result.reason = reason;
   done(std::move(result));
 }
 

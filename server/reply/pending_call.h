@@ -24,7 +24,7 @@ namespace embedd {
 struct InputFailure {
   uint32_t index = 0;
   absl::Status status;
-  std::string reason;
+  Reason reason = Reason::kNone;
 };
 
 struct CallTiming {
@@ -35,7 +35,7 @@ struct CallTiming {
 
 struct CallResult {
   absl::Status status;                 // of the call as a whole
-  std::string reason;                  // when not OK
+  Reason reason = Reason::kNone;       // when not OK
   std::string data;                    // [inputs, dimension]; rows of failed inputs are zero
   std::vector<InputFailure> failures;  // by index
   CallTiming timing;
@@ -57,12 +57,12 @@ class PendingCall final : public CallSink {
   void OnAnswer(uint32_t index, Answer answer) override;
 
   // `done` is called now unless it was already; answers that come later are only counted.
-  void Fail(absl::Status status, std::string reason) override;
+  void Fail(absl::Status status, Reason reason) override;
   // The caller went away: `done` is called now with CANCELLED unless it was already.
   void Cancel();
 
  private:
-  void Finish(absl::Status status, std::string reason);
+  void Finish(absl::Status status, Reason reason);
 
   const Options options_;
   Metrics* const metrics_;

@@ -19,7 +19,7 @@ std::optional<CallFailure> CheckOperator(const Road& road, const grpc::CallbackS
     return CallFailure{
         .status = absl::PermissionDeniedError("only callers on the server's own machine may do this; "
                                               "set --token-file to allow others with a token"),
-        .reason = "NOT_LOCAL"};
+        .reason = Reason::kNotLocal};
   }
   return CheckServing(road);
 }
@@ -42,7 +42,7 @@ grpc::ServerUnaryReactor* AdminServiceImpl::Move(grpc::CallbackServerContext* co
   }
   move_(onto_device, [reactor, context, response](absl::StatusOr<MoveReport> moved) {
     if (!moved.ok()) {
-      reactor->Finish(ToGrpcStatus({.status = moved.status(), .reason = "DEVICE_MEMORY"}, context));
+      reactor->Finish(ToGrpcStatus({.status = moved.status(), .reason = Reason::kDeviceMemory}, context));
       return;
     }
     response->set_allocated_before(static_cast<uint64_t>(moved->allocated_before));

@@ -20,7 +20,7 @@ constexpr absl::Duration kLatestRetry = absl::Seconds(30);
 CallFailure QueueFull(const absl::Status& refused, const Road& road, int images) {
   const PlaceBudget::Usage used = road.budget->usage();
   CallFailure failure{.status = absl::ResourceExhaustedError(refused.message()),
-                      .reason = "QUEUE_FULL",
+                      .reason = Reason::kQueueFull,
                       .metadata = {{"images", absl::StrCat(images)},
                                    {"queue_images", absl::StrCat(road.budget->options().images)},
                                    {"queue_bytes", absl::StrCat(road.budget->options().bytes)},
@@ -46,7 +46,7 @@ std::optional<CallFailure> CheckDeadline(const Road& road, int images, absl::Tim
       .status = absl::DeadlineExceededError(absl::StrCat(
           "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", images,
           " images would take ", absl::ToInt64Milliseconds(needed), " ms behind what waits already")),
-      .reason = "DEADLINE",
+      .reason = Reason::kDeadline,
       .metadata = {{"left_ms", absl::StrCat(absl::ToInt64Milliseconds(left))},
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
 }

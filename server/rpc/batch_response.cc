@@ -22,7 +22,7 @@ void FillTiming(const CallTiming& timing, absl::Duration total, v1::Timing* out)
 void FillError(const InputFailure& failure, uint32_t index, v1::InputError* out) {
   out->set_index(index);
   out->set_code(ToRpcCode(failure.status));
-  out->set_reason(failure.reason);
+  out->set_reason(std::string(ReasonWord(failure.reason)));
   out->set_message(std::string(failure.status.message()));
 }
 

@@ -10,13 +10,14 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "server/telemetry/reason.h"
 
 namespace embedd {
 
 struct CallFailure {
   absl::Status status;  // not OK; its message is for people and names the fix
-  std::string reason;   // stable word for programs, e.g. QUEUE_FULL
-  std::string field;    // path of the wrong field, e.g. inputs[3].raw_image.rgb; may be empty
+  Reason reason = Reason::kInternalError;
+  std::string field;  // path of the wrong field, e.g. inputs[3].raw_image.rgb; may be empty
   std::map<std::string, std::string> metadata;  // numbers that the message mentions
   // When a retry is worth it; negative: never. Absent: nothing is said.
   std::optional<absl::Duration> retry_after;

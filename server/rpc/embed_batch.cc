@@ -125,7 +125,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
 
   void OnResult(CallResult result) {
     if (!result.status.ok()) {
-      return End(ToGrpcStatus(CutOff(*road_, std::move(result.status), std::move(result.reason)), context_));
+      return End(ToGrpcStatus(CutOff(*road_, std::move(result.status), result.reason), context_));
     }
     FillResponse(std::move(result), settings_, *model_, inputs_, road_->clock->TimeNow() - arrived_,
                  response_);

@@ -173,7 +173,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
 
   void OnResult(uint64_t index, absl::Time arrived, std::string id, CallResult result) {
     const absl::Status status = result.status;
-    const std::string reason = result.reason;
+    const Reason reason = result.reason;
     {
       MutexLock lock(&mu_);
       calls_.erase(index);
@@ -219,7 +219,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
 
   // The caller went away.
   void Abandon() {
-    Fail({.status = absl::CancelledError("the caller went away"), .reason = "CANCELLED"});
+    Fail({.status = absl::CancelledError("the caller went away"), .reason = Reason::kCancelled});
     road_->queue->DropDead(flow_);
   }
 

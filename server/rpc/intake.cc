@@ -45,8 +45,8 @@ void Prepare(Road& road, IntakeItem item) {
   EmbedTask task(item.call, item.index);
   std::optional<Places> place = item.shelf->Take(item.shelf_index);
   if (!place.has_value() || task.dead()) {
-    task.Finish(
-        Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), "CANCELLED"));
+    task.Finish(Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
+                                Reason::kCancelled));
     return;
   }
   task.place = *std::move(place);
@@ -54,7 +54,7 @@ void Prepare(Road& road, IntakeItem item) {
   if (item.deadline <= start) {
     task.Finish(Answer::Failure(
         Outcome::kExpired, absl::DeadlineExceededError("the deadline passed before the image was decoded"),
-        "DEADLINE"));
+        Reason::kDeadline));
     return;
   }
   const ModelSpec& model = *road.model.load();
@@ -63,11 +63,11 @@ void Prepare(Road& road, IntakeItem item) {
   task.decode_took = road.clock->TimeNow() - start;
   road.metrics->ObserveStage(Stage::kDecode, task.decode_took);
   if (!pixels.ok()) {
-    const std::string reason = DecodeReason(pixels.status());
-    const bool input_is_bad = !reason.empty();
+    const Reason reason = DecodeReason(pixels.status());
+    const bool input_is_bad = reason != Reason::kNone;
     if (input_is_bad) road.metrics->CountRejected(reason);
     task.Finish(Answer::Failure(input_is_bad ? Outcome::kRejected : Outcome::kFailed, pixels.status(),
-                                input_is_bad ? reason : "INTERNAL_ERROR"));
+                                input_is_bad ? reason : Reason::kInternalError));
     return;
   }
   task.pixels = *std::move(pixels);

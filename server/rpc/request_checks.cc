@@ -13,7 +13,7 @@ constexpr uint32_t kMaxSide = 1u << 24;
 
 CallFailure Invalid(const std::string& field, const std::string& what) {
   return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
-          .reason = "INVALID_REQUEST",
+          .reason = Reason::kInvalidRequest,
           .field = field};
 }
 
@@ -105,13 +105,13 @@ std::optional<CallFailure> CheckRequest(const v1::EmbedBatchRequest& request, co
 std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits) {
   if (input.has_text()) {
     return InputRefusal{absl::UnimplementedError("this model has no text tower here; send an image"),
-                        "TEXT_NOT_SUPPORTED"};
+                        Reason::kTextNotSupported};
   }
   if (input.has_image() && static_cast<int64_t>(input.image().size()) > limits.max_image_bytes) {
     return InputRefusal{absl::InvalidArgumentError(
                             absl::StrCat("the image file has ", input.image().size(), " bytes; the limit is ",
                                          limits.max_image_bytes, " (--max-image-bytes)")),
-                        std::string(kImageTooLarge)};
+                        Reason::kImageTooLarge};
   }
   if (input.has_raw_image()) {
     const int64_t pixels = int64_t{input.raw_image().width()} * input.raw_image().height();
@@ -119,7 +119,7 @@ std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLim
       return InputRefusal{
           absl::InvalidArgumentError(absl::StrCat("the image has ", pixels, " pixels; the limit is ",
                                                   limits.max_pixels, " (--max-pixels)")),
-          std::string(kImageTooLarge)};
+          Reason::kImageTooLarge};
     }
   }
   return std::nullopt;
@@ -138,26 +138,26 @@ std::optional<CallFailure> CheckServing(const Road& road) {
       return std::nullopt;
     case ServerState::kLoading:
       return CallFailure{.status = absl::UnavailableError("the model is still loading; try again shortly"),
-                         .reason = "MODEL_LOADING",
+                         .reason = Reason::kModelLoading,
                          .retry_after = absl::Seconds(1)};
     case ServerState::kDraining:
       return CallFailure{
           .status = absl::UnavailableError("the server is shutting down; try another one, or again"),
-          .reason = "DRAINING",
+          .reason = Reason::kDraining,
           .retry_after = absl::Seconds(1)};
     case ServerState::kFailed:
       break;
   }
   return CallFailure{.status = absl::UnavailableError("the device was lost; the server restarts"),
-                     .reason = "DEVICE_FAILED",
+                     .reason = Reason::kDeviceFailed,
                      .retry_after = absl::Seconds(2)};
 }
 
-CallFailure CutOff(const Road& road, absl::Status status, std::string reason) {
+CallFailure CutOff(const Road& road, absl::Status status, Reason reason) {
   if (absl::IsUnavailable(status)) {
     if (auto failure = CheckServing(road)) return *std::move(failure);
   }
-  return {.status = std::move(status), .reason = std::move(reason)};
+  return {.status = std::move(status), .reason = reason};
 }
 
 std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model) {
@@ -165,13 +165,13 @@ std::optional<CallFailure> CheckFingerprint(const std::string& expected, const M
   return CallFailure{.status = absl::FailedPreconditionError(absl::StrCat(
                          "expect_fingerprint is ", expected.substr(0, 128), ", this server's model is ",
                          model.fingerprint, ": vectors of the two must not be mixed in one collection")),
-                     .reason = "MODEL_MISMATCH",
+                     .reason = Reason::kModelMismatch,
                      .metadata = {{"expected", expected.substr(0, 128)}, {"actual", model.fingerprint}}};
 }
 
 CallFailure Unauthenticated() {
   return {.status = absl::UnauthenticatedError("send a valid token: authorization: Bearer TOKEN"),
-          .reason = "UNAUTHENTICATED"};
+          .reason = Reason::kUnauthenticated};
 }
 
 }  // namespace embedd

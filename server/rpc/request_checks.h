@@ -37,7 +37,7 @@ std::optional<CallFailure> CheckRequest(const v1::EmbedBatchRequest& request, co
 // pixels.
 struct InputRefusal {
   absl::Status status;
-  std::string reason;
+  Reason reason;
 };
 std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits);
 
@@ -49,7 +49,7 @@ std::optional<CallFailure> CheckServing(const Road& road);
 
 // The failure of a call that was on its way. Where the server itself is what ended, with the word when to try
 // again.
-CallFailure CutOff(const Road& road, absl::Status status, std::string reason);
+CallFailure CutOff(const Road& road, absl::Status status, Reason reason);
 
 // MODEL_MISMATCH, or nothing.
 std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model);

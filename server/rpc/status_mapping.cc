@@ -35,7 +35,7 @@ grpc::Status ToGrpcStatus(const CallFailure& failure, grpc::ServerContextBase* c
   wire.set_message(message);
 
   v1::wire::ErrorInfo info;
-  info.set_reason(failure.reason);
+  info.set_reason(std::string(ReasonWord(failure.reason)));
   info.set_domain("embedd");
   for (const auto& [key, value] : failure.metadata) (*info.mutable_metadata())[key] = value;
   AddDetail(wire, "google.rpc.ErrorInfo", info);

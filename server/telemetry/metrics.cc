@@ -28,9 +28,6 @@ constexpr std::array kStages = {"decode", "queue", "execute", "reply"};  // in t
 constexpr std::array kStates = {ServerState::kLoading, ServerState::kReady, ServerState::kOffloaded,
                                 ServerState::kDraining, ServerState::kFailed};
 constexpr std::array kMethods = {"EmbedBatch", "EmbedStream", "GetServerInfo"};
-constexpr std::array kReasons = {"QUEUE_FULL",    "MODEL_LOADING",   "DRAINING",
-                                 "DEVICE_FAILED", "MODEL_MISMATCH",  "UNSUPPORTED_FORMAT",
-                                 "CORRUPT_IMAGE", "IMAGE_TOO_LARGE", "TEXT_NOT_SUPPORTED"};
 
 // From a tenth of a small batch on a GPU to a call that waited for a full queue.
 const Buckets& SecondsBuckets() {
@@ -132,7 +129,9 @@ struct Metrics::Impl {
       requests.Add({{"method", method}, {"code", "OK"}});
       request_seconds.Add({{"method", method}}, SecondsBuckets());
     }
-    for (const char* reason : kReasons) rejected.Add({{"reason", reason}});
+    for (const ReasonRow& row : AllReasons()) {
+      if (row.rejects) rejected.Add({{"reason", std::string(row.word)}});
+    }
     for (const char* outcome : {"split", "failed"}) oom.Add({{"outcome", outcome}});
     gauge_by_state[0]->Set(1);
     SetDeviceMemory(Gauges());
@@ -160,8 +159,8 @@ void Metrics::CountRequest(std::string_view method, std::string_view code, absl:
   impl_->request_seconds.Add({{"method", name}}, SecondsBuckets()).Observe(absl::ToDoubleSeconds(took));
 }
 
-void Metrics::CountRejected(std::string_view reason) {
-  impl_->rejected.Add({{"reason", std::string(reason)}}).Increment();
+void Metrics::CountRejected(Reason reason) {
+  impl_->rejected.Add({{"reason", std::string(ReasonWord(reason))}}).Increment();
 }
 
 void Metrics::ObserveStage(Stage stage, absl::Duration took) {

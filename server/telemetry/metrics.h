@@ -14,6 +14,7 @@
 
 #include "absl/time/time.h"
 #include "server/telemetry/outcome.h"
+#include "server/telemetry/reason.h"
 #include "server/telemetry/server_state.h"
 
 namespace embedd {
@@ -30,7 +31,7 @@ class Metrics {
   // A call ended. `method` is the bare name, `code` the gRPC name, e.g. "EmbedBatch", "RESOURCE_EXHAUSTED".
   void CountRequest(std::string_view method, std::string_view code, absl::Duration took);
   // A call or an input was refused; `reason` as the caller got it, e.g. QUEUE_FULL or CORRUPT_IMAGE.
-  void CountRejected(std::string_view reason);
+  void CountRejected(Reason reason);
   void ObserveStage(Stage stage, absl::Duration took);
   // A device batch ended well: `ok` inputs that got a row, `padding` rows that were filler.
   void ObserveBatch(int64_t ok, int64_t padding);

@@ -129,7 +129,7 @@ TEST_CASE(
   CHECK(road.executor().runs == before + 1);
   for (const Answer& answer : report.finished.answers) {
     CHECK(absl::IsUnavailable(answer.status));
-    CHECK(answer.reason == "DEVICE_FAILED");
+    CHECK(answer.reason == Reason::kDeviceFailed);
   }
   CHECK(road.ledger().Last(1).at(0).outcome == "device_failed");
   FakeMps::Get().heaps().SetGarbage(0);

@@ -28,7 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::StatusOr<RgbImage> image =
       Decoder().Decode(absl::string_view(reinterpret_cast<const char*>(data), size - 1));
   if (!image.ok()) {
-    if (DecodeReason(image.status()).empty() && !absl::IsResourceExhausted(image.status())) std::abort();
+    if (DecodeReason(image.status()) == Reason::kNone && !absl::IsResourceExhausted(image.status()))
+      std::abort();
     return 0;
   }
   const ImageSpec spec = PickedSpec(data[size - 1]);

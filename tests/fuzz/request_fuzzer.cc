@@ -19,7 +19,7 @@ void Require(bool condition) {
 void Check(const v1::EmbedBatchRequest& request) {
   const RequestLimits limits{.max_inputs = 8, .max_image_bytes = 1000, .max_pixels = 4096};
   if (const auto failure = CheckRequest(request, limits)) {
-    Require(!failure->status.ok() && !failure->reason.empty() && !failure->field.empty());
+    Require(!failure->status.ok() && failure->reason != Reason::kNone && !failure->field.empty());
     return;
   }
   Require(request.inputs_size() >= 1 && request.inputs_size() <= limits.max_inputs);
@@ -35,7 +35,7 @@ void Check(const v1::EmbedBatchRequest& request) {
   for (const v1::Input& input : request.inputs()) {
     const auto refused = RefuseInput(input, limits);
     Require(refused.has_value() ==
-            (refused.has_value() && !refused->status.ok() && !refused->reason.empty()));
+            (refused.has_value() && !refused->status.ok() && refused->reason != Reason::kNone));
     if (refused) continue;
     Require(ContentBytes(input) > 0);
     if (!input.has_raw_image()) continue;

@@ -67,7 +67,7 @@ class RandomRoad::Call final : public CallSink {
         break;
       case Outcome::kFailed:
         ++totals.failed;
-        if (answer.reason == "BAD_OUTPUT") ++road_->bad_output_answers_;
+        if (answer.reason == Reason::kBadOutput) ++road_->bad_output_answers_;
         break;
       case Outcome::kRefused:
         road_->Expect(false, "refused after it entered");
@@ -96,7 +96,7 @@ class RandomRoad::Call final : public CallSink {
   void OnDone(CallResult result) {
     ++ends_;
     if (!result.status.ok()) {
-      road_->Expect(!result.reason.empty() && result.data.empty(), "a failed call with rows");
+      road_->Expect(result.reason != Reason::kNone && result.data.empty(), "a failed call with rows");
       return;
     }
     ++road_->totals_->ok_calls;
@@ -236,8 +236,8 @@ void RandomRoad::NewCall() {
     EmbedTask task(call, i);
     task.place = places->Take(1, kPixelBytes);
     if (Chance(0.03)) {
-      task.Finish(
-          Answer::Failure(Outcome::kRejected, absl::InvalidArgumentError("not an image"), "CORRUPT_IMAGE"));
+      task.Finish(Answer::Failure(Outcome::kRejected, absl::InvalidArgumentError("not an image"),
+                                  Reason::kCorruptImage));
       continue;
     }
     task.pixels.reset(new uint8_t[kPixelBytes]{call->bytes[i], 0, 0});
@@ -317,7 +317,7 @@ void RandomRoad::RunOne() {
   if (report.device_lost) {
     totals_->lost_devices += !lost_;
     lost_ = true;
-    queue_.FailAll(absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+    queue_.FailAll(absl::UnavailableError("the device was lost"), Reason::kDeviceFailed);
   }
 }
 

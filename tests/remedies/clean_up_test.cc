@@ -43,14 +43,14 @@ TEST_CASE("Remedy 1: a batch gives its memory back however it ends") {
       rows[0] = std::numeric_limits<float>::quiet_NaN();
     };
     device.Run(call, kImages);
-    CHECK(call->answer(0).reason == "BAD_OUTPUT");
+    CHECK(call->answer(0).reason == Reason::kBadOutput);
     CHECK(call->answer(1).outcome == Outcome::kOk);
     CheckGivenBack(device, baseline, "bad_output");
   }
   SECTION("exception") {
     device.executor.on_run = [] { throw std::runtime_error("a bug"); };
     device.Run(call, kImages);
-    CHECK(call->answer(0).reason == "INTERNAL_ERROR");
+    CHECK(call->answer(0).reason == Reason::kInternalError);
     CheckGivenBack(device, baseline, "failed");
   }
   SECTION("cancelled while it runs") {
@@ -75,7 +75,7 @@ TEST_CASE("Remedy 1: a batch gives its memory back however it ends") {
   SECTION("out of memory, for good") {
     device.SetLimit(baseline + 65536);  // less than the pixels of one image and its patches
     device.Run(call, 1);
-    CHECK(call->answer(0).reason == "DEVICE_MEMORY");
+    CHECK(call->answer(0).reason == Reason::kDeviceMemory);
     CHECK(device.ledger.Last(1).at(0).outcome == "oom_failed");
     CHECK(device.reading().allocated == baseline);
   }

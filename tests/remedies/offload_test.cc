@@ -53,7 +53,7 @@ TEST_CASE("Remedy 4: when the weights do not fit any more the batch fails alone,
   device.SetLimit(1 << 20);
   const auto failed = std::make_shared<RecordingCall>(), fine = std::make_shared<RecordingCall>();
   CHECK_FALSE(device.Run(failed, 2).device_lost);
-  CHECK(failed->answer(0).reason == "DEVICE_MEMORY");
+  CHECK(failed->answer(0).reason == Reason::kDeviceMemory);
   CHECK(device.reading().allocated <= 1 << 20);
   device.SetLimit(0);
   device.Run(fine, 2);

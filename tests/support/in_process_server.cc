@@ -24,7 +24,7 @@ class FakeDecoder final : public ImageDecoder {
   absl::StatusOr<RgbImage> Decode(absl::string_view file) const override {
     gate_->Pass();
     if (file.size() != 3 || file[0] != 'p' || file[1] != 'x')
-      return DecodeError(kCorruptImage, "not a fake picture");
+      return DecodeError(Reason::kCorruptImage, "not a fake picture");
     RgbImage image{.width = 2, .height = 2, .rgb = std::make_unique<uint8_t[]>(12)};
     std::memset(image.rgb.get(), static_cast<unsigned char>(file[2]), 12);
     return image;

@@ -13,15 +13,15 @@ constexpr char kDecodeReasonUrl[] = "embedd/decode-reason";
 
 }  // namespace
 
-absl::Status DecodeError(absl::string_view reason, absl::string_view message) {
-  absl::Status status = absl::InvalidArgumentError(message);
-  status.SetPayload(kDecodeReasonUrl, absl::Cord(reason));
+absl::Status DecodeError(Reason reason, absl::string_view message) {
+  absl::Status status = ReasonError(reason, message);
+  status.SetPayload(kDecodeReasonUrl, absl::Cord(std::string(ReasonWord(reason))));
   return status;
 }
 
-std::string DecodeReason(const absl::Status& status) {
+Reason DecodeReason(const absl::Status& status) {
   const absl::optional<absl::Cord> reason = status.GetPayload(kDecodeReasonUrl);
-  return reason ? std::string(*reason) : std::string();
+  return reason ? ReasonOfWord(std::string(*reason)) : Reason::kNone;
 }
 
 }  // namespace embedd

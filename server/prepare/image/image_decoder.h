@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/model/model_spec.h"
+#include "server/telemetry/reason.h"
 
 namespace embedd {
 
@@ -27,11 +28,6 @@ struct RgbImage {
   int full_height = 0;
 };
 
-// Why an image was refused; travels as a payload of the status and reaches the caller as InputError.reason.
-inline constexpr absl::string_view kUnsupportedFormat = "UNSUPPORTED_FORMAT";
-inline constexpr absl::string_view kCorruptImage = "CORRUPT_IMAGE";
-inline constexpr absl::string_view kImageTooLarge = "IMAGE_TOO_LARGE";
-
 class ImageDecoder {
  public:
   struct Limits {
@@ -43,7 +39,7 @@ class ImageDecoder {
 
   // Decodes JPEG, PNG or WebP, told apart by content, as Pillow's Image.open(f).convert("RGB") would.
   // The header is checked against the limits before any pixel is decoded.
-  // Errors: kInvalidArgument with one of the reasons above (see DecodeReason) and a message for people;
+  // Errors: kInvalidArgument with a reason (see DecodeReason) and a message for people;
   // kResourceExhausted when there is no memory for the pixels.
   virtual absl::StatusOr<RgbImage> Decode(absl::string_view file) const = 0;
 
@@ -54,8 +50,9 @@ class ImageDecoder {
   }
 };
 
-// Makes an error with a reason, and reads the reason back (empty when there is none).
-absl::Status DecodeError(absl::string_view reason, absl::string_view message);
-std::string DecodeReason(const absl::Status& status);
+// Makes an error with a reason, which travels as a payload of the status and reaches the caller as
+// InputError.reason; and reads the reason back (kNone when there is none).
+absl::Status DecodeError(Reason reason, absl::string_view message);
+Reason DecodeReason(const absl::Status& status);
 
 }  // namespace embedd

@@ -18,7 +18,7 @@ int64_t Little16(absl::string_view s, size_t at) { return Byte(s, at) | Byte(s, 
 int64_t Little24(absl::string_view s, size_t at) { return Little16(s, at) | Byte(s, at + 2) << 16; }
 
 absl::Status Corrupt(ImageFormat format, absl::string_view what) {
-  return DecodeError(kCorruptImage, absl::StrCat(ImageFormatName(format), ": ", what));
+  return DecodeError(Reason::kCorruptImage, absl::StrCat(ImageFormatName(format), ": ", what));
 }
 
 // SOF0 to SOF15, without the three markers of that range that start no frame (DHT, JPG, DAC).
@@ -101,7 +101,7 @@ absl::StatusOr<ImageHeader> ReadByFormat(absl::string_view file) {
   if (absl::StartsWith(file, "\x89PNG\r\n\x1A\n")) return ReadPng(file);
   if (absl::StartsWith(file, "RIFF") && file.size() >= 12 && file.substr(8, 4) == "WEBP")
     return ReadWebp(file);
-  return DecodeError(kUnsupportedFormat, DescribeOtherFormat(file));
+  return DecodeError(Reason::kUnsupportedFormat, DescribeOtherFormat(file));
 }
 
 }  // namespace
@@ -145,14 +145,14 @@ absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header) {
 
 absl::Status CheckBytes(absl::string_view file, const ImageDecoder::Limits& limits) {
   if (static_cast<int64_t>(file.size()) <= limits.max_image_bytes) return absl::OkStatus();
-  return DecodeError(kImageTooLarge,
+  return DecodeError(Reason::kImageTooLarge,
                      absl::StrCat("the image file has ", file.size(), " bytes; this server takes up to ",
                                   limits.max_image_bytes, " (--max-image-bytes)"));
 }
 
 absl::Status CheckPixels(const ImageHeader& header, const ImageDecoder::Limits& limits) {
   if (header.pixels() <= limits.max_pixels) return absl::OkStatus();
-  return DecodeError(kImageTooLarge,
+  return DecodeError(Reason::kImageTooLarge,
                      absl::StrCat("the image is ", header.width, "x", header.height, " = ", header.pixels(),
                                   " pixels; this server takes up to ", limits.max_pixels, " (--max-pixels)"));
 }

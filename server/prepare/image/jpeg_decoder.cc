@@ -117,7 +117,7 @@ absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8
   const bool ok = Read(file, header, shrink, rgb, &reader);
   jpeg_destroy_decompress(&reader.info);
   if (ok) return absl::OkStatus();
-  return DecodeError(kCorruptImage,
+  return DecodeError(Reason::kCorruptImage,
                      absl::StrCat("JPEG: ", reader.why != nullptr ? reader.why : reader.message));
 }
 

@@ -54,8 +54,9 @@ std::string TakeErrorText() {
 
 absl::Status Corrupt(ImageFormat format, absl::string_view what) {
   const std::string text = TakeErrorText();
-  return DecodeError(kCorruptImage, absl::StrCat(ImageFormatName(format), ": ", what,
-                                                 text.empty() ? "" : " (", text, text.empty() ? "" : ")"));
+  return DecodeError(Reason::kCorruptImage,
+                     absl::StrCat(ImageFormatName(format), ": ", what, text.empty() ? "" : " (", text,
+                                  text.empty() ? "" : ")"));
 }
 
 // Warnings of hostile files would fill the log: errors come back as statuses, the rest is of no use to
@@ -142,7 +143,7 @@ absl::StatusOr<RgbImage> VipsDecoder::Decode(absl::string_view file) const {
   const absl::StatusOr<ImageHeader> header = ReadHeaderWithin(file, limits_);
   if (!header.ok()) return header.status();
   if (header->format == ImageFormat::kJpeg && (header->bits != 8 || header->lossless)) {
-    return DecodeError(kUnsupportedFormat,
+    return DecodeError(Reason::kUnsupportedFormat,
                        "this is a lossless JPEG or one of more than 8 bits; send an ordinary one");
   }
 
@@ -160,7 +161,7 @@ absl::StatusOr<RgbImage> VipsDecoder::Decode(absl::string_view file) const {
   }
   const std::optional<PixelRule> rule = RuleFor(image.get(), *header);
   if (!rule) {
-    return DecodeError(kUnsupportedFormat,
+    return DecodeError(Reason::kUnsupportedFormat,
                        absl::StrCat(ImageFormatName(header->format), " with ", image->Bands,
                                     " channels of this kind is not supported; send RGB or grey"));
   }

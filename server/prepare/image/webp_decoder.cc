@@ -21,12 +21,12 @@ absl::Status DecodeWebp(absl::string_view file, const ImageHeader& header, uint8
   WebPBitstreamFeatures features;
   if (WebPGetFeatures(Data(file), file.size(), &features) != VP8_STATUS_OK ||
       features.width != header.width || features.height != header.height) {
-    return DecodeError(kCorruptImage, "WebP: the header contradicts itself about the size");
+    return DecodeError(Reason::kCorruptImage, "WebP: the header contradicts itself about the size");
   }
   const int stride = 3 * features.width;
   const size_t size = static_cast<size_t>(stride) * features.height;
   if (WebPDecodeRGBInto(Data(file), file.size(), rgb, size, stride) == nullptr) {
-    return DecodeError(kCorruptImage, "WebP: the image data is damaged or cut short");
+    return DecodeError(Reason::kCorruptImage, "WebP: the image data is damaged or cut short");
   }
   return absl::OkStatus();
 }

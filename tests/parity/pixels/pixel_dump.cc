@@ -70,7 +70,7 @@ void Dump(const ImageDecoder& decoder, const ImageDecoder& vips, const std::stri
     const std::string file = ReadFile(files[f]);
     const absl::StatusOr<RgbImage> image = decoder.Decode(file);
     if (!image.ok()) {
-      const std::string reason = DecodeReason(image.status());
+      const std::string reason(ReasonWord(DecodeReason(image.status())));
       std::cout << f << "\t" << (reason.empty() ? image.status().ToString() : reason) << "\t"
                 << image.status().message() << "\n";
       continue;

@@ -152,7 +152,7 @@ TEST_CASE("An image that does not fit even alone fails alone, with DEVICE_MEMORY
   for (const uint32_t i : {0u, 1u, 3u}) CheckRow(f, i);
   const Answer failed = f.call->answer(2);
   CHECK(failed.outcome == Outcome::kFailed);
-  CHECK(failed.reason == "DEVICE_MEMORY");
+  CHECK(failed.reason == Reason::kDeviceMemory);
   CHECK(absl::IsResourceExhausted(failed.status));
   CHECK(f.Outcomes() ==
         std::vector<std::string>{"oom_split", "ok", "oom_split", "oom_split", "oom_failed", "ok"});
@@ -278,7 +278,7 @@ TEST_CASE("A bad row fails its image with BAD_OUTPUT and spares the neighbours")
   CheckRow(f, 0);
   CheckRow(f, 3);
   for (const uint32_t i : {1u, 2u}) {
-    CHECK(f.call->answer(i).reason == "BAD_OUTPUT");
+    CHECK(f.call->answer(i).reason == Reason::kBadOutput);
     CHECK(absl::IsInternal(f.call->answer(i).status));
     CHECK(f.call->told(i).row.empty());
   }
@@ -301,7 +301,7 @@ TEST_CASE(
   for (uint32_t i = 0; i < 3; ++i) {
     CHECK(f.call->answer(i).outcome == Outcome::kFailed);
     CHECK(absl::IsInternal(f.call->answer(i).status));
-    CHECK(f.call->answer(i).reason == "INTERNAL_ERROR");
+    CHECK(f.call->answer(i).reason == Reason::kInternalError);
     CHECK(f.call->answer(i).status.message().find("secret") == std::string::npos);
   }
   CHECK(f.Outcomes() == std::vector<std::string>{"failed"});
@@ -319,7 +319,7 @@ TEST_CASE("A device that says it is gone is lost: UNAVAILABLE, DEVICE_FAILED") {
   f.executor.SetScript({.on_run = [](int, int) { return absl::UnavailableError("gone"); }});
   CHECK(f.Run(2).device_lost);
   CHECK(absl::IsUnavailable(f.call->answer(0).status));
-  CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
+  CHECK(f.call->answer(1).reason == Reason::kDeviceFailed);
   CHECK(f.Outcomes() == std::vector<std::string>{"device_failed"});
 }
 
@@ -331,7 +331,7 @@ TEST_CASE("Garbage counters are a lost device, within one batch, never an out-of
   const BatchReport report = f.Run(4);
   CHECK(report.device_lost);
   CHECK(report.attempts.size() == 1);
-  for (uint32_t i = 0; i < 4; ++i) CHECK(f.call->answer(i).reason == "DEVICE_FAILED");
+  for (uint32_t i = 0; i < 4; ++i) CHECK(f.call->answer(i).reason == Reason::kDeviceFailed);
 }
 
 TEST_CASE("Rows that came with garbage counters are not handed out, and teach nothing") {
@@ -340,7 +340,7 @@ TEST_CASE("Rows that came with garbage counters are not handed out, and teach no
   const BatchReport report = f.Run(2);
   CHECK(report.device_lost);
   CHECK_FALSE(report.attempts[0].ok);
-  CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
+  CHECK(f.call->answer(1).reason == Reason::kDeviceFailed);
   CHECK(MetricValue(f.metrics, "embedd_batch_size_sum") == 0);
 }
 
@@ -351,7 +351,7 @@ TEST_CASE("When the device is lost during a split, the parts that wait are answe
   const BatchReport report = f.Run(8);
   CHECK(report.attempts.size() == 2);
   CHECK(f.call->answers() == 8);
-  CHECK(f.call->answer(7).reason == "DEVICE_FAILED");
+  CHECK(f.call->answer(7).reason == Reason::kDeviceFailed);
 }
 
 TEST_CASE("What a batch keeps raises the alarm metric, until a batch is clean again") {

@@ -70,7 +70,7 @@ class CallToWaitFor final : public CallSink {
     MutexLock lock(&mu_);
     return rows_[index];
   }
-  std::vector<std::string> reasons() {
+  std::vector<Reason> reasons() {
     MutexLock lock(&mu_);
     return reasons_;
   }
@@ -90,7 +90,7 @@ class CallToWaitFor final : public CallSink {
   int left_ ABSL_GUARDED_BY(mu_);
   int largest_batch_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<uint32_t, std::vector<float>> rows_ ABSL_GUARDED_BY(mu_);
-  std::vector<std::string> reasons_ ABSL_GUARDED_BY(mu_);
+  std::vector<Reason> reasons_ ABSL_GUARDED_BY(mu_);
 };
 
 struct Road : DeviceRig {
@@ -109,7 +109,8 @@ struct Road : DeviceRig {
                         .on_device_lost =
                             [this] {
                               ++losses;
-                              queue.FailAll(absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+                              queue.FailAll(absl::UnavailableError("the device was lost"),
+                                            Reason::kDeviceFailed);
                             },
                         .clock = &clock}) {
     ConfigureLogging("error", "text");
@@ -118,7 +119,7 @@ struct Road : DeviceRig {
   ~Road() {
     barrier.Hold(false);
     scheduler.Stop();
-    queue.FailAll(absl::UnavailableError("the server stopped"), "DRAINING");
+    queue.FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining);
     device.Stop();
     reply.Stop();
   }
@@ -265,7 +266,7 @@ TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it m
   CHECK(road.scheduler.ExpectedTime(1) == absl::Seconds(1));
   road.Push(refused, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
   refused->Wait();
-  CHECK(refused->reasons() == std::vector<std::string>{"DEADLINE"});
+  CHECK(refused->reasons() == std::vector<Reason>{Reason::kDeadline});
 
   road.clock.AdvanceTime(absl::Seconds(10));
   ms_per_image = 10;
@@ -291,10 +292,10 @@ TEST_CASE("A lost device is told once; what is queued or pushed later is answere
   for (uint32_t i = 1; i < images; ++i) road.Push(call, i);
   road.barrier.Hold(false);
   call->Wait();
-  CHECK(call->reasons() == std::vector<std::string>(images, "DEVICE_FAILED"));
+  CHECK(call->reasons() == std::vector<Reason>(images, Reason::kDeviceFailed));
   road.Push(later, 0);
   later->Wait();
-  CHECK(later->reasons() == std::vector<std::string>{"DEVICE_FAILED"});
+  CHECK(later->reasons() == std::vector<Reason>{Reason::kDeviceFailed});
   road.scheduler.Stop();
   road.device.Run([] {});
   CHECK(road.losses == 1);

@@ -154,7 +154,7 @@ TEST_CASE(
   REQUIRE(f.session.Offload().ok());
   f.executor.counting_memory().SetLimit(500);
   CHECK_FALSE(f.Run(2).device_lost);
-  CHECK(f.call->answer(0).reason == "DEVICE_MEMORY");
+  CHECK(f.call->answer(0).reason == Reason::kDeviceMemory);
   CHECK(absl::IsResourceExhausted(f.call->answer(1).status));
   f.executor.counting_memory().SetLimit(0);
   f.call = std::make_shared<RecordingCall>();
@@ -223,7 +223,7 @@ TEST_CASE("Once the device is lost nothing touches it any more") {
   const int trims = f.executor.counting_memory().trims();
   f.call = std::make_shared<RecordingCall>();
   CHECK(f.Run(2).device_lost);  // one more batch
-  CHECK(f.call->answer(1).reason == "DEVICE_FAILED");
+  CHECK(f.call->answer(1).reason == Reason::kDeviceFailed);
   CHECK(runs == 1);
   f.session.OnIdle(absl::Hours(1));
   CHECK(absl::IsUnavailable(f.session.Offload()));

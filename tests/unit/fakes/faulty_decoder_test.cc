@@ -21,12 +21,12 @@ TEST_CASE("Without a fault a call reaches the decoder inside") {
 
 TEST_CASE("Faults told for the next calls come in order, one each") {
   FaultyDecoder decoder;
-  decoder.FailNext(DecodeError(kCorruptImage, "first"));
+  decoder.FailNext(DecodeError(Reason::kCorruptImage, "first"));
   decoder.FailNext(absl::OkStatus());
-  decoder.FailNext(DecodeError(kImageTooLarge, "third"));
-  CHECK(DecodeReason(decoder.Decode("").status()) == kCorruptImage);
+  decoder.FailNext(DecodeError(Reason::kImageTooLarge, "third"));
+  CHECK(DecodeReason(decoder.Decode("").status()) == Reason::kCorruptImage);
   CHECK(decoder.Decode("").ok());
-  CHECK(DecodeReason(decoder.Decode("").status()) == kImageTooLarge);
+  CHECK(DecodeReason(decoder.Decode("").status()) == Reason::kImageTooLarge);
   CHECK(decoder.Decode("").ok());
   CHECK(decoder.calls() == 4);
 }

@@ -205,7 +205,7 @@ TEST_CASE("An image whose deadline has passed never reaches a batch, and is answ
   CHECK(f.Pop(4).empty());
   CHECK(f.call->answer(0).outcome == Outcome::kExpired);
   CHECK(absl::IsDeadlineExceeded(f.call->answer(0).status));
-  CHECK(f.call->answer(0).reason == "DEADLINE");
+  CHECK(f.call->answer(0).reason == Reason::kDeadline);
 }
 
 TEST_CASE("An image that could not meet its deadline even alone costs no device work") {
@@ -266,12 +266,12 @@ TEST_CASE("After FailAll every image, and every later one, gets the same failure
   Fixture f;
   f.Push(0);
   f.Push(1, {.lane = Lane::kBulk});
-  f.queue.FailAll(absl::UnavailableError("the device was lost"), "DEVICE_FAILED");
+  f.queue.FailAll(absl::UnavailableError("the device was lost"), Reason::kDeviceFailed);
   f.Push(2);
   for (uint32_t i = 0; i < 3; ++i) {
     CHECK(f.call->answer(i).outcome == Outcome::kFailed);
     CHECK(absl::IsUnavailable(f.call->answer(i).status));
-    CHECK(f.call->answer(i).reason == "DEVICE_FAILED");
+    CHECK(f.call->answer(i).reason == Reason::kDeviceFailed);
   }
   CHECK(f.queue.size() == 0);
 }

@@ -32,7 +32,7 @@ TEST_CASE("A task that is destroyed unanswered answers itself as a bug of the se
   { const EmbedTask task = MakeTask(call, 3); }
   CHECK(call->answer(3).outcome == Outcome::kFailed);
   CHECK(absl::IsInternal(call->answer(3).status));
-  CHECK(call->answer(3).reason == "INTERNAL_ERROR");
+  CHECK(call->answer(3).reason == Reason::kInternalError);
 }
 
 TEST_CASE("Moving a task moves the duty to answer, once") {
@@ -56,7 +56,7 @@ TEST_CASE("A task that another one is moved onto is answered first") {
   auto call = std::make_shared<RecordingCall>();
   EmbedTask a = MakeTask(call, 0), b = MakeTask(call, 1);
   a = std::move(b);
-  CHECK(call->answer(0).reason == "INTERNAL_ERROR");
+  CHECK(call->answer(0).reason == Reason::kInternalError);
   CHECK(call->answers() == 1);
   EmbedTask& same = a;
   a = std::move(same);

@@ -33,8 +33,8 @@ Answer Row(const std::vector<float>& row) {
   return answer;
 }
 
-Answer Bad(Outcome outcome, absl::Status status, std::string reason) {
-  return Answer::Failure(outcome, std::move(status), std::move(reason));
+Answer Bad(Outcome outcome, absl::Status status, Reason reason) {
+  return Answer::Failure(outcome, std::move(status), reason);
 }
 
 std::vector<float> Floats(const std::string& data) {
@@ -67,10 +67,10 @@ TEST_CASE("Rows are written in the encoding and the length asked for") {
 }
 
 TEST_CASE("A bad input fails alone: its row is zero, and it is listed with its index") {
-  const auto [outcome, code, reason] = GENERATE(table<Outcome, absl::StatusCode, std::string>(
-      {{Outcome::kRejected, absl::StatusCode::kInvalidArgument, "CORRUPT_IMAGE"},
-       {Outcome::kFailed, absl::StatusCode::kResourceExhausted, "DEVICE_MEMORY"},
-       {Outcome::kFailed, absl::StatusCode::kInternal, "BAD_OUTPUT"}}));
+  const auto [outcome, code, reason] = GENERATE(table<Outcome, absl::StatusCode, Reason>(
+      {{Outcome::kRejected, absl::StatusCode::kInvalidArgument, Reason::kCorruptImage},
+       {Outcome::kFailed, absl::StatusCode::kResourceExhausted, Reason::kDeviceMemory},
+       {Outcome::kFailed, absl::StatusCode::kInternal, Reason::kBadOutput}}));
   Fixture f;
   auto call = f.Make(3);
   const std::vector<float> row = {1, 2};
@@ -89,12 +89,12 @@ TEST_CASE("A bad input fails alone: its row is zero, and it is listed with its i
 }
 
 TEST_CASE("What concerns the whole call fails it at once, and its other images need not run") {
-  const auto [outcome, code, reason] = GENERATE(table<Outcome, absl::StatusCode, std::string>(
-      {{Outcome::kExpired, absl::StatusCode::kDeadlineExceeded, "DEADLINE"},
-       {Outcome::kRefused, absl::StatusCode::kUnavailable, "DRAINING"},
-       {Outcome::kCancelled, absl::StatusCode::kCancelled, "CANCELLED"},
-       {Outcome::kFailed, absl::StatusCode::kUnavailable, "DEVICE_FAILED"},
-       {Outcome::kFailed, absl::StatusCode::kInternal, "INTERNAL_ERROR"}}));
+  const auto [outcome, code, reason] = GENERATE(table<Outcome, absl::StatusCode, Reason>(
+      {{Outcome::kExpired, absl::StatusCode::kDeadlineExceeded, Reason::kDeadline},
+       {Outcome::kRefused, absl::StatusCode::kUnavailable, Reason::kDraining},
+       {Outcome::kCancelled, absl::StatusCode::kCancelled, Reason::kCancelled},
+       {Outcome::kFailed, absl::StatusCode::kUnavailable, Reason::kDeviceFailed},
+       {Outcome::kFailed, absl::StatusCode::kInternal, Reason::kInternalError}}));
   Fixture f;
   auto call = f.Make(3);
   call->OnAnswer(1, Bad(outcome, absl::Status(code, "why"), reason));
@@ -105,7 +105,7 @@ TEST_CASE("What concerns the whole call fails it at once, and its other images n
   CHECK(call->dead());
   const std::vector<float> row = {1, 2};
   call->OnAnswer(0, Row(row));  // was on the device already
-  call->OnAnswer(2, Bad(Outcome::kExpired, absl::DeadlineExceededError(""), "DEADLINE"));
+  call->OnAnswer(2, Bad(Outcome::kExpired, absl::DeadlineExceededError(""), Reason::kDeadline));
   CHECK(f.results.size() == 1);
 }
 
@@ -129,11 +129,11 @@ TEST_CASE(
   auto call = f.Make(2);
   const std::vector<float> row = {1, 2};
   call->OnAnswer(0, Row(row));
-  call->Fail(absl::UnavailableError("the device hangs"), "DEVICE_FAILED");
+  call->Fail(absl::UnavailableError("the device hangs"), Reason::kDeviceFailed);
   CHECK(call->dead());
   REQUIRE(f.results.size() == 1);
   CHECK(f.results[0].status == absl::UnavailableError("the device hangs"));
-  CHECK(f.results[0].reason == "DEVICE_FAILED");
+  CHECK(f.results[0].reason == Reason::kDeviceFailed);
   CHECK(f.results[0].data.empty());
   call->OnAnswer(1, Row(row));  // the device came back after all
   CHECK(f.results.size() == 1);
@@ -154,10 +154,10 @@ TEST_CASE("Every input is counted once in images_total, also those answered afte
   auto call = f.Make(4);
   const std::vector<float> row = {1, 2};
   call->OnAnswer(0, Row(row));
-  call->OnAnswer(1, Bad(Outcome::kRejected, absl::InvalidArgumentError(""), "CORRUPT_IMAGE"));
+  call->OnAnswer(1, Bad(Outcome::kRejected, absl::InvalidArgumentError(""), Reason::kCorruptImage));
   call->Cancel();
   call->OnAnswer(2, Row(row));
-  call->OnAnswer(3, Bad(Outcome::kCancelled, absl::CancelledError(""), "CANCELLED"));
+  call->OnAnswer(3, Bad(Outcome::kCancelled, absl::CancelledError(""), Reason::kCancelled));
   CHECK(ImagesTotal(f.metrics, Outcome::kOk) == 2);
   CHECK(ImagesTotal(f.metrics, Outcome::kRejected) == 1);
   CHECK(ImagesTotal(f.metrics, Outcome::kCancelled) == 1);
@@ -171,7 +171,7 @@ TEST_CASE("A vector that cannot be written is BAD_OUTPUT, its row zero, and coun
   CHECK(f.results[0].status.ok());
   CHECK(f.results[0].data == std::string(4, '\0'));
   REQUIRE(f.results[0].failures.size() == 1);
-  CHECK(f.results[0].failures[0].reason == "BAD_OUTPUT");
+  CHECK(f.results[0].failures[0].reason == Reason::kBadOutput);
   CHECK(absl::IsInternal(f.results[0].failures[0].status));
   CHECK(ImagesTotal(f.metrics, Outcome::kFailed) == 1);
   CHECK(ImagesTotal(f.metrics, Outcome::kOk) == 0);
@@ -216,7 +216,7 @@ TEST_CASE("Answered from many threads, a call ends once, and never well when an 
       threads.emplace_back([&, i] {
         const std::vector<float> row = {static_cast<float>(i), static_cast<float>(i)};
         if (one_fails && i == 1) {
-          call->OnAnswer(i, Bad(Outcome::kExpired, absl::DeadlineExceededError(""), "DEADLINE"));
+          call->OnAnswer(i, Bad(Outcome::kExpired, absl::DeadlineExceededError(""), Reason::kDeadline));
         } else {
           call->OnAnswer(i, Row(row));
         }
@@ -250,7 +250,8 @@ TEST_CASE("An answer that comes last cannot end well a call that another input i
       while (arrived.load() < 2 * (round + 1)) std::this_thread::yield();
       if (!fails && round % 2 == 1) std::this_thread::yield();
       calls[static_cast<size_t>(round)]->OnAnswer(
-          index, fails ? Bad(Outcome::kExpired, absl::DeadlineExceededError(""), "DEADLINE") : Row(row));
+          index,
+          fails ? Bad(Outcome::kExpired, absl::DeadlineExceededError(""), Reason::kDeadline) : Row(row));
     }
   };
   std::thread failing(play, 0, true);

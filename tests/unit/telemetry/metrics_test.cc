@@ -108,7 +108,7 @@ TEST_CASE("Each event moves its own series") {
   metrics.CountImages(Outcome::kFailed);
   metrics.CountRequest("EmbedBatch", "OK", absl::Milliseconds(30));
   metrics.CountRequest("EmbedBatch", "RESOURCE_EXHAUSTED", absl::Milliseconds(10));
-  metrics.CountRejected("QUEUE_FULL");
+  metrics.CountRejected(Reason::kQueueFull);
   metrics.ObserveStage(Stage::kDecode, absl::Milliseconds(1));
   metrics.ObserveStage(Stage::kQueue, absl::Milliseconds(2));
   metrics.ObserveStage(Stage::kExecute, absl::Milliseconds(3));

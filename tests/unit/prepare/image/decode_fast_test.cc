@@ -151,12 +151,12 @@ TEST_CASE("Limits and cut-off files are errors as with the exact decoder") {
   const auto decoder = MakeDecoder();
   const std::string file = EncodeJpeg(Photo(400, 300), 400, 300);
   CHECK(DecodeReason(decoder->DecodeFast(file.substr(0, file.size() / 2), Small()).status()) ==
-        kCorruptImage);
+        Reason::kCorruptImage);
   ImageDecoder::Limits limits;
   limits.max_pixels = 400 * 300 - 1;
   const auto strict = FileDecoder::Create(limits);
   REQUIRE(strict.ok());
-  CHECK(DecodeReason((*strict)->DecodeFast(file, Small()).status()) == kImageTooLarge);
+  CHECK(DecodeReason((*strict)->DecodeFast(file, Small()).status()) == Reason::kImageTooLarge);
 }
 
 }  // namespace

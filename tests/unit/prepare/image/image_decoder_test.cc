@@ -8,15 +8,15 @@ namespace embedd {
 namespace {
 
 TEST_CASE("A decode error carries its reason beside the message") {
-  const absl::Status status = DecodeError(kCorruptImage, "cut short");
+  const absl::Status status = DecodeError(Reason::kCorruptImage, "cut short");
   CHECK(absl::IsInvalidArgument(status));
   CHECK(status.message() == "cut short");
-  CHECK(DecodeReason(status) == "CORRUPT_IMAGE");
+  CHECK(DecodeReason(status) == Reason::kCorruptImage);
 }
 
 TEST_CASE("Any other status has no reason") {
-  CHECK(DecodeReason(absl::OkStatus()).empty());
-  CHECK(DecodeReason(absl::InvalidArgumentError("x")).empty());
+  CHECK(DecodeReason(absl::OkStatus()) == Reason::kNone);
+  CHECK(DecodeReason(absl::InvalidArgumentError("x")) == Reason::kNone);
 }
 
 }  // namespace

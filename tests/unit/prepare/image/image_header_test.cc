@@ -61,28 +61,30 @@ TEST_CASE("A header that ends early or means nothing is a corrupt image, at ever
        {Bytes({0xFF, 0xD8}) + kSof, Png(640, 480), Webp("VP8X", std::string(10, '\0')).substr(0, 30)}) {
     for (size_t length = 12; length < file.size(); ++length) {
       if (file[1] == '\xD8' && length >= 12) continue;
-      CHECK(DecodeReason(ReadImageHeader(file.substr(0, length)).status()) == kCorruptImage);
+      CHECK(DecodeReason(ReadImageHeader(file.substr(0, length)).status()) == Reason::kCorruptImage);
     }
   }
   const std::string jpeg = Bytes({0xFF, 0xD8}) + kSof;
   for (size_t length = 3; length < 12; ++length) {
-    CHECK(DecodeReason(ReadImageHeader(jpeg.substr(0, length)).status()) == kCorruptImage);
+    CHECK(DecodeReason(ReadImageHeader(jpeg.substr(0, length)).status()) == Reason::kCorruptImage);
   }
-  CHECK(DecodeReason(ReadImageHeader(Png(0, 5)).status()) == kCorruptImage);
-  CHECK(DecodeReason(ReadImageHeader(Png(4294901784, 2173651322)).status()) == kCorruptImage);
-  CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xDA, 0, 4, 0, 0})).status()) == kCorruptImage);
-  CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xE0, 0, 0, 0, 0})).status()) == kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Png(0, 5)).status()) == Reason::kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Png(4294901784, 2173651322)).status()) == Reason::kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xDA, 0, 4, 0, 0})).status()) ==
+        Reason::kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xE0, 0, 0, 0, 0})).status()) ==
+        Reason::kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader(Bytes({0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xFF, 0, 0})).status()) ==
-        kCorruptImage);
-  CHECK(DecodeReason(ReadImageHeader(Webp("XXXX", "")).status()) == kCorruptImage);
+        Reason::kCorruptImage);
+  CHECK(DecodeReason(ReadImageHeader(Webp("XXXX", "")).status()) == Reason::kCorruptImage);
 }
 
 TEST_CASE("Bytes of another kind are an unsupported format") {
   const absl::Status status = ReadImageHeader("GIF89a........").status();
-  CHECK(DecodeReason(status) == kUnsupportedFormat);
+  CHECK(DecodeReason(status) == Reason::kUnsupportedFormat);
   CHECK_THAT(std::string(status.message()), Contains("GIF") && Contains("JPEG, PNG or WebP"));
-  CHECK(DecodeReason(ReadImageHeader("").status()) == kUnsupportedFormat);
-  CHECK(DecodeReason(ReadImageHeader("RIFF....WAVEfmt ").status()) == kUnsupportedFormat);
+  CHECK(DecodeReason(ReadImageHeader("").status()) == Reason::kUnsupportedFormat);
+  CHECK(DecodeReason(ReadImageHeader("RIFF....WAVEfmt ").status()) == Reason::kUnsupportedFormat);
 }
 
 TEST_CASE("Limits hold up to and including their value, and the message has both numbers") {
@@ -91,11 +93,11 @@ TEST_CASE("Limits hold up to and including their value, and the message has both
   limits.max_pixels = 100;
   CHECK(CheckBytes("0123456789", limits).ok());
   const absl::Status bytes = CheckBytes("0123456789A", limits);
-  CHECK(DecodeReason(bytes) == kImageTooLarge);
+  CHECK(DecodeReason(bytes) == Reason::kImageTooLarge);
   CHECK_THAT(std::string(bytes.message()), Contains("11 bytes") && Contains("10"));
   CHECK(CheckPixels(*ReadImageHeader(Png(10, 10)), limits).ok());
   const absl::Status pixels = CheckPixels(*ReadImageHeader(Png(2147483647, 2147483647)), limits);
-  CHECK(DecodeReason(pixels) == kImageTooLarge);
+  CHECK(DecodeReason(pixels) == Reason::kImageTooLarge);
   CHECK_THAT(std::string(pixels.message()), Contains("4611686014132420609") && Contains("100"));
 }
 

@@ -39,14 +39,14 @@ TEST_CASE("A file without its end marker is cut short; bytes after the marker do
   CHECK(Decode(file).ok());
   CHECK(Decode(file + "and more").ok());
   const absl::Status status = Decode(file.substr(0, file.size() - 2));
-  CHECK(DecodeReason(status) == kCorruptImage);
+  CHECK(DecodeReason(status) == Reason::kCorruptImage);
   CHECK_THAT(std::string(status.message()), Contains("ends before"));
 }
 
 TEST_CASE("An end marker in the middle of the data does not hide that pixels are missing") {
   const std::string file = test_files::Jpeg();
   const std::string cut = file.substr(0, ScanStart(file) + 10) + "\xFF\xD9";
-  CHECK(DecodeReason(Decode(cut)) == kCorruptImage);
+  CHECK(DecodeReason(Decode(cut)) == Reason::kCorruptImage);
 }
 
 TEST_CASE("A progressive file with more scans than any real one is refused") {
@@ -69,7 +69,7 @@ TEST_CASE("A second frame header of another size is no way around the limits") {
   ImageHeader smaller = *header;
   smaller.height -= 1;
   std::vector<uint8_t> rgb(3 * smaller.pixels());
-  CHECK(DecodeReason(DecodeJpeg(file, smaller, rgb.data())) == kCorruptImage);
+  CHECK(DecodeReason(DecodeJpeg(file, smaller, rgb.data())) == Reason::kCorruptImage);
 }
 
 }  // namespace

@@ -23,10 +23,11 @@ TEST_CASE("A truncated file and a size that is not the file's are corrupt") {
   const absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
   std::vector<uint8_t> rgb(3 * header->pixels());
   CHECK(DecodeWebp(file, *header, rgb.data()).ok());
-  CHECK(DecodeReason(DecodeWebp(file.substr(0, file.size() - 4), *header, rgb.data())) == kCorruptImage);
+  CHECK(DecodeReason(DecodeWebp(file.substr(0, file.size() - 4), *header, rgb.data())) ==
+        Reason::kCorruptImage);
   ImageHeader smaller = *header;
   smaller.width -= 1;
-  CHECK(DecodeReason(DecodeWebp(file, smaller, rgb.data())) == kCorruptImage);
+  CHECK(DecodeReason(DecodeWebp(file, smaller, rgb.data())) == Reason::kCorruptImage);
 }
 
 }  // namespace
