@@ -23,6 +23,18 @@ class BatchingInfo(_message.Message):
     cap_set_by: str
     def __init__(self, buckets: _Optional[_Iterable[int]] = ..., cap: _Optional[int] = ..., cap_set_by: _Optional[str] = ...) -> None: ...
 
+class DeviceInfo(_message.Message):
+    __slots__ = ["batching", "device", "memory", "serving"]
+    BATCHING_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    batching: BatchingInfo
+    device: str
+    memory: MemoryInfo
+    serving: bool
+    def __init__(self, device: _Optional[str] = ..., serving: bool = ..., batching: _Optional[_Union[BatchingInfo, _Mapping]] = ..., memory: _Optional[_Union[MemoryInfo, _Mapping]] = ...) -> None: ...
+
 class EmbedBatchRequest(_message.Message):
     __slots__ = ["encoding", "expect_fingerprint", "inputs", "normalize", "priority"]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
@@ -100,11 +112,12 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ["accepted_formats", "batching", "device", "dtype", "limits", "memory", "model", "state", "uptime_seconds", "versions"]
+    __slots__ = ["accepted_formats", "batching", "device", "devices", "dtype", "limits", "memory", "model", "state", "uptime_seconds", "versions"]
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     ACCEPTED_FORMATS_FIELD_NUMBER: _ClassVar[int]
     BATCHING_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     DRAINING: GetServerInfoResponse.State
     DTYPE_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +135,7 @@ class GetServerInfoResponse(_message.Message):
     accepted_formats: _containers.RepeatedScalarFieldContainer[str]
     batching: BatchingInfo
     device: str
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceInfo]
     dtype: str
     limits: Limits
     memory: MemoryInfo
@@ -129,7 +143,7 @@ class GetServerInfoResponse(_message.Message):
     state: GetServerInfoResponse.State
     uptime_seconds: float
     versions: Versions
-    def __init__(self, model: _Optional[_Union[ModelInfo, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., accepted_formats: _Optional[_Iterable[str]] = ..., batching: _Optional[_Union[BatchingInfo, _Mapping]] = ..., memory: _Optional[_Union[MemoryInfo, _Mapping]] = ..., state: _Optional[_Union[GetServerInfoResponse.State, str]] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ..., uptime_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[ModelInfo, _Mapping]] = ..., device: _Optional[str] = ..., dtype: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., accepted_formats: _Optional[_Iterable[str]] = ..., batching: _Optional[_Union[BatchingInfo, _Mapping]] = ..., memory: _Optional[_Union[MemoryInfo, _Mapping]] = ..., state: _Optional[_Union[GetServerInfoResponse.State, str]] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ..., uptime_seconds: _Optional[float] = ..., devices: _Optional[_Iterable[_Union[DeviceInfo, _Mapping]]] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ["id", "image", "raw_image", "text"]
@@ -190,17 +204,23 @@ class MemoryInfo(_message.Message):
     def __init__(self, baseline_bytes: _Optional[int] = ..., allocated_bytes: _Optional[int] = ..., reserved_bytes: _Optional[int] = ..., driver_bytes: _Optional[int] = ..., peak_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., process_footprint_bytes: _Optional[int] = ...) -> None: ...
 
 class ModelInfo(_message.Message):
-    __slots__ = ["architecture", "dimension", "fingerprint", "image_height", "image_width", "interpolation", "mean", "name", "resize_mode", "std", "towers"]
+    __slots__ = ["architecture", "dimension", "fingerprint", "image_height", "image_width", "interpolation", "logit_bias", "logit_scale", "mean", "name", "resize_mode", "similarity", "std", "text_context_length", "text_fingerprint", "text_lowercases", "towers"]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     DIMENSION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_HEIGHT_FIELD_NUMBER: _ClassVar[int]
     IMAGE_WIDTH_FIELD_NUMBER: _ClassVar[int]
     INTERPOLATION_FIELD_NUMBER: _ClassVar[int]
+    LOGIT_BIAS_FIELD_NUMBER: _ClassVar[int]
+    LOGIT_SCALE_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     RESIZE_MODE_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
     STD_FIELD_NUMBER: _ClassVar[int]
+    TEXT_CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_LOWERCASES_FIELD_NUMBER: _ClassVar[int]
     TOWERS_FIELD_NUMBER: _ClassVar[int]
     architecture: str
     dimension: int
@@ -208,12 +228,18 @@ class ModelInfo(_message.Message):
     image_height: int
     image_width: int
     interpolation: str
+    logit_bias: float
+    logit_scale: float
     mean: _containers.RepeatedScalarFieldContainer[float]
     name: str
     resize_mode: str
+    similarity: str
     std: _containers.RepeatedScalarFieldContainer[float]
+    text_context_length: int
+    text_fingerprint: str
+    text_lowercases: bool
     towers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., fingerprint: _Optional[str] = ..., dimension: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize_mode: _Optional[str] = ..., interpolation: _Optional[str] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ..., towers: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., architecture: _Optional[str] = ..., fingerprint: _Optional[str] = ..., dimension: _Optional[int] = ..., image_height: _Optional[int] = ..., image_width: _Optional[int] = ..., resize_mode: _Optional[str] = ..., interpolation: _Optional[str] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ..., towers: _Optional[_Iterable[str]] = ..., text_context_length: _Optional[int] = ..., text_lowercases: bool = ..., logit_scale: _Optional[float] = ..., logit_bias: _Optional[float] = ..., similarity: _Optional[str] = ..., text_fingerprint: _Optional[str] = ...) -> None: ...
 
 class RawImage(_message.Message):
     __slots__ = ["height", "rgb", "width"]
