@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The version, in one place: pyproject.toml reads it from here."""
+"""The version of everything, in one place: CMake and pyproject.toml read it from here, scripts/release writes it."""
 
 __version__ = "0.1.0"
