@@ -85,6 +85,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         credentials=None,
         workers: int = 16,
         state=pb.GetServerInfoResponse.READY,
+        host: str = "localhost",
     ) -> None:
         self.fingerprint, self.token, self.state = fingerprint, token, state
         self.limits = pb.Limits(
@@ -109,7 +110,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
             options=[("grpc.max_receive_message_length", max_message_bytes), ("grpc.so_reuseport", 0)],
         )
         pb_grpc.add_EmbeddingServiceServicer_to_server(self, self._grpc)
-        address = f"localhost:{port}"
+        address = f"{host}:{port}"
         self.port = (
             self._grpc.add_secure_port(address, credentials) if credentials else self._grpc.add_insecure_port(address)
         )

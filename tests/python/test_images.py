@@ -156,7 +156,7 @@ def test_images_over_the_servers_limits_are_refused_here_and_not_sent(server, cl
         assert caught.value.reason == "IMAGE_TOO_LARGE"
     assert client.embed_images(b"x" * 100).shape == (1, 16)
     server.limits.max_message_bytes = 8000
-    client._connection().state.limits = None
+    client._connection().pool.replicas[0].limits = None
     with pytest.raises(ImageRejected, match="max-message-bytes"):
         client.embed_images(np.zeros((60, 60, 3), np.uint8))
 

@@ -5,15 +5,17 @@ import asyncio
 import inspect
 import pathlib
 import pickle
+import shutil
 import subprocess
 import sys
 
+import grpc
 import numpy as np
 import pytest
 
 import embedd
 from embedd import aio
-from fake_server import vectors
+from fake_server import FakeServer, vectors
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "client" / "python"
@@ -33,7 +35,7 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments():
         assert list(here) == list(there), name
         for one, other in zip(here.values(), there.values()):
             assert (one.kind, one.default) == (other.kind, other.default), f"{name}({one.name})"
-        if name not in ("__init__", "embed_stream"):
+        if name not in ("__init__", "embed_stream", "embed_texts_stream"):
             assert inspect.iscoroutinefunction(theirs[name]), name
 
 
@@ -156,46 +158,24 @@ def test_the_stubs_describe_the_protos_of_the_tree(tmp_path):
             ], one.name
 
 
-def test_tls_and_mutual_tls_work(tmp_path):
-    import shutil
-
-    import grpc
-
-    from fake_server import FakeServer
-
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for localhost and its key: cert.pem and key.pem in a folder."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -keyout key.pem"
+    command += " -out cert.pem -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run(command.split(), check=True, capture_output=True, cwd=folder)
+    return folder
 
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
 
-    openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=DNS:localhost",
-    )
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+def test_tls_and_mutual_tls_work(certificate):
+    cert, key = certificate / "cert.pem", certificate / "key.pem"
     pair = [(key.read_bytes(), cert.read_bytes())]
     with FakeServer(credentials=grpc.ssl_server_credentials(pair)) as server:
         with embedd.EmbedClient(server.target, tls=cert) as client:
             assert client.embed_images(b"x").shape == (1, 16)
-        with embedd.EmbedClient(server.target) as client:
-            with pytest.raises(embedd.ServerUnavailable, match="TLS"):
-                client.embed_images(b"x", retry_for=0)
     mutual = grpc.ssl_server_credentials(pair, cert.read_bytes(), require_client_auth=True)
     with FakeServer(credentials=mutual) as server:
         with embedd.EmbedClient(f"grpcs://{server.target}", tls={"ca": cert, "cert": cert, "key": key}) as client:
@@ -203,6 +183,28 @@ def test_tls_and_mutual_tls_work(tmp_path):
         with embedd.EmbedClient(server.target, tls={"ca": cert.read_bytes()}) as client:
             with pytest.raises(embedd.ServerUnavailable):
                 client.embed_images(b"x", retry_for=0)
+
+
+def test_where_the_sides_do_not_agree_on_tls_the_error_says_how(certificate, make_client, tmp_path):
+    """The server is at one of localhost's two addresses, and gRPC reports that the other one refuses."""
+    cert, key = certificate / "cert.pem", certificate / "key.pem"
+    other = tmp_path / "other.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -keyout"
+    subprocess.run([*command.split(), str(tmp_path / "k"), "-out", str(other)], check=True, capture_output=True)
+    pair = [(key.read_bytes(), cert.read_bytes())]
+
+    def told(target, **keywords):
+        with pytest.raises(embedd.ServerUnavailable) as caught:
+            make_client(target, **keywords).embed_images(b"x", retry_for=0)
+        assert "refused" not in str(caught.value)
+        return str(caught.value)
+
+    with FakeServer(host="127.0.0.1", credentials=grpc.ssl_server_credentials(pair)) as server:
+        assert "127.0.0.1" in told(server.target) and "speaks TLS, and this client does not" in told(server.target)
+        assert "certificate that is not accepted" in told(server.target, tls=other)
+        assert make_client(server.target, tls=cert).embed_images(b"x").shape == (1, 16)
+    with FakeServer(host="127.0.0.1") as server:
+        assert "speaks no TLS" in told(server.target, tls=cert) and "speaks no TLS" in told(f"grpcs://{server.target}")
 
 
 @pytest.mark.parametrize("tls, error", [({"pem": "x"}, ValueError), ({"cert": "x"}, ValueError), (3, TypeError)])

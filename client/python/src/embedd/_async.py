@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How `aio.EmbedClient` does its work: a connection, and tasks for jobs and streams. `_sync.py` and `_stream.py` are
+"""How `aio.EmbedClient` does its work: its connections, and tasks for jobs and streams. `_sync.py` and `_stream.py` are
 its counterparts.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Any, AsyncIterator, Callable, Deque, List, Optional
+from typing import Any, AsyncIterator, Callable, Dict, List, Optional
 
 import grpc
 
-from . import _images, _job, _session, _status, _stream, errors
+from . import _diagnose, _images, _job, _service, _status, _stream, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
+from ._replicas import Answer, Attempt, Call, Pool, Replica
 from ._retry import Retry
 from .result import StreamResult
 from .v1 import embedding_service_pb2 as pb
@@ -22,36 +22,32 @@ _END = object()
 
 
 class Connection:
-    """A channel and what belongs to it: one per client and event loop."""
+    """A channel to each replica and what belongs to it: one per client and event loop."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.state = _session.State(endpoint.target)
-        credentials = endpoint.credentials()
-        if credentials is None:
-            self.channel = grpc.aio.insecure_channel(endpoint.target, options=endpoint.options)
-        else:
-            self.channel = grpc.aio.secure_channel(endpoint.target, credentials, options=endpoint.options)
-        self._methods = {
-            name: self.channel.unary_unary(_session.SERVICE + name, response_deserializer=parse)
-            for name, parse in _session.PARSERS.items()
-        }
-        self.stream = self.channel.stream_stream(
-            _session.SERVICE + "EmbedStream", response_deserializer=pb.EmbedStreamResponse.FromString
-        )
+        self.pool = Pool(endpoint.targets)
+        self._channels: Dict[str, Any] = {}
+        self._methods: Dict[Any, Any] = {}
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()
 
     async def limits(self, options: Options) -> Limits:
-        """The server's limits; asks for them once."""
-        if self.state.limits is not None:
-            return self.state.limits
+        """What the servers take; asks for it once."""
+        known = self.pool.limits()
+        if known is None and len(self.pool.replicas) > 1:
+            await self._ask_all(options)
+            known = self.pool.limits()
+        if known is not None:
+            return known
         retry = Retry(options.retry_for, options.deadline)
-        return self.state.learn(await self.drive(_job.server_info_steps(options.timeout, retry)))
+        return Limits.of(await self.drive(_job.server_info_steps(options.timeout, retry)))
 
     async def ask(self, timeout: float) -> pb.GetServerInfoResponse:
         """A fresh GetServerInfoResponse."""
-        info = await self.drive(_job.server_info_steps(timeout, Retry.within(timeout)))
-        self.state.learn(info)
-        return info
+        return await self.drive(_job.server_info_steps(timeout, Retry.within(timeout)))
 
     async def drive(self, steps: _job.Steps, turns: Optional[asyncio.Semaphore] = None) -> Any:
         """Does what `steps` wants until it is through; gives its result."""
@@ -66,49 +62,105 @@ class Connection:
                     wanted = steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        except errors.ServerUnavailable as error:
+            raise await asyncio.to_thread(_diagnose.explained, error, self.endpoint)
+
+    async def open_stream(self, messages: Any, attempt: Attempt) -> Any:
+        method = await self._method(attempt.replica, "EmbedStream")
+        return method(messages, metadata=self.endpoint.metadata())
 
     async def _perform(self, wanted: Any, turns: Optional[asyncio.Semaphore]) -> Any:
         if isinstance(wanted, _job.Sleep):
             if wanted.error is not None:
-                self.state.failed(wanted.error)
+                self.pool.retrying(wanted.error)
             await asyncio.sleep(wanted.seconds)
             return None
-        method = self._methods[wanted.method]
+        async with turns or asyncio.Semaphore():
+            attempt = self.pool.begin(wanted)
+            try:
+                if attempt.introduction is not None:
+                    await self._call(attempt.introduction, attempt)
+                return await self._call(wanted, attempt)
+            finally:
+                attempt.left()
+
+    async def _call(self, wanted: Call, attempt: Attempt) -> Answer:
+        replica = attempt.replica
+        method = await self._method(replica, wanted.method)
         try:
-            if turns is None:
-                answer = await method(wanted.payload, timeout=wanted.timeout, metadata=self.endpoint.metadata())
-            else:
-                async with turns:
-                    answer = await method(wanted.payload, timeout=wanted.timeout, metadata=self.endpoint.metadata())
+            answer = await method(wanted.payload, timeout=wanted.timeout, metadata=self.endpoint.metadata())
         except grpc.RpcError as error:
-            raise _status.from_rpc_error(error, self.endpoint.target, wanted.timeout) from error
-        self.state.succeeded()
-        return answer
+            failure = _status.from_rpc_error(error, replica.target, wanted.timeout)
+            raise attempt.failed(failure, wanted.method) from error
+        if wanted.method == "GetServerInfo":
+            self.pool.learn(replica, answer)
+        attempt.succeeded(wanted.method)
+        return Answer(answer, replica.target.name)
+
+    async def _ask_all(self, options: Options) -> None:
+        """Asks all replicas at once what they take; who does not answer soon is left out for now."""
+        wanted = self.pool.introduction(_job.attempt_timeout(options.timeout, options.deadline))
+
+        async def ask(replica: Replica) -> None:
+            try:
+                await self._call(wanted, self.pool.begin_at(replica, wanted))
+            except errors.EmbedError as error:
+                self.pool.retrying(error)
+
+        await asyncio.gather(*map(ask, self.pool.replicas))
+
+    async def _method(self, replica: Replica, name: str) -> Any:
+        key = (replica.target.name, name)
+        if key not in self._methods:
+            await asyncio.to_thread(replica.target.resolve)
+            channel = self._channels.get(replica.target.name)
+            if channel is None:
+                channel = self._channels[replica.target.name] = _open(replica)
+            if name == "EmbedStream":
+                parse = pb.EmbedStreamResponse.FromString
+                self._methods[key] = channel.stream_stream(_service.SERVICE + name, response_deserializer=parse)
+            else:
+                parse = _service.PARSERS[name]
+                self._methods[key] = channel.unary_unary(_service.SERVICE + name, response_deserializer=parse)
+        return self._methods[key]
+
+
+def _open(replica: Replica) -> Any:
+    target = replica.target
+    credentials = target.credentials()
+    if credentials is None:
+        return grpc.aio.insecure_channel(target.name, options=target.options)
+    return grpc.aio.secure_channel(target.name, credentials, options=target.options)
 
 
 async def run(connection: Connection, job: _job.Job, source: _images.Source) -> int:
     """Embeds all of `source` into `job`; gives the number of images."""
     count = 0
-    ahead: Deque["asyncio.Task[List[_job.Part]]"] = deque()
+    ahead = _job.Ahead(job)
     turns: Optional[asyncio.Semaphore] = None
     most = 0
+
+    async def end_some() -> None:
+        done, _ = await asyncio.wait(list(ahead), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            ahead.ended(task)
+
     try:
         async for batch in _batches(job, source):
             if turns is None:
-                calls = job.calls_in_flight(batch)
+                calls = job.calls_in_flight(batch, connection.pool.servers)
                 turns, most = asyncio.Semaphore(calls), calls + 2
             count += len(batch)
-            ahead.append(asyncio.ensure_future(_embed(connection, job, batch, turns)))
-            while ahead and (len(ahead) >= most or ahead[0].done()):
-                job.merge(await ahead[0])
-                ahead.popleft()
+            ahead.sent(asyncio.ensure_future(_embed(connection, job, batch, turns)))
+            while ahead.full(most):
+                await end_some()
         while ahead:
-            job.merge(await ahead[0])
-            ahead.popleft()
+            await end_some()
     finally:
-        for task in ahead:
+        left = list(ahead)
+        for task in left:
             task.cancel()
-        await asyncio.gather(*ahead, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
     return count
 
 
@@ -135,7 +187,7 @@ async def _embed(
 
 
 class _Feeder:
-    """Reads the caller's iterator, for one stream after the other."""
+    """Reads the caller's iterator, for all streams; and hands out what is to be sent."""
 
     def __init__(self, log: _stream.StreamLog, images: Any) -> None:
         self.changed = asyncio.Condition()
@@ -143,52 +195,45 @@ class _Feeder:
         self._async = images.__aiter__() if hasattr(images, "__aiter__") else None
         self._sync = iter(_images.Source(images).images) if self._async is None else None
         self._reader: Optional["asyncio.Task[None]"] = None
-        self._stream = 0
-
-    async def messages(self) -> AsyncIterator[bytes]:
-        """The messages of a new stream; those of the one before end."""
-        await self.stop()
-        return self._messages(self._stream, self._log.begin())
-
-    async def stop(self) -> None:
-        """Ends the messages of the current stream."""
-        self._stream += 1
-        await self.wake()
 
     async def close(self) -> None:
-        await self.stop()
+        async with self.changed:
+            for lane in self._log.lanes:
+                lane.stream += 1
+            self.changed.notify_all()
         if self._reader is not None:
             self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
 
-    async def wake(self) -> None:
+    async def begin(self, lane: _stream.Lane) -> AsyncIterator[bytes]:
+        """The messages of a new stream; those of the lane's stream before end."""
         async with self.changed:
+            stream = self._log.begin(lane)
             self.changed.notify_all()
+        return self._messages(lane, stream)
 
-    async def _messages(self, stream: int, cursor: int) -> AsyncIterator[bytes]:
+    async def _messages(self, lane: _stream.Lane, stream: int) -> AsyncIterator[bytes]:
         settings = self._log.settings()
         while True:
-            entry = await self._next(stream, cursor)
-            if entry is None:
+            message = await self._next(lane, stream)
+            if message is None:
                 return
-            cursor = entry.index + 1
-            if entry.content is None:
-                continue
-            yield _stream.message(entry, settings)
+            yield message.pack(settings)
             if settings:
                 # grpc.aio loses the server's status when it refuses a stream that is still being written to. What is
                 # wrong with the stream as a whole shows at its first message, so the second one waits.
                 settings = b""
                 async with self.changed:
-                    await self.changed.wait_for(lambda: self._log.answers > 0 or stream != self._stream)
+                    await self.changed.wait_for(lambda: lane.answers > 0 or stream != lane.stream)
 
-    async def _next(self, stream: int, cursor: int) -> Optional[_stream.Entry]:
+    async def _next(self, lane: _stream.Lane, stream: int) -> Optional[_stream.Message]:
         async with self.changed:
             while True:
-                entry = self._log.entry(cursor)
-                if stream != self._stream or (entry is None and self._log.exhausted):
+                if stream != lane.stream:
                     return None
-                if entry is not None:
-                    return entry
+                message = self._log.take(lane)
+                if message is not None or lane.closed:
+                    return message
                 # Reading is a task of its own: a stream that breaks must not cancel the caller's iterator.
                 if self._reader is None and self._log.has_room():
                     self._reader = asyncio.ensure_future(self._read())
@@ -214,39 +259,68 @@ class _Feeder:
             self.changed.notify_all()
 
 
-async def stream(connect: Callable[[], Connection], images: Any, options: Options) -> AsyncIterator[StreamResult]:
+async def stream(
+    connect: Callable[[], Connection], images: Any, options: Options, kind: _images.Kind, streams: int
+) -> AsyncIterator[StreamResult]:
     """Yields the results. Connects when it is first asked for one: there need not be an event loop before."""
     connection = connect()
-    log = _stream.StreamLog(options, await connection.limits(options))
+    log = _stream.StreamLog(options, await connection.limits(options), kind, streams)
     feeder = _Feeder(log, images)
-    retry = Retry(options.retry_for)
+
+    async def work(lane: _stream.Lane) -> None:
+        try:
+            await _work(connection, feeder, log, lane, options)
+        except Exception as error:
+            log.broken = log.broken or error
+        async with feeder.changed:
+            feeder.changed.notify_all()
+
+    tasks = [asyncio.ensure_future(work(lane)) for lane in log.lanes]
     try:
         while True:
-            retry.attempts += 1
-            call = connection.stream(await feeder.messages(), metadata=connection.endpoint.metadata())
-            try:
-                async for response in call:
-                    results = [*log.failed_here(), log.answer(response)]
-                    await feeder.wake()
-                    connection.state.succeeded()
-                    retry = Retry(options.retry_for)
-                    for result in results:
-                        yield result
-                error = _stream.cut_short() if log.unanswered or not log.exhausted else None
-            except grpc.RpcError as failure:
-                error = _status.from_rpc_error(failure, connection.endpoint.target, None)
-            finally:
-                call.cancel()
-            if error is None:
-                for result in log.failed_here():
-                    yield result
-                if log.failure is not None:
-                    raise log.failure
+            async with feeder.changed:
+                await feeder.changed.wait_for(lambda: log.ready or log.broken or log.finished)
+                results = log.take_ready()
+                feeder.changed.notify_all()
+            for result in results:
+                yield result
+            if not results:
+                log.end()
                 return
-            step = retry.after(error, 1)
-            if step.delay is None:
-                raise error
-            connection.state.failed(error)
-            await asyncio.sleep(step.delay)
     finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await feeder.close()
+
+
+async def _work(
+    connection: Connection, feeder: _Feeder, log: _stream.StreamLog, lane: _stream.Lane, options: Options
+) -> None:
+    """One stream after the other, until all is answered."""
+    retry = Retry(options.retry_for)
+    while True:
+        retry.attempts += 1
+        attempt = connection.pool.begin(_stream.OPEN, stream=True)
+        call = await connection.open_stream(await feeder.begin(lane), attempt)
+        try:
+            async for response in call:
+                attempt.succeeded("EmbedStream")
+                retry = Retry(options.retry_for)
+                async with feeder.changed:
+                    log.answer(lane, response, attempt.replica.target.name)
+                    feeder.changed.notify_all()
+            error = log.cut_short(lane, attempt)
+        except grpc.RpcError as failure:
+            made = _status.from_rpc_error(failure, attempt.replica.target, None)
+            error = attempt.failed(made, "EmbedStream")
+        finally:
+            call.cancel()
+            attempt.left()
+        if error is None:
+            return
+        step = retry.after(error, 1)
+        if step.delay is None:
+            raise await asyncio.to_thread(_diagnose.explained, error, connection.endpoint)
+        connection.pool.retrying(error)
+        await asyncio.sleep(step.delay)

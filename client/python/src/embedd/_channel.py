@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the server is and how to get there: address, TLS, token, channel options. Shared by the two clients."""
+"""Where the servers are and how to get there: address, TLS, token, channel options. Shared by the two clients."""
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
+import re
+import socket
+from collections import Counter
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import grpc
@@ -17,14 +22,140 @@ _MAX_RECEIVE_BYTES = 64 << 20
 
 Tls = Union[None, bool, str, "os.PathLike[str]", Mapping[str, Any]]
 Token = Union[None, str, Callable[[], str]]
+Targets = Union[None, str, Sequence[str]]
+
+# The first policy that the library knows is taken; weights come with the answers of the servers. A replica that loads
+# or drains is left out by its health.
+_BALANCE = json.dumps(
+    {
+        "loadBalancingConfig": [
+            {"weighted_round_robin": {"blackoutPeriod": "1s", "weightUpdatePeriod": "1s"}},
+            {"round_robin": {}},
+        ],
+        "healthCheckConfig": {"serviceName": ""},
+    }
+)
+
+
+class Target:
+    """One address and how to get there, without a connection.
+
+    Attributes:
+      name: as gRPC takes it and messages show it.
+      addresses: how many servers are behind it, as far as that is known; `resolve` finds out.
+    """
+
+    def __init__(self, text: str, tls: Tls, channel_options: Sequence[Tuple[str, Any]]) -> None:
+        scheme, separator, rest = text.partition("://")
+        if separator and scheme in ("grpc", "grpcs"):
+            text = rest
+            tls = tls or scheme == "grpcs"
+        self.name = text
+        self.addresses = 1
+        self.tls = _check_tls(tls)
+        self._options = dict(channel_options)
+        self._resolved = False
+
+    def resolve(self) -> None:
+        """Counts the servers behind a name. Asks the system's resolver, once; may take its time."""
+        if self._resolved:
+            return
+        host = self.host
+        if not _is_literal(host) and not self.local and not self.name.startswith("xds:"):
+            try:
+                found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except OSError:
+                found = []  # gRPC says what is wrong with it
+            # Of a host with both families each address counts once.
+            per_family = Counter(family for family, *_rest in found)
+            self.addresses = max(per_family.values(), default=1)
+        self._resolved = True
+
+    @property
+    def host(self) -> str:
+        """The host part, as a name or a literal address; "" for a socket."""
+        if self.name.startswith(("unix:", "unix-abstract:", "vsock:")):
+            return ""
+        name = self.name.partition("://")[2].rpartition("/")[2] if "://" in self.name else self.name
+        name = re.sub(r"^(dns|ipv4|ipv6):/*", "", name)
+        bracketed = re.match(r"\[(.*)\]", name)
+        if bracketed:
+            return bracketed[1]
+        return name.rpartition(":")[0] if name.count(":") == 1 else name
+
+    @property
+    def port(self) -> Optional[int]:
+        """None where the name has none."""
+        digits = self.name.rpartition(":")[2]
+        return int(digits) if digits.isdigit() and self.host and not digits == self.host else None
+
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine for sure: no proxy can be on the way."""
+        host = self.host.lower().rstrip(".")
+        if not host or host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def options(self) -> List[Tuple[str, Any]]:
+        """Options of the channel. Call `resolve` before."""
+        ours = {
+            "grpc.primary_user_agent": f"embedd-python/{__version__}",
+            "grpc.max_send_message_length": -1,
+            "grpc.max_receive_message_length": _MAX_RECEIVE_BYTES,
+            # `_retry.py` retries. Where a caller turns gRPC's retries on, they need room for a whole message.
+            "grpc.enable_retries": 0,
+            "grpc.per_rpc_retry_buffer_size": 64 << 20,
+            # After an outage gRPC would wait up to two minutes before it looks again.
+            "grpc.initial_reconnect_backoff_ms": 200,
+            "grpc.min_reconnect_backoff_ms": 200,
+            "grpc.max_reconnect_backoff_ms": 2000,
+            # Finds a peer that is gone without a word; servers allow a ping every five minutes without calls, and
+            # gRPC sends none then.
+            "grpc.keepalive_time_ms": 60_000,
+            "grpc.keepalive_timeout_ms": 20_000,
+            # Connections are shared by address within a process, across fork() too: a child would use its parent's.
+            "grpc.use_local_subchannel_pool": 1,
+        }
+        if self.local:
+            ours["grpc.enable_http_proxy"] = 0
+        if self.addresses > 1 or self.name.startswith("dns:"):
+            ours["grpc.service_config"] = _BALANCE
+        return list({**ours, **self._options}.items())
+
+    def credentials(self) -> Optional[grpc.ChannelCredentials]:
+        """None without TLS. Reads the files anew: a new connection takes new certificates."""
+        if self.tls is None:
+            return None
+        return grpc.ssl_channel_credentials(
+            root_certificates=pem(self.tls.get("ca")),
+            private_key=pem(self.tls.get("key")),
+            certificate_chain=pem(self.tls.get("cert")),
+        )
+
+    def proxy(self) -> str:
+        """The variable that sends this connection through a proxy, as NAME=VALUE; "" when none does."""
+        if self.local or not self._options.get("grpc.enable_http_proxy", 1):
+            return ""
+        name = next((one for one in ("grpc_proxy", "https_proxy", "http_proxy") if os.environ.get(one)), "")
+        if not name:
+            return ""
+        exceptions = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
+        direct = any(one.strip() and self.host.endswith(one.strip()) for one in exceptions.split(","))
+        return "" if direct else f"{name}={re.sub('//[^/@]*@', '//...@', os.environ[name])}"
 
 
 class Endpoint:
-    """Address and credentials, without a connection: what a pickled client carries.
+    """Addresses and credentials, without a connection: what a pickled client carries.
 
     Args:
-      target: HOST:PORT, `unix:/path`, any gRPC target, or one of those after `grpc://` or `grpcs://` (TLS). None: the
-        environment variable EMBEDD_TARGET, else localhost:50051.
+      targets: one or several, in one string with commas or as a list. Each is HOST:PORT, `unix:/path`, any gRPC
+        target, or one of those after `grpc://` or `grpcs://` (TLS). None: the environment variable EMBEDD_TARGET, else
+        localhost:50051.
       tls: None or False: none. True: the system's authorities. A path: the authority's PEM file. A dict with any of
         `ca`, `cert`, `key`: paths of PEM files or their bytes; `cert` and `key` for mutual TLS.
       token: bearer token, or a function that gives the current one; asked before every call.
@@ -32,57 +163,38 @@ class Endpoint:
     """
 
     def __init__(
-        self, target: Optional[str], tls: Tls, token: Token, channel_options: Sequence[Tuple[str, Any]]
+        self, targets: Targets, tls: Tls, token: Token, channel_options: Sequence[Tuple[str, Any]]
     ) -> None:
-        target = target or os.environ.get("EMBEDD_TARGET") or DEFAULT_TARGET
-        scheme, separator, rest = target.partition("://")
-        if separator and scheme in ("grpc", "grpcs"):
-            target = rest
-            tls = tls or scheme == "grpcs"
+        if targets is None:
+            targets = os.environ.get("EMBEDD_TARGET") or DEFAULT_TARGET
+        names = targets.split(",") if isinstance(targets, str) else list(targets)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("target must be a string, or a list of strings: HOST:PORT or unix:/path")
+        names = list(dict.fromkeys(name.strip() for name in names if name.strip()))
+        if not names:
+            raise ValueError("target names no server; pass HOST:PORT or unix:/path")
         if token is not None and not isinstance(token, str) and not callable(token):
             raise TypeError("token must be a string or a function without arguments that gives one")
-        self.target = target
-        self._tls = _check_tls(tls)
+        self.targets = [Target(name, tls, channel_options) for name in names]
         self._token = token
-        self._options = tuple(channel_options)
 
     @property
-    def options(self) -> List[Tuple[str, Any]]:
-        """Options of the channel."""
-        ours = [
-            ("grpc.primary_user_agent", f"embedd-python/{__version__}"),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", _MAX_RECEIVE_BYTES),
-            # `_retry.py` retries. Where a caller turns gRPC's retries on, they need room for a whole message.
-            ("grpc.enable_retries", 0),
-            ("grpc.per_rpc_retry_buffer_size", 64 << 20),
-            # After an outage gRPC would wait up to two minutes before it looks again.
-            ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.min_reconnect_backoff_ms", 200),
-            ("grpc.max_reconnect_backoff_ms", 2000),
-            # Finds a peer that is gone without a word; servers allow a ping every five minutes without calls, and
-            # gRPC sends none then.
-            ("grpc.keepalive_time_ms", 60_000),
-            ("grpc.keepalive_timeout_ms", 20_000),
-            # Connections are shared by address within a process, across fork() too: a child would use its parent's.
-            ("grpc.use_local_subchannel_pool", 1),
-        ]
-        return list({**dict(ours), **dict(self._options)}.items())
-
-    def credentials(self) -> Optional[grpc.ChannelCredentials]:
-        """None without TLS. Reads the files anew: a new connection takes new certificates."""
-        if self._tls is None:
-            return None
-        return grpc.ssl_channel_credentials(
-            root_certificates=_pem(self._tls.get("ca")),
-            private_key=_pem(self._tls.get("key")),
-            certificate_chain=_pem(self._tls.get("cert")),
-        )
+    def name(self) -> str:
+        """All targets, as one string."""
+        return ",".join(target.name for target in self.targets)
 
     def metadata(self) -> Tuple[Tuple[str, str], ...]:
         """Metadata of the next call."""
         token = self._token() if callable(self._token) else self._token
         return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_tls(tls: Tls) -> Optional[Dict[str, Any]]:
@@ -102,7 +214,8 @@ def _check_tls(tls: Tls) -> Optional[Dict[str, Any]]:
     return dict(tls)
 
 
-def _pem(source: Any) -> Optional[bytes]:
+def pem(source: Any) -> Optional[bytes]:
+    """The content of a PEM file, or the bytes that were passed."""
     if source is None or isinstance(source, bytes):
         return source
     with open(source, "rb") as file:

@@ -13,13 +13,14 @@ import os
 import stat
 import sys
 import threading
-from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Callable, Iterable, Iterator, List, NamedTuple, Optional, Type, Union
 
 import numpy as np
 
 from . import _formats, _shown, errors
 from ._options import Limits
-from ._wire import INPUT_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, Content, encoded_content, raw_content
+from ._wire import INPUT_OVERHEAD_BYTES, MESSAGE_OVERHEAD_BYTES, Content, encoded_content, raw_content, text_content
+from .v1 import embedding_service_pb2 as pb
 
 _ACCEPTED = (
     "a path (str or Path), the bytes of an image file, a file opened with open(path, 'rb'), a BytesIO, a PIL image, or "
@@ -40,6 +41,22 @@ def _renew_locks() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
+
+
+class Kind(NamedTuple):
+    """What is embedded: images or texts."""
+
+    word: str  # of messages, and of the argument
+    error: Type[errors.InputRejected]
+
+    def rejected(self, index: int, error: pb.InputError) -> errors.InputRejected:
+        """The typed form of an error of one input."""
+        text = f"{self.word}[{index}] cannot be embedded: {error.message or error.reason}"
+        return self.error(text, index=index, reason=error.reason)
+
+
+IMAGES = Kind("images", errors.ImageRejected)
+TEXTS = Kind("texts", errors.TextRejected)
 
 
 class Item(NamedTuple):
@@ -63,12 +80,14 @@ class Source:
     """Turns what the caller passed into items, one at a time.
 
     Attributes:
+      kind: images or texts.
       total: how many there will be; None when that is not known.
       single: whether one image was passed, not several.
     """
 
-    def __init__(self, images: Any) -> None:
-        self.single = _is_image(images)
+    def __init__(self, images: Any, kind: Kind = IMAGES) -> None:
+        self.kind = kind
+        self.single = isinstance(images, str) if kind is TEXTS else _is_image(images)
         self.images = [images] if self.single else images
         # Objects out of a list stay as they are while the call runs. A generator may close or overwrite what it gave
         # away as soon as it is asked for the next one, so what it gives is copied before that.
@@ -77,21 +96,22 @@ class Source:
         self._count = 0
 
     def item(self, value: Any) -> Item:
-        """The next item, made of `value`. Raises TypeError or ValueError for what cannot be an image."""
+        """The next item, made of `value`. Raises TypeError or ValueError for what cannot be one."""
         index = self._count
         self._count += 1
-        return _item(index, value, self._stable)
+        return _text_item(index, value) if self.kind is TEXTS else _item(index, value, self._stable)
 
     def __iter__(self) -> Iterator[Item]:
         for value in self.images:
             yield self.item(value)
 
 
-def open_source(images: Any) -> Source:
-    """Raises TypeError when `images` is neither an image nor something to iterate over."""
-    source = Source(images)
-    if not hasattr(source.images, "__iter__") and not hasattr(source.images, "__aiter__"):
-        raise TypeError(f"cannot embed {_type_name(images)}; pass {_ACCEPTED}, or a list or iterator of those")
+def open_source(images: Any, kind: Kind = IMAGES) -> Source:
+    """Raises TypeError when `images` is neither an input nor something to iterate over."""
+    source = Source(images, kind)
+    if kind is TEXTS and isinstance(images, bytes) or not any(hasattr(source.images, one) for one in ("__iter__", "__aiter__")):
+        accepted = "a string" if kind is TEXTS else _ACCEPTED
+        raise TypeError(f"cannot embed {_type_name(images)}; pass {accepted}, or a list or iterator of those")
     if isinstance(images, dict):
         raise TypeError("cannot embed a dict; pass its values(), and keep the keys for the rows")
     return source
@@ -108,11 +128,24 @@ def load(item: Item, limits: Limits) -> Loaded:
         content = _from_file(item, limits)
     else:
         content = _from_pil(item)
-    if len(content.body) == 0:
+    if len(content.body) == 0 and not content.is_text:
         raise _reject(item, "EMPTY_IMAGE", "it holds no bytes")
     if content.size + INPUT_OVERHEAD_BYTES > limits.message_bytes - MESSAGE_OVERHEAD_BYTES:
         raise _too_large(item, content.size, limits.message_bytes - MESSAGE_OVERHEAD_BYTES)
     return Loaded(item.index, content)
+
+
+def _text_item(index: int, value: Any) -> Item:
+    if not isinstance(value, str):
+        raise TypeError(f"cannot embed texts[{index}], {_type_name(value)}; pass strings")
+    source = _shown.text(value[:200])
+    try:
+        content: Any = text_content(value.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        why = f"texts[{index}] cannot be embedded: it is no Unicode text, {_shown.text(error.reason)}"
+        content = _Unreadable(errors.TextRejected(why, index=index, source=source, reason="INVALID_TEXT"))
+        return Item(index, content, INPUT_OVERHEAD_BYTES, source)
+    return Item(index, content, content.size + INPUT_OVERHEAD_BYTES, source)
 
 
 def _item(index: int, value: Any, stable: bool) -> Item:
@@ -152,7 +185,7 @@ def _or_unreadable(read: Callable[[Item], Any], item: Item) -> Any:
 class _Unreadable:
     """Stands for what could not be read when it was looked at; `load` raises its error where it is expected."""
 
-    def __init__(self, error: errors.ImageRejected) -> None:
+    def __init__(self, error: errors.InputRejected) -> None:
         self.error = error
 
     def __len__(self) -> int:
@@ -269,7 +302,10 @@ def _reject(item: Item, reason: str, why: str) -> errors.ImageRejected:
     )
 
 
-def _too_large(item: Item, size: int, limit: int) -> errors.ImageRejected:
+def _too_large(item: Item, size: int, limit: int) -> errors.InputRejected:
+    if isinstance(item.value, Content) and item.value.is_text:
+        why = f"texts[{item.index}] cannot be embedded: it takes {size} bytes, the server takes {limit}"
+        return errors.TextRejected(why, index=item.index, source=item.source, reason="TEXT_TOO_LARGE")
     return _reject(
         item,
         "IMAGE_TOO_LARGE",

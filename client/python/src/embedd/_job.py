@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Generator, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Generator, Iterator, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
 from . import _images, _wire, errors
 from ._options import DEFAULT_BATCH_SIZE, Limits, Options
 from ._progress import Progress, log
+from ._replicas import Answer, Call
 from ._retry import Retry
 from .result import CallTiming, EmbedResult
 from .v1 import embedding_service_pb2 as pb
@@ -24,17 +25,12 @@ from .v1 import embedding_service_pb2 as pb
 # Bytes of one call: large enough that what a call costs does not matter, small enough to keep several in memory.
 TARGET_CALL_BYTES = 8 << 20
 # Images that should be on their way at once, so that the server's decoders and device do not wait for the network.
+# For each server.
 TARGET_IMAGES_IN_FLIGHT = 256
 MIN_CALLS_IN_FLIGHT = 4
 MAX_CALLS_IN_FLIGHT = 8
-
-
-class Call(NamedTuple):
-    """Wanted: this call made. Outcome: the response, or an EmbedError thrown in."""
-
-    method: str  # "EmbedBatch" or "GetServerInfo"
-    payload: bytes
-    timeout: float
+# For all servers together: bounds memory and threads.
+MAX_CALLS_IN_ALL = 64
 
 
 class Sleep(NamedTuple):
@@ -49,7 +45,7 @@ class Part(NamedTuple):
 
     indices: List[int]
     rows: Optional[np.ndarray]
-    errors: List[errors.ImageRejected]
+    errors: List[errors.InputRejected]
     timing: Optional[CallTiming]
 
 
@@ -68,7 +64,8 @@ def server_info_steps(timeout: float, retry: Retry) -> Steps:
     while True:
         retry.attempts += 1
         try:
-            return (yield Call("GetServerInfo", b"", attempt_timeout(timeout, retry.deadline)))
+            answer = yield Call("GetServerInfo", b"", attempt_timeout(timeout, retry.deadline))
+            return answer.response
         except errors.EmbedError as error:
             step = retry.after(error, 1)
             if step.delay is None:
@@ -96,29 +93,32 @@ class Job:
     def __init__(self, source: _images.Source, options: Options, limits: Limits) -> None:
         self.options = options
         self.limits = limits
+        self._kind = source.kind
         size = options.batch_size or DEFAULT_BATCH_SIZE
         self.planner = _images.Planner(
             max_inputs=max(1, min(size, limits.inputs, limits.queue_images)),
-            max_bytes=min(TARGET_CALL_BYTES, limits.message_bytes - _wire.MESSAGE_OVERHEAD_BYTES),
+            max_bytes=min(TARGET_CALL_BYTES, limits.call_bytes - _wire.MESSAGE_OVERHEAD_BYTES),
         )
         self.progress = Progress(options.show_progress_bar, source.total)
         self._lock = threading.Lock()
         self._fingerprint = options.expect_fingerprint
+        self._fingerprint_from = ""  # the server that answered first
         self._rows = _Rows(source.total)
-        self._errors: List[errors.ImageRejected] = []
-        self._timings: List[CallTiming] = []
+        self._errors: List[errors.InputRejected] = []
+        self._timings: List[Tuple[int, CallTiming]] = []
 
-    def calls_in_flight(self, first: List[_images.Item]) -> int:
+    def calls_in_flight(self, first: List[_images.Item], servers: int) -> int:
         """How many calls to make at once, given that they are about as large as the first."""
-        return max(MIN_CALLS_IN_FLIGHT, min(MAX_CALLS_IN_FLIGHT, TARGET_IMAGES_IN_FLIGHT // max(1, len(first))))
+        each = max(MIN_CALLS_IN_FLIGHT, min(MAX_CALLS_IN_FLIGHT, TARGET_IMAGES_IN_FLIGHT // max(1, len(first))))
+        return min(each * servers, MAX_CALLS_IN_ALL)
 
-    def load(self, items: List[_images.Item]) -> Tuple[List[_images.Loaded], List[errors.ImageRejected]]:
+    def load(self, items: List[_images.Item]) -> Tuple[List[_images.Loaded], List[errors.InputRejected]]:
         """Reads and converts; what cannot be read is listed, or raised under on_error="raise"."""
         loaded, rejected = [], []
         for item in items:
             try:
                 loaded.append(_images.load(item, self.limits))
-            except errors.ImageRejected as error:
+            except errors.InputRejected as error:
                 if self.options.on_error == "raise":
                     raise
                 rejected.append(error)
@@ -130,6 +130,7 @@ class Job:
         if not loaded:
             return []
         retry = retry or Retry(options.retry_for, options.deadline, bulk=not options.interactive)
+        refusal: Optional[errors.EmbedError] = None
         while True:
             settings = _wire.batch_settings(options.dtype, options.normalize, options.priority, self._fingerprint)
             payload = _wire.request_bytes(settings, [one.content for one in loaded])
@@ -139,9 +140,15 @@ class Job:
             if fits:
                 retry.attempts += 1
                 began = time.monotonic()
+                largest = max(one.content.file_bytes for one in loaded)
                 try:
-                    response = yield Call("EmbedBatch", payload, timeout)
+                    answer = yield Call("EmbedBatch", payload, timeout, len(loaded), largest)
+                except errors.ModelMismatch as error:
+                    raise self._named(error) from None
                 except errors.EmbedError as error:
+                    if isinstance(error, errors.DeadlineExceeded) and refusal and timeout < options.timeout / 2:
+                        raise _given_up(refusal, retry)  # refusals took the time, not the last attempt
+                    refusal = error
                     step = retry.after(error, len(loaded))
                     if not step.split:
                         if step.delay is None:
@@ -150,7 +157,7 @@ class Job:
                         yield Sleep(step.delay, error)
                         continue
                 else:
-                    return [self._part(loaded, response, retry.attempts, time.monotonic() - began)]
+                    return [self._part(loaded, answer, retry.attempts, time.monotonic() - began)]
             middle = len(loaded) // 2
             # Later calls of this job start at the size that may work.
             self.planner.max_inputs = max(1, min(self.planner.max_inputs, middle))
@@ -159,38 +166,49 @@ class Job:
             right = yield from self.send_steps(loaded[middle:])
             return left + right
 
-    def _part(self, loaded, response: pb.EmbedBatchResponse, attempts: int, round_trip: float) -> Part:
+    def _part(self, loaded, answer: Answer, attempts: int, round_trip: float) -> Part:
+        response: pb.EmbedBatchResponse = answer.response
         _wire.check_encoding(response, self.options.dtype)
         rows = _wire.rows(response.data, len(loaded), response.dimension, self.options.dtype)
-        self._check_fingerprint(response.model_fingerprint)
+        self._check_fingerprint(response.model_fingerprint, answer.target)
         failed = []
         for error in response.errors:
             if error.index >= len(loaded):
                 raise errors.ServerError(f"the answer names input {error.index} of {len(loaded)}")
             index = loaded[error.index].index
-            failed.append(rejected(index, error))
+            failed.append(self._kind.rejected(index, error))
         if failed and self.options.on_error == "raise":
             raise failed[0]
         return Part(
             [one.index for one in loaded], rows, failed, _timing(response.timing, len(loaded), attempts, round_trip)
         )
 
-    def _check_fingerprint(self, actual: str) -> None:
+    def _check_fingerprint(self, actual: str, target: str) -> None:
         with self._lock:
-            if not self._fingerprint:
-                self._fingerprint = actual
-            expected = self._fingerprint
-        check_same_model(expected, actual)
+            self._fingerprint = self._fingerprint or actual
+            self._fingerprint_from = self._fingerprint_from or target
+        check_same_model(self._fingerprint, actual, self._fingerprint_from, target)
+
+    def _named(self, error: errors.ModelMismatch) -> errors.EmbedError:
+        """A server's refusal; of two servers that differ, with both their names."""
+        if self._fingerprint_from in ("", error._target) or not error.actual:
+            return error
+        try:
+            check_same_model(self._fingerprint, error.actual, self._fingerprint_from, error._target)
+        except errors.ModelMismatch as named:
+            named.code = error.code
+            return named
+        return error
 
     def merge(self, parts: List[Part]) -> None:
-        """Takes in the answer of one call. In the order of the images."""
+        """Takes in the answer of one call. Calls may come in any order."""
         for part in parts:
             if part.rows is not None:
                 self._rows.put(part.indices, part.rows)
             for error in part.errors:
                 self._errors.append(error)
             if part.timing is not None:
-                self._timings.append(part.timing)
+                self._timings.append((part.indices[0], part.timing))
             self.progress.advance(len(part.indices))
 
     def result(self, count: int) -> EmbedResult:
@@ -200,19 +218,63 @@ class Job:
         vectors[[error.index for error in self._errors]] = np.nan
         if self._errors:
             log.warning(
-                "%d of %d images failed; their rows are NaN. First: %s", len(self._errors), count, self._errors[0]
+                "%d of %d %s failed; their rows are NaN. First: %s",
+                len(self._errors),
+                count,
+                self._kind.word,
+                self._errors[0],
             )
-        return EmbedResult(vectors, self._errors, self._fingerprint, self._timings)
+        self._timings.sort(key=lambda one: one[0])
+        return EmbedResult(vectors, self._errors, self._fingerprint, [timing for _, timing in self._timings])
 
     def close(self) -> None:
         self.progress.close()
 
 
-def check_same_model(expected: str, actual: str) -> None:
-    """Raises ModelMismatch when vectors of the two models must not be mixed."""
+class Ahead:
+    """The calls of a job that are under way, as futures. Answers are taken in any order and go straight to their rows;
+    of several images that cannot be embedded the first one is raised."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._sent = 0
+        self._pending: Dict[Any, int] = {}
+        self._rejected: Optional[Tuple[int, errors.InputRejected]] = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._pending))
+
+    def full(self, size: int) -> bool:
+        """Whether one has to end before the next is sent."""
+        return len(self._pending) >= size or self._rejected is not None
+
+    def sent(self, future: Any) -> None:
+        self._pending[future] = self._sent
+        self._sent += 1
+
+    def ended(self, future: Any) -> None:
+        number = self._pending.pop(future)
+        try:
+            self._job.merge(future.result())
+        except errors.InputRejected as error:
+            if self._rejected is None or number < self._rejected[0]:
+                self._rejected = (number, error)
+        if self._rejected is not None and all(one > self._rejected[0] for one in self._pending.values()):
+            raise self._rejected[1]
+
+
+def check_same_model(expected: str, actual: str, first: str, target: str) -> None:
+    """Raises ModelMismatch when vectors of the two models must not be mixed. `first` gave the first, `target` the
+    other one."""
     if actual != expected:
+        said = f"{first} runs model {expected}, {target} runs model {actual}"
+        if first in ("", target):
+            said = f"{target} runs model {actual}, expected {expected}"
         raise errors.ModelMismatch(
-            f"the server runs model {actual}, expected {expected}: their vectors must not be mixed. "
+            f"{said}: their vectors must not be mixed. "
             "Start again with the model of the earlier vectors, or embed everything anew.",
             expected=expected,
             actual=actual,
@@ -220,16 +282,9 @@ def check_same_model(expected: str, actual: str) -> None:
         )
 
 
-def unread(rejections: List[errors.ImageRejected]) -> Part:
+def unread(rejections: List[errors.InputRejected]) -> Part:
     """The part of images that were never sent."""
     return Part([error.index for error in rejections], None, rejections, None)
-
-
-def rejected(index: int, error: pb.InputError) -> errors.ImageRejected:
-    """The typed form of an error of one input."""
-    return errors.ImageRejected(
-        f"images[{index}] cannot be embedded: {error.message or error.reason}", index=index, reason=error.reason
-    )
 
 
 def _timing(timing: pb.Timing, images: int, attempts: int, round_trip: float) -> CallTiming:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, FrozenSet, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -21,12 +21,15 @@ DEFAULT_BATCH_SIZE = 64
 INTERACTIVE_IMAGES = 16
 # How long a job outlasts an outage or a full queue.
 DEFAULT_RETRY_FOR_S = 300.0
+# Each takes a thread and a window of images.
+MAX_STREAMS = 64
 
 
 class Limits(NamedTuple):
-    """What the server takes; conservative where it does not say."""
+    """What the server takes; conservative where it does not say. Of several servers, see `shared`."""
 
     message_bytes: int = 4 << 20
+    call_bytes: int = 4 << 20  # what calls are cut at; a single input may take `message_bytes`
     inputs: int = DEFAULT_BATCH_SIZE
     image_bytes: int = 4 << 20
     queue_images: int = DEFAULT_BATCH_SIZE
@@ -40,12 +43,27 @@ class Limits(NamedTuple):
         message = known.max_message_bytes or fallback.message_bytes
         return Limits(
             message_bytes=message,
+            call_bytes=message,
             inputs=known.max_inputs_per_request or fallback.inputs,
             image_bytes=known.max_image_bytes or message,
             queue_images=known.queue_images or fallback.queue_images,
             dimension=info.model.dimension,
             pixels=known.max_pixels or fallback.pixels,
             formats=_formats.names(info.accepted_formats),
+        )
+
+    @staticmethod
+    def shared(known: "List[Limits]") -> "Limits":
+        """Of several servers: calls that each of them takes, and images that one of them takes."""
+        return Limits(
+            message_bytes=max(one.message_bytes for one in known),
+            call_bytes=min(one.call_bytes for one in known),
+            inputs=min(one.inputs for one in known),
+            image_bytes=max(one.image_bytes for one in known),
+            queue_images=min(one.queue_images for one in known),
+            dimension=known[0].dimension,
+            pixels=max(one.pixels for one in known),
+            formats=frozenset.intersection(*(one.formats for one in known)),
         )
 
 
@@ -67,6 +85,35 @@ class Options:
     @property
     def interactive(self) -> bool:
         return self.priority == "interactive"
+
+
+_ARGUMENTS = (
+    "batch_size",
+    "show_progress_bar",
+    "normalize",
+    "dtype",
+    "timeout",
+    "on_error",
+    "priority",
+    "expect_fingerprint",
+    "retry_for",
+)
+
+
+def of_job(source: _images.Source, timeout: float, arguments: Dict[str, Any]) -> Options:
+    """Options out of the arguments of an `embed_...` method; `timeout` is the client's."""
+    given = {name: arguments[name] for name in _ARGUMENTS}
+    given["timeout"] = timeout if given["timeout"] is None else given["timeout"]
+    return make_options(source, **given)
+
+
+def of_stream(source: _images.Source, timeout: float, arguments: Dict[str, Any]) -> Tuple[Options, int]:
+    """The same of `embed_stream`; and how many streams it shall use."""
+    given = {name: arguments[name] for name in _ARGUMENTS if name in arguments}
+    given["retry_for"] = DEFAULT_RETRY_FOR_S if given["retry_for"] is None else given["retry_for"]
+    if not isinstance(arguments["streams"], int) or not 1 <= arguments["streams"] <= MAX_STREAMS:
+        raise ValueError(f"streams is {arguments['streams']}; pass 1 to {MAX_STREAMS}")
+    return make_options(source, timeout=timeout, on_error="return", **given), arguments["streams"]
 
 
 def make_options(

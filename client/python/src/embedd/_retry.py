@@ -56,6 +56,7 @@ class Retry:
         self.deadline = deadline
         self._bulk = bulk
         self._refusals = 0
+        self._moved = False
         self._now = now
         self._uniform = uniform
         self._first_failure: Optional[float] = None
@@ -78,10 +79,15 @@ class Retry:
             return RAISE
         if error._pushback is not None and error._pushback < 0:
             # Never as it is. A smaller call may still fit where this one never will.
-            return SPLIT if isinstance(error, errors.Overloaded) and inputs > 1 else RAISE
+            if isinstance(error, errors.Overloaded) and inputs > 1:
+                return SPLIT
+            return RAISE if error._elsewhere is None else self._wait(error._elsewhere)
         if error.reason == TRANSPORT and self.attempts >= MAX_TRANSPORT_ATTEMPTS:
             return RAISE
-        return self._wait(self._delay(error._pushback))
+        if error._elsewhere == 0:  # what this server asks for does not hold for the others
+            return self._wait(0.0)
+        delay = self._delay(error._pushback)
+        return self._wait(delay if error._elsewhere is None else min(delay, error._elsewhere))
 
     def half(self) -> "Retry":
         """The attempts of one half of the call after it was cut: as many seconds are left for it."""
@@ -90,7 +96,10 @@ class Retry:
         return half
 
     def _after_late(self, error: errors.EmbedError, inputs: int) -> Step:
-        if error._late_by is None:  # the time ran out: fewer inputs take less
+        if error._late_by is None:  # the time ran out: another server may be faster, and fewer inputs take less
+            if error._elsewhere is not None and not self._moved:
+                self._moved = True
+                return self._wait(error._elsewhere)
             return SPLIT if inputs > 1 else RAISE
         # Refused at once. What is in the way is mostly this job's own earlier calls; else the call is too large.
         self._refusals += 1

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from . import errors
+from ._channel import Target
 from .v1 import rpc_status_pb2
 
 _Code = grpc.StatusCode
@@ -23,20 +24,26 @@ TRANSPORT = "TRANSPORT"
 MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE"
 
 
-def from_rpc_error(error: Any, target: str, timeout: Optional[float]) -> errors.EmbedError:
-    """The typed form of a `grpc.RpcError` (or `grpc.aio.AioRpcError`) of a call to `target`."""
+def from_rpc_error(error: Any, place: Target, timeout: Optional[float]) -> errors.EmbedError:
+    """The typed form of a `grpc.RpcError` (or `grpc.aio.AioRpcError`) of a call to `place`."""
     code = error.code()
     text = error.details() or ""
     trailers = {key: value for key, value in error.trailing_metadata() or ()}
     reason, metadata, delay = _details(trailers.get("grpc-status-details-bin", b""))
     pushback = _pushback(trailers.get("grpc-retry-pushback-ms"))
-    made = _make(code, text, reason, metadata, target, timeout, pushback if pushback is not None else delay)
+    made = _make(code, text, reason, metadata, place, timeout, pushback if pushback is not None else delay)
     made._pushback = pushback if pushback is not None else delay
     return made
 
 
-def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.EmbedError:
+def unimplemented(error: errors.EmbedError) -> bool:
+    """Whether the other side says that it does not know the method."""
+    return error.code is _Code.UNIMPLEMENTED
+
+
+def _make(code, text, reason, metadata, place, timeout, pushback) -> errors.EmbedError:
     known = {"code": code, "reason": reason}
+    target = place.name
     if code is _Code.RESOURCE_EXHAUSTED:
         if not reason and pushback is None:
             known["reason"] = MESSAGE_TOO_LARGE
@@ -48,7 +55,7 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
         hint = "Fewer calls at once, a longer retry_for, or a longer queue (--queue-images, --queue-bytes) help."
         return errors.Overloaded(f"{target} is overloaded: {text}. {hint}", retry_after=wait, **known)
     if code is _Code.UNAVAILABLE:
-        return errors.ServerUnavailable(_unavailable(text, reason, target), **known)
+        return errors.ServerUnavailable(_unavailable(text, reason, place), **known)
     if code is _Code.DEADLINE_EXCEEDED:
         given = "" if timeout is None else f" within {round(timeout, 1 if timeout >= 0.1 else 3):g} s"
         late = errors.DeadlineExceeded(
@@ -82,13 +89,17 @@ def _make(code, text, reason, metadata, target, timeout, pushback) -> errors.Emb
     return errors.InvalidRequest(f"{target} refused the call: {text}", **known)
 
 
-def _unavailable(text: str, reason: str, target: str) -> str:
+def _unavailable(text: str, reason: str, place: Target) -> str:
+    target = place.name
     if reason == "MODEL_LOADING":
         return f"{target} is still loading its model; wait_ready() waits for it."
     if reason == "DRAINING":
         return f"{target} is shutting down and takes no new work."
     if reason == "DEVICE_FAILED":
         return f"{target} lost its device and has to be restarted: {text}"
+    proxy = place.proxy()
+    if proxy:
+        text += f". The variable {proxy} sends this connection through a proxy; no_proxy={place.host} would not"
     return (
         f"cannot reach an embedd server at {target}: {text}. Is it running, is the address right (EMBEDD_TARGET), "
         "and do both sides agree on TLS?"

@@ -1,61 +1,113 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`embed_stream`: what was read and not yet answered, so that a broken stream can go on where it was.
+"""`embed_stream`: what was read and not yet answered, so that a broken stream can go on where it was, at any server.
 
 `StreamLog` is shared by the two clients and knows neither threads nor asyncio; `run` is the one with threads.
 """
 
 from __future__ import annotations
 
+import contextvars
+import heapq
 import threading
 from collections import deque
-from typing import Any, Deque, Iterable, Iterator, NamedTuple, Optional
+from typing import Any, Deque, Iterable, Iterator, List, NamedTuple, Optional
 
 import grpc
 
-from . import _images, _job, _status, _wire, errors
+from . import _diagnose, _images, _job, _status, _wire, errors
 from ._options import Limits, Options
+from ._replicas import Attempt, Call
 from ._retry import Retry
 from .result import StreamResult
 from .v1 import embedding_service_pb2 as pb
 
-# Images read ahead of the answers. Bounds memory on this side; the server bounds its own.
+# Images read ahead of the results, for each stream. Bounds memory on this side; the server bounds its own.
 WINDOW_IMAGES = 256
 WINDOW_BYTES = 32 << 20
+# Of several streams each holds fewer, so that the results of the fast ones need not wait long for those of a slow one.
+LANE_IMAGES = 64
+
+OPEN = Call("EmbedStream", b"", float("inf"))
 
 
-class Entry(NamedTuple):
-    """An image that was read: its content, or why it has none."""
+class Entry:
+    """An image that was read: its content until it is answered, its result from then on."""
 
-    index: int
+    def __init__(self, index: int, name: str, content: Optional[_wire.Content], error: Any = None) -> None:
+        self.index = index
+        self.id = name
+        self.content = content
+        self.result = None if error is None else StreamResult(index, name, None, error)
+
+
+class Message(NamedTuple):
+    """What is sent of an entry; stays whole when the entry is answered on another stream meanwhile."""
+
+    content: _wire.Content
     id: str
-    content: Optional[_wire.Content]
-    error: Optional[errors.ImageRejected]
+
+    def pack(self, settings: bytes) -> bytes:
+        """The EmbedStreamRequest."""
+        return _wire.request_bytes(settings, [self.content], self.id)
+
+
+class Lane:
+    """One of the streams: what was sent on it and not yet answered.
+
+    Attributes:
+      stream: number of the gRPC stream it is at.
+      answers: how many came on that.
+      closed: it was told that nothing more will come.
+    """
+
+    def __init__(self) -> None:
+        self.stream = 0
+        self.answers = 0
+        self.closed = False
+        self.sent: Deque[Entry] = deque()
 
 
 class StreamLog:
-    """The images read and not yet answered, in order. Not thread-safe."""
+    """The images read and not yet handed to the caller, in order. Not thread-safe.
 
-    def __init__(self, options: Options, limits: Limits) -> None:
+    Attributes:
+      exhausted: the caller's iterator has ended; `failure`: with this.
+      broken: why the whole ends early.
+    """
+
+    def __init__(self, options: Options, limits: Limits, kind: _images.Kind, streams: int) -> None:
+        self.lanes = [Lane() for _ in range(streams)]
         self.exhausted = False
-        self.failure: Optional[BaseException] = None  # what the caller's iterator raised
+        self.failure: Optional[BaseException] = None
+        self.broken: Optional[BaseException] = None
         self._options = options
         self._limits = limits
-        self._source = _images.Source(iter(()))
+        self._kind = kind
+        self._source = _images.Source(iter(()), kind)
         self._entries: Deque[Entry] = deque()
-        self._first = 0  # index of the first entry
-        self._pending = 0  # entries that the server has to answer
+        self._unsent: List[Any] = []  # heap of (index, entry): what a broken stream owed goes first
         self._bytes = 0
-        self.answers = 0  # in the current stream
+        self._lane_images = WINDOW_IMAGES if streams == 1 else LANE_IMAGES
         self._fingerprint = options.expect_fingerprint
+        self._fingerprint_from = ""
 
     @property
-    def unanswered(self) -> int:
-        return self._pending
+    def finished(self) -> bool:
+        return self.exhausted and not self._entries
 
-    def begin(self) -> int:
-        """A stream begins; gives the index to send first."""
-        self.answers = 0
-        return self._first
+    @property
+    def ready(self) -> bool:
+        return bool(self._entries) and self._entries[0].result is not None
+
+    def begin(self, lane: Lane) -> int:
+        """A stream begins; gives its number. What the one before owed is sent again."""
+        for entry in lane.sent:
+            heapq.heappush(self._unsent, (entry.index, entry))
+        lane.sent.clear()
+        lane.answers = 0
+        lane.closed = False
+        lane.stream += 1
+        return lane.stream
 
     def settings(self) -> bytes:
         """What the first message says beside its input."""
@@ -64,12 +116,17 @@ class StreamLog:
         )
 
     def has_room(self) -> bool:
-        return self._pending < WINDOW_IMAGES and self._bytes < WINDOW_BYTES
+        streams = len(self.lanes)
+        return len(self._entries) < WINDOW_IMAGES * streams and self._bytes < WINDOW_BYTES * streams
 
-    def entry(self, cursor: int) -> Optional[Entry]:
-        """The entry at `cursor` or the next one there is; None when it has to be read first."""
-        position = max(0, cursor - self._first)
-        return self._entries[position] if position < len(self._entries) else None
+    def take(self, lane: Lane) -> Optional[Message]:
+        """What to send next; None when it has to be read first, when the lane holds enough, or when it is closed."""
+        lane.closed = self.exhausted and not self._unsent
+        if not self._unsent or len(lane.sent) >= self._lane_images:
+            return None
+        _, entry = heapq.heappop(self._unsent)
+        lane.sent.append(entry)
+        return Message(entry.content, entry.id)
 
     def load(self, value: Any) -> Entry:
         """Makes an entry of what the caller's iterator gave. May read a file; changes nothing."""
@@ -77,50 +134,55 @@ class StreamLog:
         item = self._source.item(image)
         try:
             loaded = _images.load(item, self._limits)
-        except errors.ImageRejected as error:
+        except errors.InputRejected as error:
             return Entry(item.index, name, None, error)
-        return Entry(item.index, name, loaded.content, None)
+        return Entry(item.index, name, loaded.content)
 
     def append(self, entry: Entry) -> None:
         self._entries.append(entry)
         if entry.content is not None:
-            self._pending += 1
+            heapq.heappush(self._unsent, (entry.index, entry))
             self._bytes += entry.content.size
 
-    def failed_here(self) -> Iterator[StreamResult]:
-        """Results of the images at the front that were never sent."""
-        while self._entries and self._entries[0].content is None:
-            entry = self._entries.popleft()
-            self._first += 1
-            yield StreamResult(entry.index, entry.id, None, entry.error)
-
-    def answer(self, response: pb.EmbedStreamResponse) -> StreamResult:
-        """The result that `response` means. Call `failed_here` before."""
-        if not self._entries or response.index != self.answers:
-            raise errors.ServerError(f"the stream answered input {response.index}, expected {self.answers}")
-        entry = self._entries.popleft()
-        self._first += 1
-        self.answers += 1
-        self._pending -= 1
+    def answer(self, lane: Lane, response: pb.EmbedStreamResponse, target: str) -> None:
+        """Takes in what the server said on this lane."""
+        if not lane.sent or response.index != lane.answers:
+            raise errors.ServerError(f"the stream answered input {response.index}, expected {lane.answers}")
+        entry = lane.sent.popleft()
+        lane.answers += 1
         self._bytes -= entry.content.size
+        entry.content = None
+        fingerprint = response.model_fingerprint
         if response.HasField("error"):
-            error = _job.rejected(entry.index, response.error)
-            return StreamResult(entry.index, entry.id, None, error, response.model_fingerprint)
-        self._fingerprint = self._fingerprint or response.model_fingerprint
-        _job.check_same_model(self._fingerprint, response.model_fingerprint)
+            error = self._kind.rejected(entry.index, response.error)
+            entry.result = StreamResult(entry.index, entry.id, None, error, fingerprint)
+            return
+        self._fingerprint = self._fingerprint or fingerprint
+        self._fingerprint_from = self._fingerprint_from or target
+        _job.check_same_model(self._fingerprint, fingerprint, self._fingerprint_from, target)
         row = _wire.rows(response.data, 1, response.dimension, self._options.dtype)[0]
         vector = row.astype(row.dtype.newbyteorder("="))  # a writable copy, which does not keep the message alive
-        return StreamResult(entry.index, entry.id, vector, None, response.model_fingerprint)
+        entry.result = StreamResult(entry.index, entry.id, vector, None, fingerprint)
 
+    def take_ready(self) -> List[StreamResult]:
+        """The results that are next in order."""
+        results = []
+        while self.ready:
+            results.append(self._entries.popleft().result)
+        return results
 
-def message(entry: Entry, settings: bytes) -> bytes:
-    """The EmbedStreamRequest of `entry`."""
-    return _wire.request_bytes(settings, [entry.content], entry.id)
+    def cut_short(self, lane: Lane, attempt: Attempt) -> Optional[errors.EmbedError]:
+        """The error of a stream that ended before all was answered."""
+        if lane.closed and not lane.sent:
+            return None
+        error = errors.ServerUnavailable("the server ended the stream early", reason=_status.TRANSPORT)
+        return attempt.failed(error, "EmbedStream")
 
-
-def cut_short() -> errors.EmbedError:
-    """The error of a stream that ended before all was answered."""
-    return errors.ServerUnavailable("the server ended the stream early", reason=_status.TRANSPORT)
+    def end(self) -> None:
+        """Nothing more is to come: raises what ended it, if it did not just end."""
+        reason = self.broken or self.failure
+        if reason is not None:
+            raise reason
 
 
 def _is_pair(value: Any) -> bool:
@@ -128,49 +190,46 @@ def _is_pair(value: Any) -> bool:
 
 
 class _Feeder:
-    """Reads the caller's iterator in gRPC's thread, for one stream after the other."""
+    """Reads the caller's iterator in gRPC's threads, and hands out what is to be sent."""
 
     def __init__(self, log: StreamLog, images: Iterable[Any]) -> None:
         self.changed = threading.Condition()
+        self.stopped = threading.Event()
         self._log = log
         self._iterator = iter(_images.Source(images).images)
         self._reading = False
-        self._stream = 0
 
-    def messages(self) -> Iterator[bytes]:
-        """The messages of a new stream; those of the one before end."""
+    def begin(self, lane: Lane) -> Iterator[bytes]:
+        """The messages of a new stream; those of the lane's stream before end."""
         with self.changed:
-            self._stream += 1
-            stream, cursor = self._stream, self._log.begin()
+            stream = self._log.begin(lane)
             self.changed.notify_all()
-        return self._messages(stream, cursor)
+        return self._messages(lane, stream)
 
     def stop(self) -> None:
         with self.changed:
-            self._stream += 1
+            self.stopped.set()
             self.changed.notify_all()
 
-    def _messages(self, stream: int, cursor: int) -> Iterator[bytes]:
+    def _messages(self, lane: Lane, stream: int) -> Iterator[bytes]:
         settings = self._log.settings()
         while True:
-            entry = self._next(stream, cursor)
-            if entry is None:
+            message = self._next(lane, stream)
+            if message is None:
                 return
-            cursor = entry.index + 1
-            if entry.content is not None:
-                yield message(entry, settings)
-                settings = b""
+            yield message.pack(settings)
+            settings = b""
 
-    def _next(self, stream: int, cursor: int) -> Optional[Entry]:
+    def _next(self, lane: Lane, stream: int) -> Optional[Message]:
         while True:
             with self.changed:
                 while True:
-                    entry = self._log.entry(cursor)
-                    if stream != self._stream or (entry is None and self._log.exhausted):
+                    if self.stopped.is_set() or stream != lane.stream:
                         return None
-                    if entry is not None:
-                        return entry
-                    if not self._reading and self._log.has_room():
+                    message = self._log.take(lane)
+                    if message is not None or lane.closed:
+                        return message
+                    if not self._reading and not self._log.exhausted and self._log.has_room():
                         self._reading = True
                         break
                     self.changed.wait()
@@ -193,37 +252,77 @@ class _Feeder:
             self.changed.notify_all()
 
 
-def run(connection: Any, images: Iterable[Any], options: Options) -> Iterator[StreamResult]:
+def run(
+    connection: Any, images: Iterable[Any], options: Options, kind: _images.Kind, streams: int
+) -> Iterator[StreamResult]:
     """Yields the results; `connection` is a `_sync.Connection`."""
-    log = StreamLog(options, connection.limits(options))
+    log = StreamLog(options, connection.limits(options), kind, streams)
     feeder = _Feeder(log, images)
-    retry = Retry(options.retry_for)
+    calls: List[Any] = [None] * streams
+
+    def work(number: int) -> None:
+        try:
+            _work(connection, feeder, log, number, calls, options)
+        except Exception as error:
+            log.broken = log.broken or error
+        with feeder.changed:
+            feeder.changed.notify_all()
+
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(work, number), name="embedd-stream", daemon=True)
+        for number in range(streams)
+    ]
+    for thread in threads:
+        thread.start()
     try:
         while True:
-            retry.attempts += 1
-            call = connection.stream(feeder.messages(), metadata=connection.endpoint.metadata())
-            try:
-                for response in call:
-                    with feeder.changed:
-                        results = [*log.failed_here(), log.answer(response)]
-                        feeder.changed.notify_all()
-                    connection.state.succeeded()
-                    retry = Retry(options.retry_for)
-                    yield from results
-                error = cut_short() if log.unanswered or not log.exhausted else None
-            except grpc.RpcError as failure:
-                error = _status.from_rpc_error(failure, connection.endpoint.target, None)
-            finally:
-                call.cancel()
-            if error is None:
-                yield from log.failed_here()
-                if log.failure is not None:
-                    raise log.failure
+            with feeder.changed:
+                feeder.changed.wait_for(lambda: log.ready or log.broken or log.finished)
+                results = log.take_ready()
+                feeder.changed.notify_all()
+            yield from results
+            if not results:
+                log.end()
                 return
-            step = retry.after(error, 1)
-            if step.delay is None:
-                raise error
-            connection.state.failed(error)
-            threading.Event().wait(step.delay)
     finally:
         feeder.stop()
+        for call in list(calls):
+            if call is not None:
+                call.cancel()
+        for thread in threads:
+            thread.join()
+
+
+def _work(connection: Any, feeder: _Feeder, log: StreamLog, number: int, calls: List[Any], options: Options) -> None:
+    """One stream after the other, until all is answered."""
+    lane = log.lanes[number]
+    retry = Retry(options.retry_for)
+    while not feeder.stopped.is_set():
+        retry.attempts += 1
+        attempt = connection.pool.begin(OPEN, stream=True)
+        calls[number] = call = connection.open_stream(feeder.begin(lane), attempt)
+        try:
+            if feeder.stopped.is_set():  # nobody else will cancel a call that was opened too late
+                return
+            for response in call:
+                attempt.succeeded("EmbedStream")
+                retry = Retry(options.retry_for)
+                with feeder.changed:
+                    log.answer(lane, response, attempt.replica.target.name)
+                    feeder.changed.notify_all()
+            error = log.cut_short(lane, attempt)
+        except grpc.RpcError as failure:
+            if feeder.stopped.is_set():
+                return
+            made = _status.from_rpc_error(failure, attempt.replica.target, None)
+            error = attempt.failed(made, "EmbedStream")
+        finally:
+            call.cancel()
+            attempt.left()
+        if error is None:
+            return
+        step = retry.after(error, 1)
+        if step.delay is None:
+            raise _diagnose.explained(error, connection.endpoint)
+        connection.pool.retrying(error)
+        feeder.stopped.wait(step.delay)

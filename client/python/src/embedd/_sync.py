@@ -1,58 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How `EmbedClient` does its work: a connection, and threads for jobs of several calls. See also `_async.py`."""
+"""How `EmbedClient` does its work: its connections, and threads for jobs of several calls. See also `_async.py`."""
 
 from __future__ import annotations
 
+import contextvars
 import itertools
+import queue
 import threading
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Deque, List, Optional
+from contextlib import nullcontext
+from typing import Any, Dict, List, Optional
 
 import grpc
 
-from . import _fork, _images, _job, _session, _status, errors
+from . import _diagnose, _fork, _images, _job, _service, _status, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
+from ._replicas import Answer, Attempt, Call, Pool, Replica
 from ._retry import Retry
 from .v1 import embedding_service_pb2 as pb
 
 
 class Connection:
-    """A channel and what belongs to it: one per client and process."""
+    """A channel to each replica and what belongs to it: one per client and process."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.state = _session.State(endpoint.target)
+        self.pool = Pool(endpoint.targets)
         self.gate = _fork.CallGate()
-        credentials = endpoint.credentials()
-        if credentials is None:
-            self.channel = grpc.insecure_channel(endpoint.target, options=endpoint.options)
-        else:
-            self.channel = grpc.secure_channel(endpoint.target, credentials, options=endpoint.options)
-        self._methods = {
-            name: self.channel.unary_unary(_session.SERVICE + name, response_deserializer=parse)
-            for name, parse in _session.PARSERS.items()
-        }
-        self.stream = self.channel.stream_stream(
-            _session.SERVICE + "EmbedStream", response_deserializer=pb.EmbedStreamResponse.FromString
-        )
+        self._lock = threading.Lock()
+        self._channels: Dict[str, Any] = {}
+        self._methods: Dict[Any, Any] = {}
 
     def close(self) -> None:
-        self.channel.close()
+        with self._lock:
+            for channel in self._channels.values():
+                channel.close()
 
     def limits(self, options: Options) -> Limits:
-        """The server's limits; asks for them once."""
-        if self.state.limits is not None:
-            return self.state.limits
-        retry = Retry(options.retry_for, options.deadline)
-        return self.state.learn(self.drive(_job.server_info_steps(options.timeout, retry)))
+        """What the servers take; asks for it once."""
+        known = self.pool.limits()
+        if known is None and len(self.pool.replicas) > 1:
+            self._ask_all(options)
+            known = self.pool.limits()
+        if known is not None:
+            return known
+        return Limits.of(self.drive(_job.server_info_steps(options.timeout, Retry(options.retry_for, options.deadline))))
 
     def ask(self, timeout: float) -> pb.GetServerInfoResponse:
         """A fresh GetServerInfoResponse."""
-        info = self.drive(_job.server_info_steps(timeout, Retry.within(timeout)))
-        self.state.learn(info)
-        return info
+        return self.drive(_job.server_info_steps(timeout, Retry.within(timeout)))
 
     def drive(self, steps: _job.Steps, workers: Optional["Workers"] = None) -> Any:
         """Does what `steps` wants until it is through; gives its result."""
@@ -67,30 +64,88 @@ class Connection:
                     wanted = steps.send(outcome)
         except StopIteration as stop:
             return stop.value
+        except errors.ServerUnavailable as error:
+            raise _diagnose.explained(error, self.endpoint)
+
+    def open_stream(self, messages: Any, attempt: Attempt) -> Any:
+        return self._method(attempt.replica, "EmbedStream")(messages, metadata=self.endpoint.metadata())
 
     def _perform(self, wanted: Any, workers: Optional["Workers"]) -> Any:
         if isinstance(wanted, _job.Sleep):
             if wanted.error is not None:
-                self.state.failed(wanted.error)
+                self.pool.retrying(wanted.error)
             pause = workers.cancelled if workers else threading.Event()
             if pause.wait(wanted.seconds):
                 raise errors.EmbedError("cancelled")
             return None
-        method = self._methods[wanted.method]
+        with workers.turns if workers else nullcontext(), self.gate:
+            attempt = self.pool.begin(wanted)
+            try:
+                if attempt.introduction is not None:
+                    self._call(attempt.introduction, attempt, workers)
+                return self._call(wanted, attempt, workers)
+            finally:
+                attempt.left()
+
+    def _call(self, wanted: Call, attempt: Attempt, workers: Optional["Workers"]) -> Answer:
+        replica = attempt.replica
+        method = self._method(replica, wanted.method)
         metadata = self.endpoint.metadata()
         try:
             if workers is None:
-                with self.gate:
-                    answer = method(wanted.payload, timeout=wanted.timeout, metadata=metadata)
+                answer = method(wanted.payload, timeout=wanted.timeout, metadata=metadata)
             else:
-                with workers.turns, self.gate:
-                    answer = workers.result_of(method.future(wanted.payload, timeout=wanted.timeout, metadata=metadata))
+                answer = workers.result_of(method.future(wanted.payload, timeout=wanted.timeout, metadata=metadata))
         except grpc.FutureCancelledError:
             raise errors.EmbedError("cancelled") from None
         except grpc.RpcError as error:
-            raise _status.from_rpc_error(error, self.endpoint.target, wanted.timeout) from error
-        self.state.succeeded()
-        return answer
+            failure = _status.from_rpc_error(error, replica.target, wanted.timeout)
+            raise attempt.failed(failure, wanted.method) from error
+        if wanted.method == "GetServerInfo":
+            self.pool.learn(replica, answer)
+        attempt.succeeded(wanted.method)
+        return Answer(answer, replica.target.name)
+
+    def _ask_all(self, options: Options) -> None:
+        """Asks all replicas at once what they take; who does not answer soon is left out for now."""
+        wanted = self.pool.introduction(_job.attempt_timeout(options.timeout, options.deadline))
+
+        def ask(replica: Replica) -> None:
+            try:
+                with self.gate:
+                    self._call(wanted, self.pool.begin_at(replica, wanted), None)
+            except errors.EmbedError as error:
+                self.pool.retrying(error)
+
+        with ThreadPoolExecutor(min(len(self.pool.replicas), 64)) as threads:
+            for replica in self.pool.replicas:
+                threads.submit(contextvars.copy_context().run, ask, replica)
+
+    def _method(self, replica: Replica, name: str) -> Any:
+        key = (replica.target.name, name)
+        found = self._methods.get(key)
+        if found is not None:
+            return found
+        replica.target.resolve()
+        with self._lock:
+            channel = self._channels.get(replica.target.name)
+            if channel is None:
+                channel = self._channels[replica.target.name] = _open(replica)
+            if name == "EmbedStream":
+                parse = pb.EmbedStreamResponse.FromString
+                made = channel.stream_stream(_service.SERVICE + name, response_deserializer=parse)
+            else:
+                parse = _service.PARSERS[name]
+                made = channel.unary_unary(_service.SERVICE + name, response_deserializer=parse)
+            return self._methods.setdefault(key, made)
+
+
+def _open(replica: Replica) -> Any:
+    target = replica.target
+    credentials = target.credentials()
+    if credentials is None:
+        return grpc.insecure_channel(target.name, options=target.options)
+    return grpc.secure_channel(target.name, credentials, options=target.options)
 
 
 class Workers:
@@ -103,8 +158,15 @@ class Workers:
         self.turns = threading.BoundedSemaphore(calls_in_flight)
         self.cancelled = threading.Event()
         self.pool = ThreadPoolExecutor(self.size, thread_name_prefix="embedd")
+        self.done: "queue.SimpleQueue[Future[List[_job.Part]]]" = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._calls: set = set()
+
+    def submit(self, *work: Any) -> "Future[List[_job.Part]]":
+        """Runs `work` in a thread, in the caller's context: the trace around a job reaches all of its calls."""
+        future = self.pool.submit(contextvars.copy_context().run, *work)
+        future.add_done_callback(self.done.put)
+        return future
 
     def result_of(self, call: Any) -> Any:
         with self._lock:
@@ -138,16 +200,16 @@ def run(connection: Connection, job: _job.Job, source: _images.Source) -> int:
         job.merge(_embed(connection, job, first, None))
         return len(first)
     count = 0
-    workers = Workers(job.calls_in_flight(first))
-    ahead: Deque["Future[List[_job.Part]]"] = deque()
+    workers = Workers(job.calls_in_flight(first, connection.pool.servers))
+    ahead = _job.Ahead(job)
     try:
         for batch in itertools.chain((first, second), batches):
             count += len(batch)
-            ahead.append(workers.pool.submit(_embed, connection, job, batch, workers))
-            while ahead and (len(ahead) >= workers.size or ahead[0].done()):
-                job.merge(ahead.popleft().result())
+            ahead.sent(workers.submit(_embed, connection, job, batch, workers))
+            while ahead.full(workers.size) or not workers.done.empty():
+                ahead.ended(workers.done.get())
         while ahead:
-            job.merge(ahead.popleft().result())
+            ahead.ended(workers.done.get())
     finally:
         workers.stop()
     return count

@@ -21,6 +21,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 _REQUEST_INPUT = b"\x0a"  # EmbedBatchRequest.inputs and EmbedStreamRequest.input
 _INPUT_IMAGE = b"\x0a"
 _INPUT_RAW_IMAGE = b"\x12"
+_INPUT_TEXT = b"\x1a"
 _INPUT_ID = b"\x22"
 _RAW_WIDTH = b"\x08"
 _RAW_HEIGHT = b"\x10"
@@ -48,6 +49,15 @@ class Content(NamedTuple):
     def size(self) -> int:
         return len(self.head) + len(self.body)
 
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the image file; 0 when it is something else."""
+        return len(self.body) if self.head[:1] == _INPUT_IMAGE else 0
+
+    @property
+    def is_text(self) -> bool:
+        return self.head[:1] == _INPUT_TEXT
+
 
 def varint(value: int) -> bytes:
     """`value` >= 0 as a protobuf varint."""
@@ -62,6 +72,11 @@ def varint(value: int) -> bytes:
 def encoded_content(body: Buffer) -> Content:
     """`Input.image`: an image file."""
     return Content(_INPUT_IMAGE + varint(len(body)), body)
+
+
+def text_content(text: bytes) -> Content:
+    """`Input.text`, as UTF-8."""
+    return Content(_INPUT_TEXT + varint(len(text)), text)
 
 
 def raw_content(width: int, height: int, rgb: Buffer) -> Content:

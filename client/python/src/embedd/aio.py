@@ -12,13 +12,13 @@ from typing import Any, AsyncIterable, AsyncIterator, Dict, Iterable, List, Opti
 import numpy as np
 
 from . import _async, _images, _job, _options, errors
-from ._channel import Endpoint, Tls, Token
+from ._channel import Endpoint, Targets, Tls, Token
 from .result import EmbedResult, StreamResult
 from .v1 import embedding_service_pb2 as pb
 
 
 class EmbedClient:
-    """Client of an embedd server, for asyncio. One connection per event loop, opened on first use.
+    """Client of an embedd server, or of several, for asyncio. One connection to each per event loop, opened on first use.
 
     Arguments as in `embedd.EmbedClient`. Close it with `await client.close()` or use it in `async with`. Processes that
     fork should do so before they use it.
@@ -26,7 +26,7 @@ class EmbedClient:
 
     def __init__(
         self,
-        target: Optional[str] = None,
+        target: Targets = None,
         *,
         tls: Tls = None,
         token: Token = None,
@@ -40,8 +40,8 @@ class EmbedClient:
 
     @property
     def target(self) -> str:
-        """Address of the server."""
-        return self._endpoint.target
+        """Address of the server; of several, with commas."""
+        return self._endpoint.name
 
     async def embed_images(
         self,
@@ -58,19 +58,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> np.ndarray:
         """As `embedd.EmbedClient.embed_images`; `images` may be an asynchronous iterator too."""
-        result = await self.embed_images_detailed(
-            images,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize=normalize,
-            dtype=dtype,
-            timeout=timeout,
-            on_error=on_error,
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=retry_for,
-        )
-        return result.vectors
+        return (await self._embed(_images.open_source(images), locals())).vectors
 
     async def embed_images_detailed(
         self,
@@ -87,26 +75,41 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> EmbedResult:
         """As `embedd.EmbedClient.embed_images_detailed`."""
-        source = _images.open_source(images)
-        options = _options.make_options(
-            source,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize=normalize,
-            dtype=dtype,
-            timeout=self._timeout if timeout is None else timeout,
-            on_error=on_error,
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=retry_for,
-        )
-        connection = self._connection()
-        job = _job.Job(source, options, await connection.limits(options))
-        try:
-            count = await _async.run(connection, job, source)
-            return job.result(count)
-        finally:
-            job.close()
+        return await self._embed(_images.open_source(images), locals())
+
+    async def embed_texts(
+        self,
+        texts: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "raise",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> np.ndarray:
+        """As `embedd.EmbedClient.embed_texts`; `texts` may be an asynchronous iterator too."""
+        return (await self._embed(_images.open_source(texts, _images.TEXTS), locals())).vectors
+
+    async def embed_texts_detailed(
+        self,
+        texts: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "return",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> EmbedResult:
+        """As `embedd.EmbedClient.embed_texts_detailed`."""
+        return await self._embed(_images.open_source(texts, _images.TEXTS), locals())
 
     async def embed_images_batch(self, images: Any) -> List[List[float]]:
         """As `embedd.EmbedClient.embed_images_batch`."""
@@ -121,19 +124,24 @@ class EmbedClient:
         priority: str = "bulk",
         expect_fingerprint: Optional[str] = None,
         retry_for: Optional[float] = None,
+        streams: int = 1,
     ) -> AsyncIterator[StreamResult]:
         """As `embedd.EmbedClient.embed_stream`, as an asynchronous iterator."""
-        options = _options.make_options(
-            _images.Source(iter(())),
-            normalize=normalize,
-            dtype=dtype,
-            timeout=self._timeout,
-            on_error="return",
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=_options.DEFAULT_RETRY_FOR_S if retry_for is None else retry_for,
-        )
-        return _async.stream(self._connection, images, options)
+        return self._stream(images, _images.IMAGES, locals())
+
+    def embed_texts_stream(
+        self,
+        texts: Union[Iterable[Any], AsyncIterable[Any]],
+        *,
+        normalize: bool = True,
+        dtype: str = "float32",
+        priority: str = "bulk",
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+        streams: int = 1,
+    ) -> AsyncIterator[StreamResult]:
+        """As `embedd.EmbedClient.embed_texts_stream`, as an asynchronous iterator."""
+        return self._stream(texts, _images.TEXTS, locals())
 
     async def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
         """As `embedd.EmbedClient.server_info`."""
@@ -149,7 +157,7 @@ class EmbedClient:
         self._closed = True
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
-            await connection.channel.close()
+            await connection.close()
 
     async def __aenter__(self) -> "EmbedClient":
         return self
@@ -162,6 +170,22 @@ class EmbedClient:
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, "_connections": {}}
+
+    async def _embed(self, source: _images.Source, arguments: Dict[str, Any]) -> EmbedResult:
+        options = _options.of_job(source, self._timeout, arguments)
+        connection = self._connection()
+        job = _job.Job(source, options, await connection.limits(options))
+        try:
+            count = await _async.run(connection, job, source)
+            return job.result(count)
+        finally:
+            job.close()
+
+    def _stream(
+        self, inputs: Union[Iterable[Any], AsyncIterable[Any]], kind: _images.Kind, arguments: Dict[str, Any]
+    ) -> AsyncIterator[StreamResult]:
+        options, streams = _options.of_stream(_images.Source(iter(()), kind), self._timeout, arguments)
+        return _async.stream(self._connection, inputs, options, kind, streams)
 
     def _connection(self) -> _async.Connection:
         if self._closed:

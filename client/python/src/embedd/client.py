@@ -8,20 +8,22 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import numpy as np
 
 from . import _fork, _images, _job, _options, _stream, _sync, errors
-from ._channel import Endpoint, Tls, Token
+from ._channel import Endpoint, Targets, Tls, Token
 from .result import EmbedResult, StreamResult
 from .v1 import embedding_service_pb2 as pb
 
 
 class EmbedClient:
-    """Client of an embedd server.
+    """Client of an embedd server, or of several that run the same model.
 
-    Thread-safe. Opens its connection on first use, one per process: it may be used before and after `fork()`, and
+    Several share the work: each gets calls as fast as it answers them, and one that is away, drains or refuses is left
+    out until it is back. Thread-safe. Opens its connection on first use, one per process: it may be used before and after `fork()`, and
     pickled. Close it, or use it in a `with` statement.
 
     Args:
-      target: HOST:PORT, `unix:/path`, or either after `grpc://` or `grpcs://` (TLS). None: the environment variable
-        EMBEDD_TARGET, else localhost:50051.
+      target: HOST:PORT, `unix:/path`, any gRPC name (`dns:///name:port` for all addresses of a name), or one of those
+        after `grpc://` or `grpcs://` (TLS); several in one string with commas, or as a list. None: the environment
+        variable EMBEDD_TARGET, else localhost:50051.
       tls: None: no TLS. True: the system's authorities. A path: the PEM file of the authority. A dict with `ca`,
         `cert`, `key` (paths or bytes) for mutual TLS.
       token: bearer token, or a function that gives the current one; asked before every call.
@@ -31,7 +33,7 @@ class EmbedClient:
 
     def __init__(
         self,
-        target: Optional[str] = None,
+        target: Targets = None,
         *,
         tls: Tls = None,
         token: Token = None,
@@ -45,8 +47,8 @@ class EmbedClient:
 
     @property
     def target(self) -> str:
-        """Address of the server."""
-        return self._endpoint.target
+        """Address of the server; of several, with commas."""
+        return self._endpoint.name
 
     def embed_images(
         self,
@@ -94,18 +96,7 @@ class EmbedClient:
           InvalidRequest, ServerError: all of them `EmbedError`. TypeError, ValueError: for what is no image, or wrong
           arguments.
         """
-        return self.embed_images_detailed(
-            images,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize=normalize,
-            dtype=dtype,
-            timeout=timeout,
-            on_error=on_error,
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=retry_for,
-        ).vectors
+        return self._embed(_images.open_source(images), locals()).vectors
 
     def embed_images_detailed(
         self,
@@ -125,26 +116,56 @@ class EmbedClient:
 
         Arguments as there, but images that fail are returned by default.
         """
-        source = _images.open_source(images)
-        options = _options.make_options(
-            source,
-            batch_size=batch_size,
-            show_progress_bar=show_progress_bar,
-            normalize=normalize,
-            dtype=dtype,
-            timeout=self._timeout if timeout is None else timeout,
-            on_error=on_error,
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=retry_for,
-        )
-        connection = self._connection()
-        job = _job.Job(source, options, connection.limits(options))
-        try:
-            count = _sync.run(connection, job, source)
-            return job.result(count)
-        finally:
-            job.close()
+        return self._embed(_images.open_source(images), locals())
+
+    def embed_texts(
+        self,
+        texts: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "raise",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> np.ndarray:
+        """Embeds texts, with a model that has a text tower (`server_info().model.towers`).
+
+        Vectors of texts and of images of one model may be compared. Texts that are longer than the model's context are
+        cut, as its own library does; an empty text is a text like any other.
+
+        Args:
+          texts: one string, or a list or iterator of strings.
+          expect_fingerprint: that of the text tower, which is not the one of the images.
+          The others: as in `embed_images`.
+
+        Returns:
+          Array [N, D] in the order of `texts`; [1, D] for one string.
+
+        Raises:
+          TextRejected, and what `embed_images` raises.
+        """
+        return self._embed(_images.open_source(texts, _images.TEXTS), locals()).vectors
+
+    def embed_texts_detailed(
+        self,
+        texts: Any,
+        *,
+        batch_size: Optional[int] = None,
+        show_progress_bar: Optional[bool] = None,
+        normalize: bool = True,
+        dtype: str = "float32",
+        timeout: Optional[float] = None,
+        on_error: str = "return",
+        priority: Optional[str] = None,
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+    ) -> EmbedResult:
+        """`embed_texts` with everything that is known, as `embed_images_detailed`."""
+        return self._embed(_images.open_source(texts, _images.TEXTS), locals())
 
     def embed_images_batch(self, images: Any) -> List[List[float]]:
         """`embed_images(images)` as lists of Python floats, for code written against `embedding_service`."""
@@ -159,8 +180,9 @@ class EmbedClient:
         priority: str = "bulk",
         expect_fingerprint: Optional[str] = None,
         retry_for: Optional[float] = None,
+        streams: int = 1,
     ) -> Iterator[StreamResult]:
-        """Embeds an endless row of images over one stream, each answered as soon as it is ready, in order.
+        """Embeds an endless row of images, each answered as soon as it is ready, in order.
 
         For many images at hand `embed_images` is faster. There is no deadline; end it by closing the generator.
 
@@ -169,22 +191,28 @@ class EmbedClient:
             of the answers.
           normalize, dtype, priority, expect_fingerprint: as in `embed_images`.
           retry_for: seconds to go on when the server is away or full; None: 300. Images not yet answered are sent
-            again; each is answered once.
+            again, by whichever server is there; each is answered once.
+          streams: how many streams to use at once, each at the server that has the fewest. One stream stays at one
+            server; take as many as there are servers to use them all. The order stays.
 
         Yields:
           One `StreamResult` per image. An image that fails is a result with an error, not an exception.
         """
-        options = _options.make_options(
-            _images.Source(iter(())),
-            normalize=normalize,
-            dtype=dtype,
-            timeout=self._timeout,
-            on_error="return",
-            priority=priority,
-            expect_fingerprint=expect_fingerprint,
-            retry_for=_options.DEFAULT_RETRY_FOR_S if retry_for is None else retry_for,
-        )
-        return _stream.run(self._connection(), images, options)
+        return self._stream(images, _images.IMAGES, locals())
+
+    def embed_texts_stream(
+        self,
+        texts: Iterable[Any],
+        *,
+        normalize: bool = True,
+        dtype: str = "float32",
+        priority: str = "bulk",
+        expect_fingerprint: Optional[str] = None,
+        retry_for: Optional[float] = None,
+        streams: int = 1,
+    ) -> Iterator[StreamResult]:
+        """`embed_stream` for texts: strings, or (id, string) pairs."""
+        return self._stream(texts, _images.TEXTS, locals())
 
     def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
         """What the server says of itself: model, device, limits, batching, memory, state, versions.
@@ -216,6 +244,20 @@ class EmbedClient:
 
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, "_connections": {}}
+
+    def _embed(self, source: _images.Source, arguments: Dict[str, Any]) -> EmbedResult:
+        options = _options.of_job(source, self._timeout, arguments)
+        connection = self._connection()
+        job = _job.Job(source, options, connection.limits(options))
+        try:
+            count = _sync.run(connection, job, source)
+            return job.result(count)
+        finally:
+            job.close()
+
+    def _stream(self, inputs: Iterable[Any], kind: _images.Kind, arguments: Dict[str, Any]) -> Iterator[StreamResult]:
+        options, streams = _options.of_stream(_images.Source(iter(()), kind), self._timeout, arguments)
+        return _stream.run(self._connection(), inputs, options, kind, streams)
 
     def _connection(self) -> _sync.Connection:
         if self._closed:

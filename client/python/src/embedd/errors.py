@@ -33,6 +33,8 @@ class EmbedError(Exception):
         self.attempts = 0
         self._pushback: Optional[float] = None  # seconds the server asked to wait; negative: do not retry
         self._late_by: Optional[float] = None  # seconds by which the server would have been too late
+        self._target = ""  # where the call went
+        self._elsewhere: Optional[float] = None  # seconds until another server may be asked
 
     @property
     def message(self) -> str:
@@ -59,13 +61,11 @@ class Overloaded(EmbedError):
         self.retry_after = retry_after
 
 
-class ImageRejected(EmbedError):
-    """One image cannot be embedded; its neighbours can.
+class InputRejected(EmbedError):
+    """One image or text cannot be embedded; its neighbours can.
 
     Attributes:
-      index: position of the image in what was passed in, from 0.
-      reason: UNSUPPORTED_FORMAT, CORRUPT_IMAGE, IMAGE_TOO_LARGE, DEVICE_MEMORY, ... from the server; UNREADABLE when
-        the file or the PIL image could not be read here, EMPTY_IMAGE when it holds nothing.
+      index: position in what was passed in, from 0.
       source: the path, or the type of the object.
     """
 
@@ -73,6 +73,21 @@ class ImageRejected(EmbedError):
         super().__init__(message, **kwargs)
         self.index = index
         self.source = source
+
+
+class ImageRejected(InputRejected):
+    """One image cannot be embedded; its neighbours can.
+
+    `reason`: UNSUPPORTED_FORMAT, CORRUPT_IMAGE, IMAGE_TOO_LARGE, DEVICE_MEMORY, ... from the server; UNREADABLE when
+    the file or the PIL image could not be read here, EMPTY_IMAGE when it holds nothing.
+    """
+
+
+class TextRejected(InputRejected):
+    """One text cannot be embedded; its neighbours can.
+
+    `reason`: TEXT_NOT_SUPPORTED, DEVICE_MEMORY, ... from the server; INVALID_TEXT when it cannot be written as UTF-8.
+    """
 
 
 class DeadlineExceeded(EmbedError):

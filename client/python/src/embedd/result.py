@@ -8,7 +8,7 @@ from typing import List, Optional
 
 import numpy as np
 
-from .errors import ImageRejected
+from .errors import InputRejected
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class EmbedResult:
     """
 
     vectors: np.ndarray
-    errors: List[ImageRejected] = field(default_factory=list)
+    errors: List[InputRejected] = field(default_factory=list)
     fingerprint: str = ""
     calls: List[CallTiming] = field(default_factory=list)
 
@@ -76,5 +76,5 @@ class StreamResult:
     index: int
     id: str
     vector: Optional[np.ndarray]
-    error: Optional[ImageRejected]
+    error: Optional[InputRejected]
     fingerprint: str = ""
