@@ -73,7 +73,12 @@ class AioAdapter:
         return lambda *arguments, **keywords: self._run(method(*arguments, **keywords))
 
     def embed_stream(self, *arguments, **keywords):
-        results = self._client.embed_stream(*arguments, **keywords)
+        return self._stream(self._client.embed_stream(*arguments, **keywords))
+
+    def embed_texts_stream(self, *arguments, **keywords):
+        return self._stream(self._client.embed_texts_stream(*arguments, **keywords))
+
+    def _stream(self, results):
         try:
             while True:
                 try:

@@ -192,7 +192,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         rows = []
         for index, one in enumerate(request.inputs):
             content = _content(one)
-            if content.startswith(b"bad"):
+            if content.startswith((b"bad", b"text:bad")):
                 answer.errors.add(
                     index=index, code=3, reason="CORRUPT_IMAGE", message=f"inputs[{index}].image is broken"
                 )
@@ -238,7 +238,13 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
 
 
 def _content(one: pb.Input) -> bytes:
-    return one.raw_image.rgb if one.WhichOneof("content") == "raw_image" else one.image
+    """What the vector is made of. Of a text: `text_content` of it."""
+    kind = one.WhichOneof("content")
+    return {"raw_image": one.raw_image.rgb, "text": text_content(one.text)}.get(kind, one.image)
+
+
+def text_content(text: str) -> bytes:
+    return b"text:" + text.encode("utf-8")
 
 
 def _normalize(request) -> bool:
@@ -256,7 +262,10 @@ def _without_pixels(request) -> pb.EmbedBatchRequest:
     if request.HasField("normalize"):
         kept.normalize = request.normalize
     for one in request.inputs:
-        kept.inputs.add(image=_content(one)[:64])
+        if one.WhichOneof("content") == "text":
+            kept.inputs.add(text=one.text[:64])
+        else:
+            kept.inputs.add(image=_content(one)[:64])
     return kept
 
 

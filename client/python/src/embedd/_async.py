@@ -80,6 +80,7 @@ class Connection:
             try:
                 if attempt.introduction is not None:
                     await self._call(attempt.introduction, attempt)
+                    attempt.introduced()
                 return await self._call(wanted, attempt)
             finally:
                 attempt.left()

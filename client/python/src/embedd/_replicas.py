@@ -17,7 +17,7 @@ from . import errors
 from ._channel import Target
 from ._options import Limits
 from ._progress import log
-from ._status import TRANSPORT, unimplemented
+from ._status import MESSAGE_TOO_LARGE, TRANSPORT, unimplemented
 from .v1 import embedding_service_pb2 as pb
 
 FIRST_HOLD_S = 0.2
@@ -124,7 +124,7 @@ class Pool:
         with self._lock:
             fitting = [one for one in self.replicas if one.takes(call)]
             if not fitting:
-                raise errors.InvalidRequest("no server takes a call of this size", reason="MESSAGE_TOO_LARGE")
+                raise _too_large("none of the servers")
             free = [one for one in fitting if self._free(one)]
             if free:
                 known = [rate for rate in (one.rate() for one in self.replicas) if rate is not None]
@@ -207,6 +207,11 @@ class Attempt:
         self._sent = pool._now()
         self._open = True
 
+    def introduced(self) -> None:
+        """The replica said what it takes. Raises InvalidRequest when that is less than this call."""
+        if not self.replica.takes(self._call):
+            raise _too_large(self.replica.target.name)
+
     def succeeded(self, method: str) -> None:
         """An answer came."""
         replica, back = self.replica, None
@@ -273,3 +278,7 @@ class Attempt:
             code=error.code,
             reason=TRANSPORT,
         )
+
+
+def _too_large(who: str) -> errors.InvalidRequest:
+    return errors.InvalidRequest(f"{who} takes no call of this size", reason=MESSAGE_TOO_LARGE)

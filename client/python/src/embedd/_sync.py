@@ -83,6 +83,7 @@ class Connection:
             try:
                 if attempt.introduction is not None:
                     self._call(attempt.introduction, attempt, workers)
+                    attempt.introduced()
                 return self._call(wanted, attempt, workers)
             finally:
                 attempt.left()
