@@ -49,8 +49,7 @@ void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std:
 
 // Steps that a CLIP processor can leave out; the server always does them.
 void RequireSteps(JsonReader& reader) {
-  for (absl::string_view step :
-       {"do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb"}) {
+  for (absl::string_view step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}) {
     if (!reader.Bool(step, true)) reader.Fail(step, "must be true", absl::StatusCode::kUnimplemented);
   }
 }
@@ -109,7 +108,10 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
                                               const VisionConfig& vision) {
   absl::StatusOr<json> parsed = ParseJson(text, file);
   if (!parsed.ok()) return parsed.status();
-  JsonReader r(*parsed, file);
+  JsonReader top(*parsed, file);
+  const json* nested = top.Find("image_processor");  // in a processor_config.json
+  if (!top.status().ok()) return top.status();
+  JsonReader r(nested == nullptr ? *parsed : *nested, file, nested == nullptr ? "" : "image_processor");
   ImageSpec image;
   image.height = vision.image_height;
   image.width = vision.image_width;
@@ -126,10 +128,20 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
     r.Fail("rescale_factor", "must be 1/255", absl::StatusCode::kUnimplemented);
   }
 
+  const json* size = r.Find("size");
+  const bool squash = size != nullptr && size->is_object() && size->contains("height");
   std::pair<int, int> crop = ReadSize(r, "crop_size", file);
   if (crop.first == 0) crop = {224, 224};
-  const json* size = r.Find("size");
-  if (size != nullptr && size->is_object() && size->contains("height")) {
+  if (!r.Bool("do_center_crop", true)) {
+    // After a resize to both sides there is nothing to crop; after one to the shortest edge there is.
+    if (squash) {
+      crop = ReadSize(r, "size", file);
+    } else {
+      r.Fail("do_center_crop", "must be true, unless size has a height and a width",
+             absl::StatusCode::kUnimplemented);
+    }
+  }
+  if (squash) {
     image.resize_mode = ResizeMode::kSquash;
     if (ReadSize(r, "size", file) != crop)
       r.Fail("size", "must equal crop_size", absl::StatusCode::kUnimplemented);
@@ -147,34 +159,35 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
     }
   }
   if (r.status().ok() && crop != std::make_pair(image.height, image.width)) {
-    r.Fail("crop_size", absl::StrCat("is ", crop.first, "x", crop.second, ", the image tower takes ",
-                                     image.height, "x", image.width));
+    r.Fail(squash ? "size" : "crop_size",
+           absl::StrCat("is ", crop.first, "x", crop.second, ", the image tower takes ", image.height, "x",
+                        image.width));
   }
   if (!r.status().ok()) return r.status();
   return image;
 }
 
-StoredName HfStoredName(const std::string& name) {
+StoredName HfStoredName(const std::string& name, const std::string& prefix) {
   static const auto* const kTop = new std::map<std::string, std::string>{
-      {"class_embedding", "vision_model.embeddings.class_embedding"},
-      {"positional_embedding", "vision_model.embeddings.position_embedding.weight"},
-      {"conv1.weight", "vision_model.embeddings.patch_embedding.weight"},
-      {"ln_pre.weight", "vision_model.pre_layrnorm.weight"},  // spelled so in transformers
-      {"ln_pre.bias", "vision_model.pre_layrnorm.bias"},
-      {"ln_post.weight", "vision_model.post_layernorm.weight"},
-      {"ln_post.bias", "vision_model.post_layernorm.bias"},
+      {"class_embedding", "embeddings.class_embedding"},
+      {"positional_embedding", "embeddings.position_embedding.weight"},
+      {"conv1.weight", "embeddings.patch_embedding.weight"},
+      {"ln_pre.weight", "pre_layrnorm.weight"},  // spelled so in transformers
+      {"ln_pre.bias", "pre_layrnorm.bias"},
+      {"ln_post.weight", "post_layernorm.weight"},
+      {"ln_post.bias", "post_layernorm.bias"},
   };
   static const auto* const kBlock = new std::map<std::string, std::string>{
       {"ln_1", "layer_norm1"}, {"ln_2", "layer_norm2"},   {"attn.out_proj", "self_attn.out_proj"},
       {"mlp.c_fc", "mlp.fc1"}, {"mlp.c_proj", "mlp.fc2"},
   };
   if (name == "proj") return {{"visual_projection.weight"}, /*transposed=*/true};
-  if (const auto it = kTop->find(name); it != kTop->end()) return {{it->second}, false};
+  if (const auto it = kTop->find(name); it != kTop->end()) return {{prefix + it->second}, false};
 
   absl::string_view rest = name;
   absl::ConsumePrefix(&rest, "transformer.resblocks.");
   const std::pair<std::string, std::string> split = absl::StrSplit(rest, absl::MaxSplits('.', 1));
-  const std::string block = absl::StrCat("vision_model.encoder.layers.", split.first, ".");
+  const std::string block = absl::StrCat(prefix, "encoder.layers.", split.first, ".");
   if (absl::StartsWith(split.second, "attn.in_proj_")) {
     const std::string kind = split.second.substr(absl::string_view("attn.in_proj_").size());
     StoredName qkv;
@@ -189,7 +202,7 @@ StoredName HfStoredName(const std::string& name) {
 
 bool IsUnusedHfTensor(absl::string_view name) {
   return name == "logit_scale" || name == "text_projection.weight" || absl::StartsWith(name, "text_model.") ||
-         name == "vision_model.embeddings.position_ids";
+         absl::EndsWith(name, "embeddings.position_ids");
 }
 
 }  // namespace embedd

@@ -18,6 +18,11 @@ std::string Printable(absl::string_view name) {
   return absl::StrCat(absl::Utf8SafeCHexEscape(name.substr(0, kLongest)), "...");
 }
 
+bool IsBareName(absl::string_view name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(absl::string_view("/\\\0", 3)) == absl::string_view::npos;
+}
+
 absl::StatusOr<json> ParseJson(absl::string_view text, absl::string_view file, int max_depth) {
   std::string problem;
   std::vector<std::set<std::string>> open;  // keys seen, per open object or array

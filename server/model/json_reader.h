@@ -23,6 +23,9 @@ absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, absl::string_vi
 // A key or tensor name from a file, fit for a message: escaped, and cut when it is long.
 std::string Printable(absl::string_view name);
 
+// Whether a name in a file can only mean something beside it: no folders, no way out of this one.
+bool IsBareName(absl::string_view name);
+
 class JsonReader {
  public:
   // Reads `object`, which lies at `path` (e.g. "model_cfg.vision_cfg"; empty: the top) in `file`. Anything

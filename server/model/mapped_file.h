@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // MappedFile: the bytes of a file, read only, without a copy of it. Owned by WeightFiles; the views that the
-// readers make point into it. The mapping lives as long as the object; its pages need not stay in the process.
+// readers make point into it. The mapping lives as long as the object; its pages need not stay in the
+// process.
 
 #pragma once
 

@@ -4,13 +4,18 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "server/model/fingerprint.h"
 #include "server/model/hf_clip_config.h"
+#include "server/model/json_reader.h"
 #include "server/model/open_clip_config.h"
 
 namespace embedd {
@@ -38,30 +43,52 @@ absl::StatusOr<std::string> ReadConfig(const fs::path& path) {
   return std::move(text).str();
 }
 
-absl::Status PickleOnly(const fs::path& pickle) {
-  const std::string target = (pickle.parent_path() / "open_clip_model.safetensors").string();
-  return absl::UnimplementedError(absl::StrCat(
-      pickle.string(),
-      ": pickle weights are not read, because unpickling can run code. Convert them once, where PyTorch and "
-      "safetensors "
-      "are installed:\n  python -c \"import torch; from safetensors.torch import save_file; w = torch.load('",
-      pickle.string(),
-      "', map_location='cpu', weights_only=True); w = w.get('state_dict', w); "
-      "save_file({k.removeprefix('module.'): t.contiguous() for k, t in w.items() if torch.is_tensor(t)}, '",
-      target, "')\""));
+// A word for a POSIX shell, whatever the path holds.
+std::string ShellQuoted(const std::string& text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
 }
 
-// The weights file that open_clip would load, in its order, pickles left out.
-absl::StatusOr<fs::path> FindOpenClipWeights(const fs::path& folder) {
-  for (const char* name :
-       {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors"}) {
+// Opens the weights; what a checkpoint holds beside tensors is refused, and then this says the way out.
+absl::StatusOr<std::unique_ptr<WeightFiles>> OpenWeights(const fs::path& file, const fs::path& converted) {
+  auto files = WeightFiles::Open(file.string());
+  if (!absl::IsUnimplemented(files.status())) return files;
+  return absl::UnimplementedError(absl::StrCat(
+      files.status().message(),
+      ". Convert the weights once, where PyTorch and safetensors are installed (do so with files that you "
+      "trust):\n  python3 -c \"import sys, torch; from safetensors.torch import save_file; "
+      "w = torch.load(sys.argv[1], map_location='cpu', weights_only=True); w = w.get('state_dict', w); "
+      "save_file({k: t.contiguous().clone() for k, t in w.items() if torch.is_tensor(t)}, sys.argv[2])\" ",
+      ShellQuoted(file.string()), " ", ShellQuoted(converted.string())));
+}
+
+// The first of `names` that is a file in the folder.
+absl::StatusOr<fs::path> FindFile(const fs::path& folder, std::initializer_list<const char*> names) {
+  for (const char* name : names) {
     if (IsFile(folder / name)) return folder / name;
   }
-  for (const char* name : {"open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth", "pytorch_model.bin",
-                           "pytorch_model.pth", "model.pth", "open_clip_pytorch_model.pt", "model.pt"}) {
-    if (IsFile(folder / name)) return PickleOnly(folder / name);
+  return absl::NotFoundError(absl::StrCat((folder / *names.begin()).string(), ": is missing"));
+}
+
+// The weights file that open_clip would load, in its order.
+absl::StatusOr<fs::path> FindOpenClipWeights(const fs::path& folder) {
+  auto file = FindFile(folder, {"open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                                "open_clip_pytorch_model.bin", "open_clip_pytorch_model.pth",
+                                "model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth",
+                                "open_clip_pytorch_model.pt", "model.pt"});
+  if (file.ok()) return file;
+  // Else it takes any, .safetensors first, by name.
+  std::set<fs::path> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const fs::path kind = entry.path().extension();
+    if ((kind == ".safetensors" || kind == ".bin" || kind == ".pth") && IsFile(entry.path())) {
+      found.insert(entry.path());
+    }
   }
-  return absl::NotFoundError(absl::StrCat((folder / "open_clip_model.safetensors").string(), ": is missing"));
+  for (const fs::path& path : found) {
+    if (path.extension() == ".safetensors") return path;
+  }
+  return found.empty() ? file : *found.begin();
 }
 
 absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
@@ -72,7 +99,7 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   if (!config.ok()) return config.status();
   absl::StatusOr<fs::path> weights_file = FindOpenClipWeights(folder);
   if (!weights_file.ok()) return weights_file.status();
-  auto files = WeightFiles::Open(weights_file->string());
+  auto files = OpenWeights(*weights_file, folder / "open_clip_model.safetensors");
   if (!files.ok()) return files.status();
   (*files)->StripCommonPrefix("module.");  // left by DistributedDataParallel; open_clip strips it
   if ((*files)->Has("vision_model.post_layernorm.weight")) {
@@ -97,38 +124,43 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   return model;
 }
 
-absl::StatusOr<fs::path> FindHfWeights(const fs::path& folder) {
-  for (const char* name : {"model.safetensors", "model.safetensors.index.json"}) {
-    if (IsFile(folder / name)) return folder / name;
+// What stands before "vision_model." in the names of a wrapped model is taken off. A vision model alone, as
+// transformers 5 saves it, has no "vision_model." either; then the answer is "".
+std::string FindHfVisionPrefix(WeightFiles& files) {
+  constexpr absl::string_view kPrefix = "vision_model.", kKnown = "embeddings.class_embedding";
+  for (const auto& [name, view] : files.tensors()) {
+    absl::string_view before = name;
+    if (!absl::ConsumeSuffix(&before, kKnown)) continue;
+    if (before.empty()) return "";
+    if (absl::ConsumeSuffix(&before, kPrefix)) files.StripCommonPrefix(std::string(before));
+    break;
   }
-  if (IsFile(folder / "pytorch_model.bin")) {
-    return absl::UnimplementedError(absl::StrCat(
-        (folder / "pytorch_model.bin").string(),
-        ": pickle weights are not read, because unpickling can run code. Convert them once, where "
-        "transformers is installed:\n  python -c \"from transformers import CLIPModel; "
-        "CLIPModel.from_pretrained('",
-        folder.string(), "').save_pretrained('", folder.string(), "')\""));
-  }
-  return absl::NotFoundError(absl::StrCat((folder / "model.safetensors").string(), ": is missing"));
+  return std::string(kPrefix);
 }
 
 absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
-  const fs::path config_file = folder / "config.json",
-                 preprocessor_file = folder / "preprocessor_config.json";
+  const fs::path config_file = folder / "config.json";
   absl::StatusOr<std::string> text = ReadConfig(config_file);
   if (!text.ok()) return text.status();
   absl::StatusOr<VisionConfig> vision = ParseHfClipConfig(*text, config_file.string());
   if (!vision.ok()) return vision.status();
-  text = ReadConfig(preprocessor_file);
+  // transformers 5 saves the processor of a whole model in the second one only.
+  auto processor_file = FindFile(folder, {"preprocessor_config.json", "processor_config.json"});
+  if (!processor_file.ok()) return processor_file.status();
+  text = ReadConfig(*processor_file);
   if (!text.ok()) return text.status();
-  absl::StatusOr<ImageSpec> image = ParseHfPreprocessor(*text, preprocessor_file.string(), *vision);
+  absl::StatusOr<ImageSpec> image = ParseHfPreprocessor(*text, processor_file->string(), *vision);
   if (!image.ok()) return image.status();
 
-  absl::StatusOr<fs::path> weights_file = FindHfWeights(folder);
+  auto weights_file = FindFile(folder, {"model.safetensors", "model.safetensors.index.json",
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json"});
   if (!weights_file.ok()) return weights_file.status();
-  auto files = WeightFiles::Open(weights_file->string());
+  auto files = OpenWeights(*weights_file, folder / "model.safetensors");
   if (!files.ok()) return files.status();
-  auto weights = BindWeights(*vision, **files, HfStoredName, IsUnusedHfTensor);
+  const std::string prefix = FindHfVisionPrefix(**files);
+  auto weights = BindWeights(
+      *vision, **files, [&](const std::string& name) { return HfStoredName(name, prefix); },
+      IsUnusedHfTensor);
   if (!weights.ok()) return weights.status();
   ModelFolder model;
   model.vision = *vision;
@@ -136,6 +168,35 @@ absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
   model.files = *std::move(files);
   model.weights = *std::move(weights);
   return model;
+}
+
+// A sentence-transformers folder lists its modules in modules.json; the first may be a Hugging Face CLIP in a
+// folder of its own. What follows may only normalize, which the server does.
+absl::StatusOr<fs::path> FollowModules(const fs::path& folder) {
+  const fs::path file = folder / "modules.json";
+  absl::StatusOr<std::string> text = ReadConfig(file);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<nlohmann::json> modules = ParseJson(*text, file.string());
+  if (!modules.ok()) return modules.status();
+  const auto error = [&](absl::string_view message) {
+    return absl::InvalidArgumentError(absl::StrCat(file.string(), ": ", message));
+  };
+  if (!modules->is_array() || modules->empty()) return error("must be a list of modules");
+  std::string clip;
+  for (size_t i = 0; i < modules->size(); ++i) {
+    JsonReader module((*modules)[i], file.string(), absl::StrCat("[", i, "]"));
+    const std::string type = module.String("type", ""), path = module.String("path", "");
+    if (!module.status().ok()) return module.status();
+    const bool known = i == 0 ? absl::EndsWith(type, ".CLIPModel") : absl::EndsWith(type, ".Normalize");
+    if (!known) {
+      return absl::UnimplementedError(
+          absl::StrCat(file.string(), ": [", i, "].type: \"", Printable(type),
+                       "\" is not read; a CLIPModel is, alone or followed by Normalize"));
+    }
+    if (i == 0) clip = path;
+  }
+  if (!IsBareName(clip)) return error("[0].path: must be the name of a folder beside this file");
+  return folder / clip;
 }
 
 }  // namespace
@@ -153,6 +214,10 @@ absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path) {
     model = ReadOpenClip(folder);
   } else if (IsFile(folder / "config.json")) {
     model = ReadHfClip(folder);
+  } else if (IsFile(folder / "modules.json")) {
+    const absl::StatusOr<fs::path> inner = FollowModules(folder);
+    if (!inner.ok()) return inner.status();
+    model = ReadHfClip(*inner);
   }
   if (!model.ok()) return model;
   const fs::path whole = fs::weakly_canonical(folder, error);

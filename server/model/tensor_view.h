@@ -27,7 +27,7 @@ absl::string_view TensorTypeName(TensorType type);
 // Little-endian elements, not aligned: a file may hold them anywhere.
 struct TensorView {
   TensorType type = TensorType::kF32;
-  std::string type_name;        // as the file spells it, for messages
+  std::string type_name;  // as the file spells it, for messages
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;  // in elements; empty: row-major without gaps
   const uint8_t* data = nullptr;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/model/checkpoint.h"
 #include "server/model/json_reader.h"
 #include "server/model/safetensors.h"
 
@@ -16,18 +17,11 @@ namespace {
 
 constexpr uint64_t kLargestIndex = 16 << 20;
 
-// A shard lies beside its index: no folders, no way out of this one.
-bool IsBareName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos &&
-         name.find('\\') == std::string::npos && name.find('\0') == std::string::npos;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<WeightFiles>> WeightFiles::Open(const std::string& path) {
   std::unique_ptr<WeightFiles> weights(new WeightFiles(path));
-  const absl::Status status =
-      absl::EndsWith(path, ".index.json") ? weights->AddShards() : weights->Add(path);
+  const absl::Status status = absl::EndsWith(path, ".index.json") ? weights->AddShards() : weights->Add(path);
   if (!status.ok()) return status;
   return weights;
 }
@@ -35,7 +29,8 @@ absl::StatusOr<std::unique_ptr<WeightFiles>> WeightFiles::Open(const std::string
 absl::Status WeightFiles::Add(const std::string& path) {
   auto file = MappedFile::Open(path);
   if (!file.ok()) return file.status();
-  absl::StatusOr<TensorMap> tensors = ReadSafetensors(**file);
+  absl::StatusOr<TensorMap> tensors =
+      absl::EndsWith(path, ".safetensors") ? ReadSafetensors(**file) : ReadCheckpoint(**file);
   if (!tensors.ok()) return tensors.status();
   for (auto& [name, view] : *tensors) {
     if (Has(name)) return TensorError(name, absl::StrCat("is in ", path, ", too"));

@@ -20,10 +20,10 @@ namespace embedd {
 
 class WeightFiles {
  public:
-  // Opens one file of weights; its ending says which kind it is. A name that ends in ".index.json" is the index of shards:
-  // every file it names must be a bare name of a file beside it and hold the tensors that the index says are
-  // there. Errors: kNotFound or kInvalidArgument, naming file and tensor; kUnimplemented for kinds of files
-  // that are not read.
+  // Opens one file of weights; its ending says which kind it is. A name that ends in ".index.json" is the
+  // index of shards: every file it names must be a bare name of a file beside it and hold the tensors that
+  // the index says are there. Errors: kNotFound or kInvalidArgument, naming file and tensor; kUnimplemented
+  // for kinds of files that are not read.
   static absl::StatusOr<std::unique_ptr<WeightFiles>> Open(const std::string& path);
 
   const TensorMap& tensors() const { return tensors_; }

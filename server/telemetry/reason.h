@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reason: why a call or an input was not answered with a vector, and everything that follows from it: the word
-// that programs read, the code, whether the call goes on, whether a retry may help. One row in reason.cc is all
-// that a new one needs. Nothing else spells a word or branches on its text.
+// Reason: why a call or an input was not answered with a vector, and everything that follows from it: the
+// word that programs read, the code, whether the call goes on, whether a retry may help. One row in reason.cc
+// is all that a new one needs. Nothing else spells a word or branches on its text.
 
 #pragma once
 
@@ -42,11 +42,11 @@ enum class Reason : unsigned char {
 
 struct ReasonRow {
   Reason reason;
-  std::string_view word;  // ErrorInfo.reason, InputError.reason, label of embedd_rejected_total
-  absl::StatusCode code;  // the numbers of gRPC
-  bool fails_call;        // the whole call ends; else the input fails alone and its neighbours go on
-  bool retry;             // the same call may succeed later, or elsewhere
-  bool rejects;           // counted in embedd_rejected_total when it refuses something at the door
+  std::string_view word;     // ErrorInfo.reason, InputError.reason, label of embedd_rejected_total
+  absl::StatusCode code;     // the numbers of gRPC
+  bool fails_call;           // the whole call ends; else the input fails alone and its neighbours go on
+  bool retry;                // the same call may succeed later, or elsewhere
+  bool rejects;              // counted in embedd_rejected_total when it refuses something at the door
   std::string_view meaning;  // for people and for docs/api.md
 };
 

@@ -228,3 +228,71 @@ def test_fingerprint_tells_weights_and_dtype_apart(tmp_path):
               for f, dtype in (("a", "f32"), ("b", "f32"), ("c", "f32"), ("a", "bf16"))]
     assert prints[0] == prints[1]
     assert len(set(prints)) == 3
+
+
+def fingerprint(printed):
+    return re.search(r"fingerprint (\w+)", printed)[1]
+
+
+def as_saved(state):
+    return state
+
+
+def under_state_dict(state):
+    """What open_clip's trainer writes, from DistributedDataParallel."""
+    return {"epoch": 3, "name": "run", "state_dict": {f"module.{k}": v for k, v in state.items()},
+            "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.98), "params": [0, 1]}]}}
+
+
+def askew(state):
+    """Every matrix transposed in memory, every vector a part of a longer one."""
+    wide = {}
+    for name, tensor in state.items():
+        if tensor.ndim == 1:
+            wide[name] = torch.cat([torch.ones(3), tensor, torch.ones(5)])[3:-5]
+        else:
+            wide[name] = tensor.transpose(0, -1).contiguous().transpose(0, -1) if tensor.ndim else tensor
+    return wide
+
+
+@pytest.mark.parametrize("change", [as_saved, under_state_dict, askew])
+def test_checkpoint_of_torch_save_is_the_same_model(change, tmp_path):
+    model, config = make_model("ViT-B-32", {"layers": 2}, {})
+    save_folder(tmp_path / "model", model, config, {})
+    pixels = make_pixels(224, 224, 2)
+    rows, printed = tower_dump(tmp_path / "model", pixels)
+    (tmp_path / "model" / "open_clip_model.safetensors").unlink()
+    torch.save(change(model.state_dict()), tmp_path / "model" / "open_clip_pytorch_model.bin")
+    again, printed_again = tower_dump(tmp_path / "model", pixels)
+    assert fingerprint(printed_again) == fingerprint(printed)
+    assert (again == rows).all()
+
+
+def test_folders_of_transformers_5(tmp_path):
+    """As save_pretrained writes them now: shards, processor_config.json, and a checkpoint of the same weights."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(5)
+    vision = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2,
+              "image_size": 64, "patch_size": 16}
+    config = transformers.CLIPConfig(vision_config=vision, projection_dim=32, text_config={
+        "num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "vocab_size": 50})
+    model = transformers.CLIPModel(config).eval()
+    folder = tmp_path / "model"
+    model.save_pretrained(folder, max_shard_size="100KB")
+    assert (folder / "model.safetensors.index.json").exists()
+    processor = transformers.CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False)
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": json.loads(processor.to_json_string())}))
+    pixels = make_pixels(64, 64, 2)
+    mean = torch.tensor(processor.image_mean).view(1, 3, 1, 1)
+    std = torch.tensor(processor.image_std).view(1, 3, 1, 1)
+    with torch.no_grad():
+        features = model.get_image_features((torch.from_numpy(pixels).float() / 255 - mean) / std)
+    wanted = getattr(features, "pooler_output", features).numpy()
+    rows, printed = tower_dump(folder, pixels)
+    compare("transformers 5, shards", "f32", rows, wanted, 0.999999, 2e-5)
+    for shard in folder.glob("model*"):
+        shard.unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    again, printed_again = tower_dump(folder, pixels)
+    assert fingerprint(printed_again) == fingerprint(printed)
+    assert (again == rows).all()

@@ -78,10 +78,18 @@ TEST_CASE("Sizes may be one number, as old folders have them, and height and wid
       ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", VisionConfig{});
   REQUIRE(squash.ok());
   CHECK(squash->resize_mode == ResizeMode::kSquash);
+  // Nothing is left to crop, whatever crop_size says.
+  const auto no_crop = ParseHfPreprocessor(
+      R"({"size": {"height": 224, "width": 224}, "do_center_crop": false, "crop_size": {"height": 200, "width": 200}})",
+      "p.json", VisionConfig{});
+  REQUIRE(no_crop.ok());
+  CHECK(no_crop->resize_mode == ResizeMode::kSquash);
 }
 
 TEST_CASE("Preprocessing that the server would not do is refused by key") {
   CHECK_THAT(PreprocessorProblem(R"({"do_center_crop": false})"), Contains("p.json: do_center_crop"));
+  CHECK_THAT(PreprocessorProblem(R"({"do_center_crop": false, "size": {"height": 200, "width": 224}})"),
+             Contains("p.json: size: is 200x224"));
   CHECK_THAT(PreprocessorProblem(R"({"resample": 1})"), Contains("p.json: resample"));
   CHECK_THAT(PreprocessorProblem(R"({"rescale_factor": 1})"), Contains("p.json: rescale_factor"));
   CHECK_THAT(PreprocessorProblem(R"({"size": {"shortest_edge": 256}})"), Contains("p.json: size"));

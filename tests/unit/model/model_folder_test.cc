@@ -2,8 +2,12 @@
 
 #include "server/model/model_folder.h"
 
+#include <cstdio>
+#include <set>
+
 #include "server/model/hf_clip_config.h"
 #include "tests/support/catch.h"
+#include "tests/support/checkpoint_file.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temp_folder.h"
 
@@ -135,15 +139,46 @@ TEST_CASE("The weights file is looked for in OpenCLIP's order") {
   CHECK(ReadModelFolder(folder.path()).ok());
 }
 
-TEST_CASE("A folder with pickle weights only is told how to convert them") {
+TEST_CASE("The same weights have the same fingerprint, whatever kind of file they lie in") {
   TempFolder folder;
-  folder.Write("open_clip_config.json", OpenClipConfigJson(Tiny()));
-  CHECK(ReadModelFolder(folder.path()).status().code() == absl::StatusCode::kNotFound);
-  folder.Write("open_clip_pytorch_model.bin", "");
-  const absl::Status status = ReadModelFolder(folder.path()).status();
+  const auto fingerprint = [&] {
+    const auto model = ReadModelFolder(folder.path());
+    REQUIRE(model.ok());
+    return MakeModelSpec(*model, "cpu", "f32").fingerprint;
+  };
+  REQUIRE(WriteRandomModel(folder.path(), Tiny(), 1).ok());
+  const std::string expected = fingerprint();
+  std::filesystem::remove(folder.path() + "/open_clip_model.safetensors");
+  const std::string bytes = Checkpoint(TinyTensors());
+  for (const std::string name :
+       {"open_clip_pytorch_model.bin", "pytorch_model.bin", "model.pth", "any name.pth"}) {
+    folder.Write(name, bytes);
+    CHECK(fingerprint() == expected);
+    std::filesystem::remove(folder.path() + "/" + name);
+  }
+}
+
+TEST_CASE("A checkpoint that is not read says how to convert it, whatever the path holds") {
+  TempFolder parent;
+  const std::string path = parent.path() + "/it's \"$(a)\" model";
+  std::filesystem::create_directories(path);
+  parent.Write("it's \"$(a)\" model/open_clip_config.json", OpenClipConfigJson(Tiny()));
+  CHECK(ReadModelFolder(path).status().code() == absl::StatusCode::kNotFound);
+  parent.Write("it's \"$(a)\" model/open_clip_pytorch_model.bin",
+               StoredZip({{"a/data.pkl", std::string("\x80\x02", 2) + "cnumpy\nload\n."}}));
+  const absl::Status status = ReadModelFolder(path).status();
   CHECK(status.code() == absl::StatusCode::kUnimplemented);
-  CHECK_THAT(std::string(status.message()), Contains("open_clip_pytorch_model.bin: pickle") &&
-                                                Contains("python -c") && Contains("weights_only=True"));
+  const std::string message(status.message());
+  CHECK_THAT(message, Contains("open_clip_pytorch_model.bin: data.pkl: \"numpy.load\" is not among") &&
+                          Contains("python3 -c") && Contains("weights_only=True"));
+  // The command, with python3 replaced by a shell function that prints what it was given.
+  const std::string command = message.substr(message.find("python3"));
+  FILE* shell = popen(("python3() { printf '%s\\n' \"$3\" \"$4\"; }; " + command).c_str(), "r");
+  REQUIRE(shell != nullptr);
+  std::string printed(4096, '\0');
+  printed.resize(fread(printed.data(), 1, printed.size(), shell));
+  CHECK(pclose(shell) == 0);
+  CHECK(printed == path + "/open_clip_pytorch_model.bin\n" + path + "/open_clip_model.safetensors\n");
 }
 
 TEST_CASE("A path that is no model folder says what was looked for") {
@@ -156,11 +191,14 @@ TEST_CASE("A path that is no model folder says what was looked for") {
   CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()), Contains("over 1 MiB"));
 }
 
-TEST_CASE("A Hugging Face folder is read when there is no open_clip_config.json") {
-  TempFolder folder;
+constexpr char kHfConfig[] =
+    R"({"model_type": "clip", "projection_dim": 16, "vision_config": {"hidden_size": 32,
+      "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}})";
+
+std::map<std::string, HostTensor> HfTensors(const std::string& prefix = "vision_model.") {
   std::map<std::string, HostTensor> tensors;
   for (const auto& [name, tensor] : RandomWeights(Tiny(), 1)) {
-    const StoredName stored = HfStoredName(name);
+    const StoredName stored = HfStoredName(name, prefix);
     for (const std::string& part : stored.parts) {
       HostTensor piece = tensor;
       if (stored.transposed) piece.shape = {tensor.shape[1], tensor.shape[0]};
@@ -169,10 +207,13 @@ TEST_CASE("A Hugging Face folder is read when there is no open_clip_config.json"
       tensors[part] = piece;
     }
   }
-  folder.Write("config.json",
-               R"({"model_type": "clip", "projection_dim": 16, "vision_config": {"hidden_size": 32,
-      "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}})");
-  REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", tensors).ok());
+  return tensors;
+}
+
+TEST_CASE("A Hugging Face folder is read when there is no open_clip_config.json") {
+  TempFolder folder;
+  folder.Write("config.json", kHfConfig);
+  REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", HfTensors()).ok());
   CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
              Contains("preprocessor_config.json"));
   folder.Write("preprocessor_config.json", R"({"size": 32, "crop_size": 32})");
@@ -184,6 +225,91 @@ TEST_CASE("A Hugging Face folder is read when there is no open_clip_config.json"
 
   folder.Write("open_clip_config.json", OpenClipConfigJson(Tiny()));
   CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()), Contains("Hugging Face layout"));
+}
+
+TEST_CASE("transformers 5 writes the image processor into processor_config.json") {
+  TempFolder folder;
+  folder.Write("config.json", kHfConfig);
+  REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", HfTensors()).ok());
+  folder.Write(
+      "processor_config.json",
+      R"({"image_processor": {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32},
+                   "image_mean": [0.5, 0.25, 0.125]}, "processor_class": "CLIPProcessor"})");
+  const auto model = ReadModelFolder(folder.path());
+  REQUIRE(model.ok());
+  CHECK(model->image.mean == std::array<float, 3>{0.5f, 0.25f, 0.125f});
+  folder.Write("processor_config.json", R"({"image_processor": {"size": 33, "crop_size": 33}})");
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             Contains("processor_config.json: image_processor.crop_size: is 33x33"));
+}
+
+TEST_CASE(
+    "A Hugging Face folder may hold shards, a checkpoint or other prefixes; the fingerprint is the same") {
+  TempFolder folder;
+  folder.Write("config.json", kHfConfig);
+  folder.Write("preprocessor_config.json", R"({"size": 32, "crop_size": 32})");
+  std::set<std::string> seen;
+  const auto read = [&] {
+    const auto model = ReadModelFolder(folder.path());
+    REQUIRE(model.ok());
+    seen.insert(MakeModelSpec(*model, "cpu", "f32").fingerprint);
+  };
+  const auto whole = HfTensors();
+  folder.Write("pytorch_model.bin", Checkpoint(whole));
+  read();
+  std::filesystem::remove(folder.path() + "/pytorch_model.bin");
+  std::map<std::string, HostTensor> shards[2];
+  std::string map;
+  for (const auto& [name, tensor] : whole) {
+    const int shard = name.size() % 2;
+    shards[shard][name] = tensor;
+    map +=
+        (map.empty() ? "\"" : ", \"") + name + "\": \"pytorch_model-0000" + std::to_string(shard) + ".bin\"";
+  }
+  for (int i = 0; i < 2; ++i)
+    folder.Write("pytorch_model-0000" + std::to_string(i) + ".bin", Checkpoint(shards[i]));
+  folder.Write("pytorch_model.bin.index.json", "{\"weight_map\": {" + map + "}}");
+  read();
+  // The first found counts, as in transformers.
+  REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", HfTensors("")).ok());
+  read();
+  std::map<std::string, HostTensor> wrapped;
+  for (const auto& [name, tensor] : whole) wrapped["clip." + name] = tensor;
+  wrapped["clip.vision_model.embeddings.position_ids"] = {{1, 2}, {0, 1}};
+  wrapped["clip.text_model.final_layer_norm.bias"] = {{1}, {0}};
+  REQUIRE(WriteSafetensors(folder.path() + "/model.safetensors", wrapped).ok());
+  read();
+  CHECK(seen.size() == 1);
+}
+
+TEST_CASE("A sentence-transformers folder is followed to the CLIP model that it holds") {
+  TempFolder folder;
+  const std::string outer = folder.path() + "/clip-ViT-B-32";
+  std::filesystem::create_directories(outer + "/0_CLIPModel");
+  folder.Write("clip-ViT-B-32/0_CLIPModel/config.json", kHfConfig);
+  folder.Write("clip-ViT-B-32/0_CLIPModel/preprocessor_config.json", R"({"size": 32, "crop_size": 32})");
+  folder.Write("clip-ViT-B-32/0_CLIPModel/pytorch_model.bin", Checkpoint(HfTensors()));
+  const auto modules = [&](const std::string& text) {
+    folder.Write("clip-ViT-B-32/modules.json", text);
+    return ReadModelFolder(outer);
+  };
+  const std::string clip =
+      R"([{"idx": 0, "name": "0", "path": "0_CLIPModel", "type": "sentence_transformers.models.CLIPModel"})";
+  const auto model = modules(clip + "]");
+  REQUIRE(model.ok());
+  CHECK(model->name == "clip-ViT-B-32");
+  CHECK(
+      modules(clip + R"(, {"path": "1_Normalize", "type": "sentence_transformers.models.Normalize"}])").ok());
+  const absl::Status dense =
+      modules(clip + R"(, {"path": "1_Dense", "type": "sentence_transformers.models.Dense"}])").status();
+  CHECK(dense.code() == absl::StatusCode::kUnimplemented);
+  CHECK_THAT(std::string(dense.message()),
+             Contains("modules.json: [1].type: \"sentence_transformers.models.Dense\""));
+  CHECK_THAT(std::string(modules(R"([{"path": "../x", "type": "a.CLIPModel"}])").status().message()),
+             Contains("modules.json: [0].path"));
+  for (const char* wrong : {"[]", "{}", "[1]", R"([{"type": 1}])"}) {
+    CHECK_THAT(std::string(modules(wrong).status().message()), Contains("modules.json"));
+  }
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ TEST_CASE("Shards are one set of tensors") {
   CHECK((*files)->tensors().at("c").shape == std::vector<int64_t>{2});
   CHECK_THAT(std::string((*files)->TensorError("c", "so").message()),
              Contains("model-00002-of-00002.safetensors: tensor \"c\": so"));
-  CHECK_THAT(std::string((*files)->TensorError("d", "so").message()), Contains("model.safetensors.index.json: "));
+  CHECK_THAT(std::string((*files)->TensorError("d", "so").message()),
+             Contains("model.safetensors.index.json: "));
   CHECK((*files)->CheckUnchanged().ok());
   std::filesystem::resize_file(folder.path() + "/model-00002-of-00002.safetensors", 10);
   CHECK((*files)->CheckUnchanged().code() == absl::StatusCode::kDataLoss);
@@ -50,8 +51,9 @@ TEST_CASE("An index that does not fit its shards is refused by name") {
   TempFolder folder;
   WriteShard(folder, "1.safetensors", {"a", "b"});
   WriteShard(folder, "2.safetensors", {"b", "c"});
-  CHECK_THAT(Problem(folder, R"({"weight_map": {"a": "1.safetensors", "x": "3.safetensors"}})"),
-             Contains("3.safetensors: cannot be opened") && Contains("model.safetensors.index.json names it"));
+  CHECK_THAT(
+      Problem(folder, R"({"weight_map": {"a": "1.safetensors", "x": "3.safetensors"}})"),
+      Contains("3.safetensors: cannot be opened") && Contains("model.safetensors.index.json names it"));
   CHECK_THAT(Problem(folder, R"({"weight_map": {"c": "1.safetensors"}})"),
              Contains("\"c\": is not in 1.safetensors"));
   CHECK_THAT(Problem(folder, R"({"weight_map": {"a": "1.safetensors", "c": "2.safetensors"}})"),
@@ -60,8 +62,8 @@ TEST_CASE("An index that does not fit its shards is refused by name") {
              Contains("twice"));
   std::filesystem::create_directories(folder.path() + "/sub");
   WriteShard(folder, "sub/4.safetensors", {"a"});
-  for (const std::string name : {R"("sub/4.safetensors")", R"("/etc/passwd")", R"("../1.safetensors")", R"("..")",
-                                 R"("")", R"("a\u0000b")", "7", "null"}) {
+  for (const std::string name : {R"("sub/4.safetensors")", R"("/etc/passwd")", R"("../1.safetensors")",
+                                 R"("..")", R"("")", R"("a\u0000b")", "7", "null"}) {
     CHECK_THAT(Problem(folder, R"({"weight_map": {"a": )" + name + "}}"),
                Contains("\"a\": must be the name of a file beside the index"));
   }
@@ -81,7 +83,8 @@ TEST_CASE("A prefix is taken off when every name has it") {
   CHECK((*files)->tensors().size() == 2);
   (*files)->StripCommonPrefix("b.");
   CHECK((*files)->Has("b.c"));
-  CHECK_THAT(std::string((*files)->TensorError("a", "so").message()), Contains("w.safetensors: tensor \"a\""));
+  CHECK_THAT(std::string((*files)->TensorError("a", "so").message()),
+             Contains("w.safetensors: tensor \"a\""));
 }
 
 TEST_CASE("A file that is cut or written to is noticed, one that is replaced is not touched by it") {
@@ -102,13 +105,15 @@ TEST_CASE("A file that is cut or written to is noticed, one that is replaced is 
   REQUIRE(replaced.ok());
   std::filesystem::resize_file(path, 10);
   CHECK((*replaced)->CheckUnchanged().code() == absl::StatusCode::kDataLoss);
-  CHECK(WeightFiles::Open(folder.path() + "/none.safetensors").status().code() == absl::StatusCode::kNotFound);
+  CHECK(WeightFiles::Open(folder.path() + "/none.safetensors").status().code() ==
+        absl::StatusCode::kNotFound);
   CHECK_FALSE(WeightFiles::Open(folder.Write("e.safetensors", "")).ok());
 }
 
 TEST_CASE("Elements come in row-major order, however they lie") {
   const float values[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-  TensorView view{TensorType::kF32, "F32", {2, 3, 2}, {1, 4, 2}, reinterpret_cast<const uint8_t*>(values), 48};
+  TensorView view{
+      TensorType::kF32, "F32", {2, 3, 2}, {1, 4, 2}, reinterpret_cast<const uint8_t*>(values), 48};
   const auto gather = [&] {
     std::vector<float> all;
     ForEachPiece(view, [&](const uint8_t* data, size_t bytes) {
