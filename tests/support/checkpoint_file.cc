@@ -38,14 +38,15 @@ std::string StoredZip(const std::vector<std::pair<std::string, std::string>>& en
     const std::string size = Little(bytes.size(), 4);
     const std::string wide_sizes = Little(bytes.size(), 8) + Little(bytes.size(), 8);
     // version, flags, method, time, date, CRC
-    const std::string kind = Little(45, 2) + Little(0, 2) + Little(0, 2) + Little(0, 2) + Little(0, 2) + Little(0, 4);
+    const std::string kind =
+        Little(45, 2) + Little(0, 2) + Little(0, 2) + Little(0, 2) + Little(0, 2) + Little(0, 4);
     const std::string local_extra = wide ? Little(1, 2) + Little(16, 2) + wide_sizes : "";
-    const std::string extra =
-        wide ? Little(0x5455, 2) + Little(1, 2) + "x" + Little(1, 2) + Little(24, 2) + wide_sizes + Little(file.size(), 8)
-             : "";
-    directory += "PK\x01\x02" + Little(45, 2) + kind + (wide ? none + none : size + size) + Little(name.size(), 2) +
-                 Little(extra.size(), 2) + Little(0, 2) + Little(0, 2) + Little(0, 2) + Little(0, 4) +
-                 (wide ? none : Little(file.size(), 4)) + name + extra;
+    const std::string extra = wide ? Little(0x5455, 2) + Little(1, 2) + "x" + Little(1, 2) + Little(24, 2) +
+                                         wide_sizes + Little(file.size(), 8)
+                                   : "";
+    directory += "PK\x01\x02" + Little(45, 2) + kind + (wide ? none + none : size + size) +
+                 Little(name.size(), 2) + Little(extra.size(), 2) + Little(0, 2) + Little(0, 2) +
+                 Little(0, 2) + Little(0, 4) + (wide ? none : Little(file.size(), 4)) + name + extra;
     file += "PK\x03\x04" + kind + (wide ? none + none : size + size) + Little(name.size(), 2) +
             Little(local_extra.size(), 2) + name + local_extra + bytes;
   }
@@ -54,7 +55,8 @@ std::string StoredZip(const std::vector<std::pair<std::string, std::string>>& en
   if (wide) {
     const uint64_t end = file.size();
     file += "PK\x06\x06" + Little(44, 8) + Little(45, 2) + Little(45, 2) + Little(0, 4) + Little(0, 4) +
-            Little(entries.size(), 8) + Little(entries.size(), 8) + Little(directory.size(), 8) + Little(begin, 8);
+            Little(entries.size(), 8) + Little(entries.size(), 8) + Little(directory.size(), 8) +
+            Little(begin, 8);
     file += "PK\x06\x07" + Little(0, 4) + Little(end, 8) + Little(1, 4);
   }
   const std::string count = wide ? Little(UINT16_MAX, 2) : Little(entries.size(), 2);
@@ -67,8 +69,9 @@ std::string StateDictPickle(const std::vector<PickledTensor>& tensors) {
   std::string text = std::string("\x80\x02", 2) + ordered_dict + ")Rq\1(";
   for (const PickledTensor& tensor : tensors) {
     text += Text(tensor.name) + "ctorch._utils\n_rebuild_tensor_v2\n((" + Text("storage") + "ctorch\n" +
-            tensor.storage_type + "\n" + Text(tensor.storage_key) + Text("cpu") + Int(tensor.storage_elements) + "tQ" +
-            Int(tensor.offset) + Tuple(tensor.shape) + Tuple(tensor.strides) + "\x89" + ordered_dict + ")RtR";
+            tensor.storage_type + "\n" + Text(tensor.storage_key) + Text("cpu") +
+            Int(tensor.storage_elements) + "tQ" + Int(tensor.offset) + Tuple(tensor.shape) +
+            Tuple(tensor.strides) + "\x89" + ordered_dict + ")RtR";
   }
   // _metadata, which is an attribute of the dict.
   return text + "u}" + Text("_metadata") + ordered_dict + ")Rsb.";
@@ -81,10 +84,11 @@ std::string Checkpoint(const std::map<std::string, HostTensor>& tensors) {
     std::vector<int64_t> strides(tensor.shape.size(), 1);
     for (size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * tensor.shape[d];
     const std::string key = absl::StrCat(pickled.size());
-    pickled.push_back({name, "FloatStorage", key, static_cast<int64_t>(tensor.values.size()), 0, tensor.shape, strides});
-    entries.emplace_back(
-        "archive/data/" + key,
-        std::string(reinterpret_cast<const char*>(tensor.values.data()), tensor.values.size() * sizeof(float)));
+    pickled.push_back(
+        {name, "FloatStorage", key, static_cast<int64_t>(tensor.values.size()), 0, tensor.shape, strides});
+    entries.emplace_back("archive/data/" + key,
+                         std::string(reinterpret_cast<const char*>(tensor.values.data()),
+                                     tensor.values.size() * sizeof(float)));
   }
   entries[0] = {"archive/data.pkl", StateDictPickle(pickled)};
   entries.emplace_back("archive/byteorder", "little");

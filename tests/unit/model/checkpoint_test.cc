@@ -60,18 +60,18 @@ std::vector<float> Values(const TensorView& view) {
 
 TEST_CASE("A checkpoint gives every tensor its type, shape and elements") {
   for (const bool wide : {false, true}) {
-    const Opened opened = Read(StoredZip(
-        {{"archive/data.pkl", StateDictPickle({Whole(),
-                                               {"t", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3}},
-                                               {"part", "FloatStorage", "0", 6, 4, {2}, {1}},
-                                               {"scalar", "FloatStorage", "0", 6, 5, {}, {}},
-                                               {"empty", "FloatStorage", "0", 6, 6, {0, 3}, {3, 1}},
-                                               {"ids", "LongStorage", "1", 1, 0, {1, 1}, {9, 7}},
-                                               {"half", "HalfStorage", "1", 4, 1, {2}, {1}}})},
-         {"archive/data/0", Six()},
-         {"archive/data/1", std::string(8, '\1')},
-         {"archive/byteorder", "little"}},
-        wide));
+    const Opened opened = Read(
+        StoredZip({{"archive/data.pkl", StateDictPickle({Whole(),
+                                                         {"t", "FloatStorage", "0", 6, 0, {3, 2}, {1, 3}},
+                                                         {"part", "FloatStorage", "0", 6, 4, {2}, {1}},
+                                                         {"scalar", "FloatStorage", "0", 6, 5, {}, {}},
+                                                         {"empty", "FloatStorage", "0", 6, 6, {0, 3}, {3, 1}},
+                                                         {"ids", "LongStorage", "1", 1, 0, {1, 1}, {9, 7}},
+                                                         {"half", "HalfStorage", "1", 4, 1, {2}, {1}}})},
+                   {"archive/data/0", Six()},
+                   {"archive/data/1", std::string(8, '\1')},
+                   {"archive/byteorder", "little"}},
+                  wide));
     REQUIRE(opened.tensors.ok());
     const TensorMap& tensors = *opened.tensors;
     REQUIRE(tensors.size() == 7);
@@ -91,7 +91,8 @@ TEST_CASE("A checkpoint gives every tensor its type, shape and elements") {
 TEST_CASE("The state dict of a training checkpoint is found under its name") {
   const std::string inner = StateDictPickle({Whole()});
   const std::string state = inner.substr(2, inner.size() - 3);  // without protocol and STOP
-  const auto opened = Read(WithPickle(std::string("\x80\x02}(X\5\0\0\0epochK\7X\12\0\0\0state_dict", 31) + state + "u."));
+  const auto opened =
+      Read(WithPickle(std::string("\x80\x02}(X\5\0\0\0epochK\7X\12\0\0\0state_dict", 31) + state + "u."));
   REQUIRE(opened.tensors.ok());
   CHECK(opened.tensors->count("a") == 1);
 }
@@ -111,19 +112,26 @@ TEST_CASE("No place, size or stride leads out of a storage") {
   CHECK_THAT(changed([](PickledTensor& t) { t.shape = {INT64_MAX, 3}; }), Contains("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) { t.strides = {4, 1}; }), Contains("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) { t.strides = {-3, 1}; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {INT64_MAX, INT64_MAX}; }), Contains("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) {
+               t.strides = {INT64_MAX, INT64_MAX};
+             }),
+             Contains("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) { t.strides = {3}; }), Contains("strides than dimensions"));
   CHECK_THAT(changed([](PickledTensor& t) { t.shape = {0}, t.strides = {1}, t.offset = 7; }),
              Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {1 << 30, 1 << 30, 1 << 30}, t.strides = {0, 0, 0}; }),
+  CHECK_THAT(changed([](PickledTensor& t) {
+               t.shape = {1 << 30, 1 << 30, 1 << 30}, t.strides = {0, 0, 0};
+             }),
              Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = 7; }), Contains("claims 7 elements and has 24 bytes"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = 7; }),
+             Contains("claims 7 elements and has 24 bytes"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = INT64_MAX; }), Contains("claims"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = -1; }), Contains("claims -1"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_type = "DoubleStorage"; }), Contains("claims 6"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "1"; }), Contains("archive/data/1 is missing"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "../data/0"; }), Contains("is missing"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.shape.assign(17, 1), t.strides.assign(17, 1); }), Contains("bad shape"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.shape.assign(17, 1), t.strides.assign(17, 1); }),
+             Contains("bad shape"));
 }
 
 TEST_CASE("What is not among the names and instructions of a state dict is refused by name") {
@@ -134,10 +142,13 @@ TEST_CASE("What is not among the names and instructions of a state dict is refus
   };
   CHECK_THAT(refused("cposix\nsystem\n(X\2\0\0\0idtR."), Contains("\"posix.system\" is not among"));
   CHECK_THAT(refused("cbuiltins\neval\n."), Contains("\"builtins.eval\""));
-  CHECK_THAT(refused("ctorch._utils\n_rebuild_parameter\n."), Contains("\"torch._utils._rebuild_parameter\""));
+  CHECK_THAT(refused("ctorch._utils\n_rebuild_parameter\n."),
+             Contains("\"torch._utils._rebuild_parameter\""));
   CHECK_THAT(refused("ctorch\nIntStorage\n."), Contains("\"torch.IntStorage\""));
-  CHECK_THAT(refused("ctorch._utils.x\n_rebuild_tensor_v2\n."), Contains("\"torch._utils.x._rebuild_tensor_v2\""));
-  CHECK_THAT(refused("ccollections\nOrderedDict\n(]tR."), Contains("collections.OrderedDict with 1 arguments"));
+  CHECK_THAT(refused("ctorch._utils.x\n_rebuild_tensor_v2\n."),
+             Contains("\"torch._utils.x._rebuild_tensor_v2\""));
+  CHECK_THAT(refused("ccollections\nOrderedDict\n(]tR."),
+             Contains("collections.OrderedDict with 1 arguments"));
   CHECK_THAT(refused("ctorch\nFloatStorage\n)R."), Contains("a call of torch.FloatStorage"));
   CHECK_THAT(refused("iposix\nsystem\n."), Contains("the instruction 0x69 at byte 2"));
   CHECK_THAT(refused("\x8c\1a."), Contains("the instruction 0x8c"));
@@ -147,8 +158,11 @@ TEST_CASE("What is not among the names and instructions of a state dict is refus
 
 TEST_CASE("A pickle that is cut, or makes no state dict, is an error") {
   const std::string whole = StateDictPickle({Whole()});
-  for (size_t size = 0; size < whole.size(); ++size) CHECK_FALSE(Problem(WithPickle(whole.substr(0, size))).empty());
-  const auto problem = [](const std::string& pickle) { return Problem(WithPickle(std::string("\x80\x02", 2) + pickle)); };
+  for (size_t size = 0; size < whole.size(); ++size)
+    CHECK_FALSE(Problem(WithPickle(whole.substr(0, size))).empty());
+  const auto problem = [](const std::string& pickle) {
+    return Problem(WithPickle(std::string("\x80\x02", 2) + pickle));
+  };
   CHECK_THAT(problem("N."), Contains("is no state dict: None"));
   CHECK_THAT(problem("}X\1\0\0\0"), Contains("ends early"));
   CHECK_THAT(problem(std::string("}X\1\0\0\0aK\1s.", 11)), Contains("\"a\": is a number"));
@@ -156,10 +170,12 @@ TEST_CASE("A pickle that is cut, or makes no state dict, is an error") {
   CHECK_THAT(problem("}}."), Contains("more or less than one object"));
   CHECK_THAT(problem("h\1."), Contains("before it is there"));
   CHECK_THAT(problem("}NQ."), Contains("no storage"));
-  for (const std::string junk : {"t.", "e.", "u.", "s.", "a.", "R.", "b.", "Q.", "q\1.", "\x87.", "]NNu.", "}(Nu."}) {
+  for (const std::string junk :
+       {"t.", "e.", "u.", "s.", "a.", "R.", "b.", "Q.", "q\1.", "\x87.", "]NNu.", "}(Nu."}) {
     CHECK_FALSE(problem(junk).empty());
   }
-  CHECK_THAT(Problem(StoredZip({{"archive/data.pkl", StateDictPickle({Whole(), Whole()})}, {"archive/data/0", Six()}})),
+  CHECK_THAT(Problem(StoredZip(
+                 {{"archive/data.pkl", StateDictPickle({Whole(), Whole()})}, {"archive/data/0", Six()}})),
              Contains("\"a\": is there twice"));
 }
 
@@ -180,7 +196,8 @@ TEST_CASE("A ZIP whose parts contradict each other is refused") {
   CHECK_THAT(changed("PK\5\6", 10, 3), Contains("ends early"));
   CHECK_THAT(changed("PK\5\6", 18, 1), Contains("outside the file"));
   CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/data.pkl", "x"}})), Contains("is there twice"));
-  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"b/data.pkl", "x"}})), Contains("more than one data.pkl"));
+  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"b/data.pkl", "x"}})),
+             Contains("more than one data.pkl"));
   CHECK_THAT(Problem(StoredZip({{"a/b/data.pkl", "x"}})), Contains("has no data.pkl"));
   CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/byteorder", "big"}})), Contains("little-endian"));
 }
@@ -188,8 +205,9 @@ TEST_CASE("A ZIP whose parts contradict each other is refused") {
 TEST_CASE("Files that are near a checkpoint are called by their name") {
   CHECK_THAT(Problem("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."), Contains("before 1.6"));
   CHECK_THAT(Problem("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), Contains("git lfs pull"));
-  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/constants.pkl", "x"}, {"a/code/__torch__.py", "x"}})),
-             Contains("TorchScript"));
+  CHECK_THAT(
+      Problem(StoredZip({{"a/data.pkl", "x"}, {"a/constants.pkl", "x"}, {"a/code/__torch__.py", "x"}})),
+      Contains("TorchScript"));
   CHECK_THAT(Problem("hello"), Contains("not a checkpoint of torch.save"));
 }
 
