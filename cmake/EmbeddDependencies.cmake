@@ -23,5 +23,9 @@ if(EMBEDD_WITH_SERVER)
   pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)  # libjpeg-turbo; IJG's gives other pixels
   pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
+  if(APPLE AND NOT ICU_ROOT)  # Homebrew keeps its ICU out of the usual places, because macOS has one without headers
+    execute_process(COMMAND brew --prefix icu4c OUTPUT_VARIABLE ICU_ROOT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  endif()
+  find_package(ICU 66 REQUIRED COMPONENTS uc)
   find_package(LibTorch 2.13 REQUIRED)
 endif()

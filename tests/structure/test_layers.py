@@ -35,6 +35,7 @@ ONLY_IN = {
     r"vips/": ["prepare/image/vips_"],
     r"(jpeglib|jerror)\.h": ["prepare/image/jpeg_"],
     r"webp/": ["prepare/image/webp_"],
+    r"unicode/": ["prepare/text/unicode"],
     r"spdlog/": ["support/log"],
     r"prometheus/": ["telemetry/metrics"],
 }
