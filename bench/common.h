@@ -55,9 +55,10 @@ inline std::string JsonList(const std::vector<double>& values) {
 class NullExecutor final : public Executor {
  public:
   explicit NullExecutor(int dimension, void (*on_run)() = nullptr) : dimension_(dimension), on_run_(on_run) {}
-  absl::Status Load() override { return absl::OkStatus(); }
+  absl::Status Load(Tower) override { return absl::OkStatus(); }
   absl::Status Offload() override { return absl::OkStatus(); }
-  absl::Status Run(absl::Span<const uint8_t* const>, int, absl::Span<float> rows) override {
+  bool loaded(Tower) const override { return true; }
+  absl::Status Run(Tower, absl::Span<const uint8_t* const>, int, absl::Span<float> rows) override {
     if (on_run_ != nullptr) on_run_();
     for (float& value : rows) value = 1.0f;
     return absl::OkStatus();

@@ -60,13 +60,13 @@ class Contender {
     engine_ = Must(TorchExecutor::Create(
         Must(ReadModelFolder(options.model)), Must(CreateTorchDeviceMemory(options.device, 0)),
         {.device = options.device, .dtype = options.dtype, .threads = options.threads}));
-    Must(engine_->Load());
+    Must(engine_->Load(Tower::kImage));
   }
 
   std::vector<float> Run(const Pixels& pixels, int batch) {
     if (engine_ == nullptr) return plain_->Run(batch, pixels.floats);
     std::vector<float> rows(static_cast<size_t>(batch) * static_cast<size_t>(engine_->dimension()));
-    Must(engine_->Run(pixels.images, batch, absl::MakeSpan(rows)));
+    Must(engine_->Run(Tower::kImage, pixels.images, batch, absl::MakeSpan(rows)));
     return rows;
   }
 

@@ -97,7 +97,7 @@ int Main(int argc, char** argv) {
   const auto executor = Must(TorchExecutor::Create(Must(ReadModelFolder(model)),
                                                    Must(CreateTorchDeviceMemory("cpu", limit_mib << 20)),
                                                    {.dtype = "f32", .threads = threads}));
-  Must(executor->Load());
+  Must(executor->Load(Tower::kImage));
   const ImageSpec& image = executor->spec().image;
   const size_t pixel_bytes = size_t{3} * image.height * image.width;
   Metrics metrics;

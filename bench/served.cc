@@ -109,7 +109,7 @@ int Main(int argc, char** argv) {
                                       Must(CreateTorchDeviceMemory("cpu", 0)), {.dtype = "f32"}));
   };
   const auto engine = make_executor();
-  Must(engine->Load());
+  Must(engine->Load(Tower::kImage));
 
   Config config;
   config.listen = {"127.0.0.1:0"};
@@ -141,7 +141,9 @@ int Main(int argc, char** argv) {
   Figures looped, served;
   for (int round = 0; round < options.rounds; ++round) {
     Measure(
-        options, 1, [&](int) { Must(engine->Run(images, options.images, absl::MakeSpan(rows))); }, &looped);
+        options, 1,
+        [&](int) { Must(engine->Run(Tower::kImage, images, options.images, absl::MakeSpan(rows))); },
+        &looped);
     Measure(
         options, options.callers, [&](int c) { Call(*stubs[static_cast<size_t>(c)], request); }, &served);
   }

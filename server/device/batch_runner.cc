@@ -15,10 +15,10 @@ namespace embedd {
 namespace {
 
 // The real executor catches everything; this is the net under a bug: the process lives on.
-absl::Status RunCatching(Executor& executor, absl::Span<const uint8_t* const> images, int bucket,
+absl::Status RunCatching(Executor& executor, Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
                          absl::Span<float> rows) {
   try {
-    return executor.Run(images, bucket, rows);
+    return executor.Run(tower, inputs, bucket, rows);
   } catch (const std::exception& e) {
     return absl::InternalError(absl::StrCat("exception in the executor: ", e.what()));
   }
@@ -132,7 +132,7 @@ absl::Status BatchRunner::RunPart(BatchReport& report, const Part& part, Attempt
     report.finished.answers[i].decode = report.finished.tasks[i].decode_took;
   }
   BatchMemory memory(&deps_.executor->memory());
-  const absl::Status status = RunCatching(*deps_.executor, images, attempt.bucket, rows);
+  const absl::Status status = RunCatching(*deps_.executor, Tower::kImage, images, attempt.bucket, rows);
   attempt.took = std::max(deps_.clock->TimeNow() - start, absl::ZeroDuration());
   attempt.bytes = memory.End();
   deps_.board->Publish(deps_.executor->memory().Read());

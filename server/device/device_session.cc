@@ -32,7 +32,7 @@ absl::Status DeviceSession::WarmUp(CapController& cap) {
     for (const bool counts : {false, true}) {
       const absl::Time start = deps_.clock->TimeNow();
       BatchMemory memory(&deps_.executor->memory());
-      const absl::Status status = deps_.executor->Run(images, rung, absl::MakeSpan(rows));
+      const absl::Status status = deps_.executor->Run(Tower::kImage, images, rung, absl::MakeSpan(rows));
       const BatchBytes bytes = memory.End();
       if (absl::IsResourceExhausted(status) && rung > 1) {
         cap.OnOutOfMemory(rung);
@@ -124,7 +124,7 @@ absl::Status DeviceSession::Reload() {
   if (lost_) return absl::UnavailableError("the device was lost");
   if (on_device_) return absl::OkStatus();
   const absl::Time start = deps_.clock->TimeNow();
-  if (absl::Status status = deps_.executor->Load(); !status.ok()) return status;
+  if (absl::Status status = deps_.executor->Load(Tower::kImage); !status.ok()) return status;
   on_device_ = true;
   PublishBaseline();
   LogInfo("the weights are on the device",

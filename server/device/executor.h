@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/release/device_memory.h"
+#include "server/telemetry/tower.h"
 
 namespace embedd {
 
@@ -24,27 +25,32 @@ class Executor {
  public:
   virtual ~Executor() = default;
 
-  // Puts the weights on the device. OK when they are there already. kResourceExhausted when they do not fit.
-  virtual absl::Status Load() = 0;
-  // Takes the weights off the device; Load brings them back without reading the disk again where memory
+  // Puts the weights of a tower on the device. OK when they are there already. kResourceExhausted when they
+  // do not fit; kUnimplemented for a tower that the model has not got.
+  virtual absl::Status Load(Tower tower) = 0;
+  // Takes all weights off the device; Load brings them back without reading the disk again where memory
   // allows.
   virtual absl::Status Offload() = 0;
+  // True from a Load of the tower that went well to the next Offload.
+  virtual bool loaded(Tower tower) const = 0;
 
-  // Embeds `images` in one device batch.
-  //   images   n >= 1 prepared images, uint8 [3, height, width] planar RGB, as ImageSpec says
-  //   bucket   >= n: the batch is padded to so many images where the device needs fixed shapes
+  // Embeds `inputs` in one device batch of one tower, which is loaded.
+  //   inputs   n >= 1 prepared inputs: an image is uint8 [3, height, width] planar RGB, as ImageSpec says; a
+  //            text is int32 token ids [context length], as bytes, padded as the model wants it
+  //   bucket   >= n: the batch is padded to so many inputs where the device needs fixed shapes
   //   rows     out, float [n, dimension], not normalised, as the tower gives them
   // Errors: kResourceExhausted: the device is out of memory; every tensor of the batch is already dropped, a
   // smaller batch may work. kUnavailable: the device is lost. kInternal: anything else; the next batch may
   // work.
-  virtual absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) = 0;
+  virtual absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                           absl::Span<float> rows) = 0;
 
   // Waits until the device has finished everything.
   virtual void Synchronize() = 0;
 
   virtual DeviceMemory& memory() = 0;
 
-  // Numbers in a row.
+  // Numbers in a row, the same for every tower.
   virtual int dimension() const = 0;
 
   // Measured by the first Load; none for other number formats.

@@ -104,7 +104,8 @@ DeviceMemory& TorchExecutor::memory() { return *impl_->memory; }
 int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_->int8_accuracy; }
 
-absl::Status TorchExecutor::Load() {
+absl::Status TorchExecutor::Load(Tower tower) {
+  if (tower != Tower::kImage) return absl::UnimplementedError("the text tower of this model is not served");
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
@@ -160,17 +161,20 @@ absl::Status TorchExecutor::Offload() {
   return status;
 }
 
-absl::Status TorchExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
-  const int64_t n = static_cast<int64_t>(images.size());
-  if (impl_->tower == nullptr) return absl::InternalError("the model is not on the device");
+bool TorchExecutor::loaded(Tower tower) const { return tower == Tower::kImage && impl_->tower != nullptr; }
+
+absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                                absl::Span<float> rows) {
+  const int64_t n = static_cast<int64_t>(inputs.size());
+  if (!loaded(tower)) return absl::InternalError("the model is not on the device");
   if (n < 1 || bucket < n || static_cast<int64_t>(rows.size()) != n * dimension()) {
     return absl::InternalError(
-        absl::StrCat("a batch of ", n, " images, bucket ", bucket, ", ", rows.size(), " numbers"));
+        absl::StrCat("a batch of ", n, " inputs, bucket ", bucket, ", ", rows.size(), " numbers"));
   }
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    const at::Tensor result = impl_->staging->Forward(*impl_->tower, images, bucket);
+    const at::Tensor result = impl_->staging->Forward(*impl_->tower, inputs, bucket);
     // Blocking, and the same type on both sides: MPS has lost data in other kinds of copies.
     const at::Tensor host = result.narrow(0, 0, n).to(at::kCPU, /*non_blocking=*/false).contiguous();
     std::memcpy(rows.data(), host.const_data_ptr<float>(), rows.size() * sizeof(float));

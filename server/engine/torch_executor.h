@@ -41,9 +41,11 @@ class TorchExecutor final : public Executor {
   // images and answers kFailedPrecondition, with the figure, when they disagree. kDataLoss when the weights
   // file was changed on disk. In int8 the first Load calibrates and compares with f32, kInvalidArgument when
   // they are too far apart.
-  absl::Status Load() override;
+  absl::Status Load(Tower tower) override;
   absl::Status Offload() override;
-  absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) override;
+  bool loaded(Tower tower) const override;
+  absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                   absl::Span<float> rows) override;
   void Synchronize() override;
   DeviceMemory& memory() override;
   int dimension() const override;

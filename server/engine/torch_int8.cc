@@ -76,7 +76,7 @@ absl::StatusOr<Int8Accuracy> CheckInt8(const ModelFolder& model, const Int8Calib
   absl::Status status;
   InBatches(HeldOut(model), [&](const std::vector<const uint8_t*>& batch, size_t first) {
     if (!status.ok()) return;
-    status = executor.Run(batch, static_cast<int>(batch.size()),
+    status = executor.Run(Tower::kImage, batch, static_cast<int>(batch.size()),
                           absl::MakeSpan(rows).subspan(first * dimension, batch.size() * dimension));
   });
   if (!status.ok()) return status;

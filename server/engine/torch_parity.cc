@@ -50,7 +50,8 @@ absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& exec
   const std::vector<const uint8_t*> images = {smooth.data(), rough.data()};
   const int dimension = model.vision.embed_dim;
   std::vector<float> rows(images.size() * dimension), wanted(rows.size());
-  if (absl::Status status = executor.Run(images, static_cast<int>(images.size()), absl::MakeSpan(rows));
+  if (absl::Status status =
+          executor.Run(Tower::kImage, images, static_cast<int>(images.size()), absl::MakeSpan(rows));
       !status.ok()) {
     return status;
   }

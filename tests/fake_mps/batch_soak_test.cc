@@ -35,7 +35,7 @@ class Road {
     auto memory = CreateTorchDeviceMemory("mps", limit);
     REQUIRE(memory.ok());
     executor_ = std::make_unique<FakeMpsExecutor>(*std::move(memory));
-    REQUIRE(executor_->Load().ok());
+    REQUIRE(executor_->Load(Tower::kImage).ok());
     runner_ = std::make_unique<BatchRunner>(BatchRunner::Deps{.executor = executor_.get(),
                                                               .clock = &clock_,
                                                               .metrics = &metrics_,
@@ -173,7 +173,7 @@ TEST_CASE("offloading takes every byte of the model off the device, and loading 
   REQUIRE(road.executor().Offload().ok());
   CHECK(road.allocated() == 0);
   CHECK(road.executor().memory().Read().reserved == 0);
-  REQUIRE(road.executor().Load().ok());
+  REQUIRE(road.executor().Load(Tower::kImage).ok());
   CHECK(road.allocated() == baseline);
   CHECK(Road::LostOrWrong(road.Run(8), 0) == 0);
 }

@@ -22,7 +22,8 @@ at::Tensor Take(int64_t bytes) {
 
 }  // namespace
 
-absl::Status FakeMpsExecutor::Load() {
+absl::Status FakeMpsExecutor::Load(Tower tower) {
+  if (tower != Tower::kImage) return absl::UnimplementedError("the fake has an image tower only");
   return CatchTorch([this] {
     if (!weights_.empty()) return;
     std::vector<at::Tensor> weights;
@@ -43,7 +44,7 @@ absl::Status FakeMpsExecutor::Offload() {
   return absl::OkStatus();
 }
 
-absl::Status FakeMpsExecutor::Run(absl::Span<const uint8_t* const> images, int bucket,
+absl::Status FakeMpsExecutor::Run(Tower, absl::Span<const uint8_t* const> inputs, int bucket,
                                   absl::Span<float> rows) {
   ++runs;
   const absl::Status status = CatchTorch([&] {
@@ -58,9 +59,9 @@ absl::Status FakeMpsExecutor::Run(absl::Span<const uint8_t* const> images, int b
       x = Take(n * kTokens * kWidth * 2);
     }
     if (leak_bytes > 0) leaked_.push_back(Take(leak_bytes));
-    for (size_t i = 0; i < images.size(); ++i) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
       float* row = rows.data() + i * static_cast<size_t>(dimension_);
-      for (int k = 0; k < dimension_; ++k) row[k] = static_cast<float>(images[i][0] + k + 1);
+      for (int k = 0; k < dimension_; ++k) row[k] = static_cast<float>(inputs[i][0] + k + 1);
     }
   });
   out_of_memory += absl::IsResourceExhausted(status) ? 1 : 0;

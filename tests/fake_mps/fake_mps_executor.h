@@ -22,9 +22,11 @@ class FakeMpsExecutor final : public Executor {
   explicit FakeMpsExecutor(std::unique_ptr<DeviceMemory> memory, int dimension = kDimension)
       : memory_(std::move(memory)), dimension_(dimension) {}
 
-  absl::Status Load() override;
+  absl::Status Load(Tower tower) override;
   absl::Status Offload() override;
-  absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) override;
+  bool loaded(Tower tower) const override { return tower == Tower::kImage && !weights_.empty(); }
+  absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                   absl::Span<float> rows) override;
   void Synchronize() override {}
   DeviceMemory& memory() override { return *memory_; }
   int dimension() const override { return dimension_; }

@@ -49,10 +49,11 @@ const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
 DeviceMemory& TorchExecutor::memory() { return impl_->device.memory(); }
 int TorchExecutor::dimension() const { return impl_->device.dimension(); }
 absl::Status TorchExecutor::Offload() { return impl_->device.Offload(); }
+bool TorchExecutor::loaded(Tower tower) const { return impl_->device.loaded(tower); }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return std::nullopt; }
 void TorchExecutor::Synchronize() {}
 
-absl::Status TorchExecutor::Load() {
+absl::Status TorchExecutor::Load(Tower tower) {
   const char* fault = std::getenv("EMBEDD_FAKE_MPS");
   if (fault != nullptr && std::string(fault) == "disagrees") {
     return absl::FailedPreconditionError("the device computes something else than the cpu: cosine 0.31");
@@ -60,17 +61,18 @@ absl::Status TorchExecutor::Load() {
   if (fault != nullptr && std::string(fault) == "damaged") {
     return absl::DataLossError("the weights file was changed on disk");
   }
-  return impl_->device.Load();
+  return impl_->device.Load(tower);
 }
 
-absl::Status TorchExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
-  if (Holds(images, kHang)) {
+absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                                absl::Span<float> rows) {
+  if (Holds(inputs, kHang)) {
     LogWarn("this batch hangs, as it was told");
     std::promise<void>().get_future().wait();
   }
-  if (Holds(images, kFailingKernel)) return absl::InternalError("a kernel failed");
-  if (Holds(images, kGarbageCounters)) FakeMps::Get().heaps().SetGarbage((uint64_t{1} << 56) + 12345);
-  return impl_->device.Run(images, bucket, rows);
+  if (Holds(inputs, kFailingKernel)) return absl::InternalError("a kernel failed");
+  if (Holds(inputs, kGarbageCounters)) FakeMps::Get().heaps().SetGarbage((uint64_t{1} << 56) + 12345);
+  return impl_->device.Run(tower, inputs, bucket, rows);
 }
 
 }  // namespace embedd

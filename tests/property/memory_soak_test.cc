@@ -33,7 +33,7 @@ TEST_CASE(
   const bool padded = GENERATE(false, true);
   DeviceRig rig({.max_batch = 64, .padded = padded});
   BatchRunner runner(rig.deps());
-  REQUIRE(rig.executor.Load().ok());
+  REQUIRE(rig.executor.Load(Tower::kImage).ok());
   std::mt19937 random(20261124);
   int64_t images = 0, attempts = 0, out_of_memory = 0, wrong = 0, lost = 0, kept = 0, off_baseline = 0;
   for (int i = 0; i < 10'000; ++i) {

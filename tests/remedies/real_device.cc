@@ -66,19 +66,19 @@ ScriptedExecutor::ScriptedExecutor(std::unique_ptr<Executor> real)
 
 ScriptedExecutor::~ScriptedExecutor() = default;
 
-absl::Status ScriptedExecutor::Load() {
+absl::Status ScriptedExecutor::Load(Tower tower) {
   ++loads;
-  return real_->Load();
+  return real_->Load(tower);
 }
 
-absl::Status ScriptedExecutor::Run(absl::Span<const uint8_t* const> images, int bucket,
+absl::Status ScriptedExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
                                    absl::Span<float> rows) {
   if (on_run) {
     const c10::DataPtr of_the_batch = c10::GetCPUAllocator()->allocate(1 << 20);
     on_run();
   }
   if (leak_bytes > 0) Leak(leak_bytes);
-  const absl::Status status = real_->Run(images, bucket, rows);
+  const absl::Status status = real_->Run(tower, inputs, bucket, rows);
   if (on_rows) on_rows(rows);
   return status;
 }

@@ -23,9 +23,11 @@ class ScriptedExecutor final : public Executor {
   explicit ScriptedExecutor(std::unique_ptr<Executor> real);
   ~ScriptedExecutor() override;
 
-  absl::Status Load() override;
+  absl::Status Load(Tower tower) override;
   absl::Status Offload() override { return real_->Offload(); }
-  absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) override;
+  bool loaded(Tower tower) const override { return real_->loaded(tower); }
+  absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                   absl::Span<float> rows) override;
   void Synchronize() override { real_->Synchronize(); }
   DeviceMemory& memory() override { return real_->memory(); }
   int dimension() const override { return real_->dimension(); }

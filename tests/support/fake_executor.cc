@@ -65,30 +65,47 @@ int CountingMemory::trims() const {
   return trims_;
 }
 
-absl::Status FakeExecutor::Load() {
+int64_t FakeExecutor::WeightBytes(Tower tower) const {
+  return tower == Tower::kImage ? options_.weight_bytes : options_.text_weight_bytes;
+}
+
+absl::Status FakeExecutor::Load(Tower tower) {
   MutexLock lock(&mu_);
-  if (loaded_) return absl::OkStatus();
-  if (absl::Status taken = memory_.Allocate(options_.weight_bytes); !taken.ok()) return taken;
-  loaded_ = true;
+  bool& loaded = loaded_[static_cast<size_t>(tower)];
+  if (loaded) return absl::OkStatus();
+  if (tower == Tower::kText && options_.text_weight_bytes == 0)
+    return absl::UnimplementedError("the model has no text tower");
+  if (absl::Status taken = memory_.Allocate(WeightBytes(tower)); !taken.ok()) return taken;
+  loaded = true;
   ++loads_;
   return absl::OkStatus();
 }
 
 absl::Status FakeExecutor::Offload() {
   MutexLock lock(&mu_);
-  if (loaded_) memory_.Free(options_.weight_bytes);
-  loaded_ = false;
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    bool& loaded = loaded_[static_cast<size_t>(tower)];
+    if (loaded) memory_.Free(WeightBytes(tower));
+    loaded = false;
+  }
   return absl::OkStatus();
 }
 
-absl::Status FakeExecutor::Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) {
+bool FakeExecutor::loaded(Tower tower) const {
+  MutexLock lock(&mu_);
+  return loaded_[static_cast<size_t>(tower)];
+}
+
+absl::Status FakeExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                               absl::Span<float> rows) {
   Script script;
   {
     MutexLock lock(&mu_);
     script = script_;
-    if (!loaded_) return absl::FailedPreconditionError("the weights are not on the device");
+    if (!loaded_[static_cast<size_t>(tower)])
+      return absl::FailedPreconditionError("the weights are not on the device");
   }
-  const int n = static_cast<int>(images.size());
+  const int n = static_cast<int>(inputs.size());
   const int64_t bytes = options_.fixed_bytes + options_.bytes_per_image * bucket;
   if (absl::Status taken = memory_.Allocate(bytes); !taken.ok()) return taken;
   absl::Cleanup give_back = [&] { memory_.Free(bytes - script.leak_bytes); };
@@ -96,12 +113,13 @@ absl::Status FakeExecutor::Run(absl::Span<const uint8_t* const> images, int buck
     if (absl::Status status = script.on_run(n, bucket); !status.ok()) return status;
   }
   for (int i = 0; i < n; ++i) {
-    const std::vector<float> row = FakeRow(images[i][0], options_.dimension);
+    const std::vector<float> row = FakeRow(inputs[i][0], options_.dimension);
     std::copy(row.begin(), row.end(), rows.begin() + i * options_.dimension);
   }
   if (script.on_rows) script.on_rows(rows);
   MutexLock lock(&mu_);
   batch_sizes_.push_back(n);
+  batch_towers_.push_back(tower);
   return absl::OkStatus();
 }
 
@@ -113,6 +131,11 @@ void FakeExecutor::SetScript(Script script) {
 std::vector<int> FakeExecutor::batch_sizes() const {
   MutexLock lock(&mu_);
   return batch_sizes_;
+}
+
+std::vector<Tower> FakeExecutor::batch_towers() const {
+  MutexLock lock(&mu_);
+  return batch_towers_;
 }
 
 int FakeExecutor::loads() const {

@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -43,15 +44,16 @@ class FakeExecutor final : public Executor {
  public:
   struct Options {
     int dimension = 4;
-    int64_t pixel_bytes = 3;  // of one image; FakeRow reads the first byte of each
-    int64_t weight_bytes = 1000;
+    int64_t pixel_bytes = 3;        // of one image; FakeRow reads the first byte of each input
+    int64_t weight_bytes = 1000;    // of the image tower
+    int64_t text_weight_bytes = 0;  // of the text tower; 0: the model has none
     int64_t fixed_bytes = 100;      // β: what any batch takes
     int64_t bytes_per_image = 100;  // α: what each image of a batch takes
   };
   struct Script {
-    // Called at the start of each Run with (images, bucket), no lock held: may wait, throw, or fail the
+    // Called at the start of each Run with (inputs, bucket), no lock held: may wait, throw, or fail the
     // batch.
-    std::function<absl::Status(int images, int bucket)> on_run;
+    std::function<absl::Status(int inputs, int bucket)> on_run;
     // Called on the rows before they are returned: may spoil them.
     std::function<void(absl::Span<float> rows)> on_rows;
     int64_t leak_bytes = 0;  // kept by every batch
@@ -60,28 +62,34 @@ class FakeExecutor final : public Executor {
   FakeExecutor() : FakeExecutor(Options{}) {}
   explicit FakeExecutor(Options options) : options_(options) {}
 
-  absl::Status Load() override;
+  absl::Status Load(Tower tower) override;
   absl::Status Offload() override;
-  absl::Status Run(absl::Span<const uint8_t* const> images, int bucket, absl::Span<float> rows) override;
+  bool loaded(Tower tower) const override;
+  absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
+                   absl::Span<float> rows) override;
   void Synchronize() override {}
   DeviceMemory& memory() override { return memory_; }
   int dimension() const override { return options_.dimension; }
 
   void SetScript(Script script);
   CountingMemory& counting_memory() { return memory_; }
-  std::vector<int> batch_sizes() const;  // of the batches that ran to their end, in order
+  std::vector<int> batch_sizes() const;     // of the batches that ran to their end, in order
+  std::vector<Tower> batch_towers() const;  // and the tower of each
   int loads() const;
 
-  // The row of an image whose first byte is `b`: (b + 1, b + 2, …), never zero.
+  // The row of an input whose first byte is `b`: (b + 1, b + 2, …), never zero.
   static std::vector<float> FakeRow(uint8_t b, int dimension);
 
  private:
+  int64_t WeightBytes(Tower tower) const;
+
   const Options options_;
   CountingMemory memory_;
   mutable Mutex mu_;
   Script script_ ABSL_GUARDED_BY(mu_);
   std::vector<int> batch_sizes_ ABSL_GUARDED_BY(mu_);
-  bool loaded_ ABSL_GUARDED_BY(mu_) = false;
+  std::vector<Tower> batch_towers_ ABSL_GUARDED_BY(mu_);
+  std::array<bool, kTowers> loaded_ ABSL_GUARDED_BY(mu_) = {};
   int loads_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

@@ -43,8 +43,9 @@ int Dump(int argc, char** argv) {
     images.push_back(reinterpret_cast<const uint8_t*>(pixels.data()) + at);
   }
   std::vector<float> rows(images.size() * (*executor)->dimension());
-  absl::Status status = (*executor)->Load();
-  if (status.ok()) status = (*executor)->Run(images, static_cast<int>(images.size()), absl::MakeSpan(rows));
+  absl::Status status = (*executor)->Load(Tower::kImage);
+  if (status.ok())
+    status = (*executor)->Run(Tower::kImage, images, static_cast<int>(images.size()), absl::MakeSpan(rows));
   if (!status.ok()) {
     std::cerr << status.message() << "\n";
     return 1;

@@ -22,7 +22,7 @@ struct Fixture : DeviceRig {
   explicit Fixture(Options options = {}) : DeviceRig(options), runner(deps()) {
     static const bool quiet = (ConfigureLogging("error", "text"), true);
     (void)quiet;
-    REQUIRE(executor.Load().ok());
+    REQUIRE(executor.Load(Tower::kImage).ok());
   }
   // Runs a batch of `n` images of `call` and hands the answers out.
   BatchReport Run(int n) { return Run(MakeBatch(call, n)); }
@@ -171,9 +171,10 @@ class CrowdedMemory final : public DeviceMemory {
 };
 class CrowdedExecutor final : public Executor {
  public:
-  absl::Status Load() override { return absl::OkStatus(); }
+  absl::Status Load(Tower) override { return absl::OkStatus(); }
   absl::Status Offload() override { return absl::OkStatus(); }
-  absl::Status Run(absl::Span<const uint8_t* const>, int, absl::Span<float> rows) override {
+  bool loaded(Tower) const override { return true; }
+  absl::Status Run(Tower, absl::Span<const uint8_t* const>, int, absl::Span<float> rows) override {
     if (memory_.trims < trims_needed || memory_.drops < drops_needed)
       return absl::ResourceExhaustedError("full");
     std::fill(rows.begin(), rows.end(), 1.0f);

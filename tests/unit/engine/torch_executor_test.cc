@@ -63,7 +63,7 @@ class Images {
 
 std::vector<float> Run(TorchExecutor& executor, const Images& images, int bucket) {
   std::vector<float> rows(images.pointers().size() * executor.dimension(), NAN);
-  const absl::Status status = executor.Run(images.pointers(), bucket, absl::MakeSpan(rows));
+  const absl::Status status = executor.Run(Tower::kImage, images.pointers(), bucket, absl::MakeSpan(rows));
   INFO(status);
   REQUIRE(status.ok());
   return rows;
@@ -75,7 +75,7 @@ TEST_CASE("Every batch size and bucket gives the rows of the plain tower on norm
   const PixelTable table(model.image);
   const PlainTower plain(model);
   const auto executor = Make(Read(folder));
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   CHECK(executor->dimension() == 16);
   // On cpu patches are made for sixteen images at a time: a whole part, one image more, and several parts.
   for (const auto& [n, bucket] : std::vector<std::pair<int, int>>{
@@ -92,11 +92,11 @@ TEST_CASE("Half-precision types give finite rows near f32") {
   TempFolder folder;
   const Images images(2);
   const auto f32 = Make(Read(folder));
-  REQUIRE(f32->Load().ok());
+  REQUIRE(f32->Load(Tower::kImage).ok());
   const std::vector<float> wanted = Run(*f32, images, 2);
   for (const std::string dtype : {"f16", "bf16"}) {
     const auto executor = Make(Read(folder), dtype);
-    REQUIRE(executor->Load().ok());
+    REQUIRE(executor->Load(Tower::kImage).ok());
     CHECK(executor->spec().dtype == dtype);
     CHECK(executor->spec().fingerprint != f32->spec().fingerprint);
     CHECK(LargestUnitDifference(wanted, Run(*executor, images, 2), 16) <= 0.03);
@@ -108,36 +108,39 @@ TEST_CASE("Weights leave and come back, and the rows are the same to the bit") {
   const auto executor = Make(Read(folder));
   const Images images(2);
   std::vector<float> rows(2 * 16);
-  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
-  REQUIRE(executor->Load().ok());
-  REQUIRE(executor->Load().ok());
+  CHECK(executor->Run(Tower::kImage, images.pointers(), 2, absl::MakeSpan(rows)).code() ==
+        absl::StatusCode::kInternal);
+  REQUIRE(executor->Load(Tower::kImage).ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   const std::vector<float> before = Run(*executor, images, 2);
   REQUIRE(executor->Offload().ok());
   CHECK(static_cast<NoDeviceMemory&>(executor->memory()).trims == 1);
-  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
-  REQUIRE(executor->Load().ok());
+  CHECK(executor->Run(Tower::kImage, images.pointers(), 2, absl::MakeSpan(rows)).code() ==
+        absl::StatusCode::kInternal);
+  REQUIRE(executor->Load(Tower::kImage).ok());
   CHECK(Run(*executor, images, 2) == before);
 }
 
 TEST_CASE("A weights file that changed on disk is not loaded again") {
   TempFolder folder;
   const auto executor = Make(Read(folder));
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   REQUIRE(executor->Offload().ok());
   std::filesystem::resize_file(folder.path() + "/open_clip_model.safetensors", 100);
-  CHECK(executor->Load().code() == absl::StatusCode::kDataLoss);
+  CHECK(executor->Load(Tower::kImage).code() == absl::StatusCode::kDataLoss);
 }
 
 TEST_CASE("Arguments that do not fit together are refused, not run") {
   TempFolder folder;
   const auto executor = Make(Read(folder));
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   const Images images(2);
   std::vector<float> rows(2 * 16);
-  CHECK(executor->Run(images.pointers(), 1, absl::MakeSpan(rows)).code() == absl::StatusCode::kInternal);
-  CHECK(executor->Run(images.pointers(), 2, absl::MakeSpan(rows).first(16)).code() ==
+  CHECK(executor->Run(Tower::kImage, images.pointers(), 1, absl::MakeSpan(rows)).code() ==
         absl::StatusCode::kInternal);
-  CHECK(executor->Run({}, 2, {}).code() == absl::StatusCode::kInternal);
+  CHECK(executor->Run(Tower::kImage, images.pointers(), 2, absl::MakeSpan(rows).first(16)).code() ==
+        absl::StatusCode::kInternal);
+  CHECK(executor->Run(Tower::kImage, {}, 2, {}).code() == absl::StatusCode::kInternal);
 }
 
 TEST_CASE("An unknown dtype or device is refused before anything is loaded") {
@@ -157,7 +160,7 @@ TEST_CASE("The start-up check passes a device that computes the model") {
   const ModelFolder model = Read(folder);
   for (const std::string dtype : {"f32", "f16", "bf16"}) {
     const auto executor = Make(Read(folder), dtype);
-    REQUIRE(executor->Load().ok());
+    REQUIRE(executor->Load(Tower::kImage).ok());
     CHECK(CheckParity(model, LowestCosineFor(dtype), *executor).ok());
   }
 }
@@ -167,7 +170,7 @@ TEST_CASE("The start-up check refuses a device that computes something else, and
   const ModelFolder model = Read(folder, Small(), 9);
   // The same weights with another activation: close, and wrong.
   const auto executor = Make(Read(other, Small(Activation::kQuickGelu), 9));
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   const absl::Status status = CheckParity(model, LowestCosineFor("f32"), *executor);
   CHECK(status.code() == absl::StatusCode::kFailedPrecondition);
   CHECK_THAT(std::string(status.message()), Catch::Matchers::Contains("cosine 0."));

@@ -80,7 +80,7 @@ std::vector<float> Rows(TorchExecutor& executor) {
   std::vector<const uint8_t*> pointers;
   for (const auto& picture : pictures) pointers.push_back(picture.data());
   std::vector<float> rows(pictures.size() * static_cast<size_t>(executor.dimension()));
-  const absl::Status status = executor.Run(pointers, 12, absl::MakeSpan(rows));
+  const absl::Status status = executor.Run(Tower::kImage, pointers, 12, absl::MakeSpan(rows));
   INFO(status);
   REQUIRE(status.ok());
   return rows;
@@ -100,8 +100,8 @@ TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, an
     const TempFolder folder;
     Write(folder, config);
     const auto f32 = Make(folder.path(), "f32"), int8 = Make(folder.path(), "int8");
-    REQUIRE(f32->Load().ok());
-    const absl::Status loaded = int8->Load();
+    REQUIRE(f32->Load(Tower::kImage).ok());
+    const absl::Status loaded = int8->Load(Tower::kImage);
     INFO(loaded);
     REQUIRE(loaded.ok());
     const std::vector<float> wanted = Rows(*f32), got = Rows(*int8);
@@ -137,8 +137,8 @@ TEST_CASE("A few channels that are much larger than the others cost int8 no accu
   const TempFolder folder;
   Write(folder, config, std::move(weights));
   const auto f32 = Make(folder.path(), "f32"), int8 = Make(folder.path(), "int8");
-  REQUIRE(f32->Load().ok());
-  REQUIRE(int8->Load().ok());
+  REQUIRE(f32->Load(Tower::kImage).ok());
+  REQUIRE(int8->Load(Tower::kImage).ok());
   CHECK(LeastCosine(Rows(*f32), Rows(*int8), config.embed_dim) >= 0.995);
 }
 
@@ -147,7 +147,7 @@ TEST_CASE("A model that loses more than --int8-min-cosine is not served, and the
   Write(folder, Modest());
   const auto executor = Make(folder.path(), "int8", 1);
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const absl::Status refused = executor->Load();
+    const absl::Status refused = executor->Load(Tower::kImage);
     CHECK(refused.code() == absl::StatusCode::kInvalidArgument);
     CHECK_THAT(std::string(refused.message()),
                Contains("0.99") && Contains("--int8-min-cosine 1;") && Contains("--dtype f32"));
@@ -158,11 +158,11 @@ TEST_CASE("int8 weights leave and come back without a second calibration, the ro
   const TempFolder folder;
   Write(folder, Modest());
   const auto executor = Make(folder.path(), "int8");
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   const std::vector<float> before = Rows(*executor);
   REQUIRE(executor->Offload().ok());
   CapturedStderr log;
-  REQUIRE(executor->Load().ok());
+  REQUIRE(executor->Load(Tower::kImage).ok());
   CHECK(log.Lines().empty());  // the calibration would say so
   CHECK(Rows(*executor) == before);
 }

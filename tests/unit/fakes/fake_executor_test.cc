@@ -17,14 +17,14 @@ absl::Status RunOf(FakeExecutor& executor, const std::vector<uint8_t>& bytes, in
   std::vector<const uint8_t*> images;
   for (const uint8_t& byte : bytes) images.push_back(&byte);
   std::vector<float> out(bytes.size() * static_cast<size_t>(executor.dimension()));
-  const absl::Status status = executor.Run(images, bucket, absl::MakeSpan(out));
+  const absl::Status status = executor.Run(Tower::kImage, images, bucket, absl::MakeSpan(out));
   if (rows != nullptr) *rows = out;
   return status;
 }
 
 TEST_CASE("The fake's row tells which image it came from") {
   FakeExecutor executor;
-  REQUIRE(executor.Load().ok());
+  REQUIRE(executor.Load(Tower::kImage).ok());
   std::vector<float> rows;
   REQUIRE(RunOf(executor, {7, 200}, 2, &rows).ok());
   CHECK(std::vector<float>(rows.begin(), rows.begin() + 4) == FakeExecutor::FakeRow(7, 4));
@@ -36,8 +36,8 @@ TEST_CASE("The fake's row tells which image it came from") {
 TEST_CASE("Weights and batches take memory, padding too, and all of it comes back") {
   FakeExecutor executor;
   DeviceMemory& memory = executor.memory();
-  REQUIRE(executor.Load().ok());
-  REQUIRE(executor.Load().ok());  // there already
+  REQUIRE(executor.Load(Tower::kImage).ok());
+  REQUIRE(executor.Load(Tower::kImage).ok());  // there already
   CHECK(executor.loads() == 1);
   CHECK(memory.Read().allocated == kOptions.weight_bytes);
   memory.ResetPeak();
@@ -52,9 +52,27 @@ TEST_CASE("Weights and batches take memory, padding too, and all of it comes bac
   CHECK(memory.Read().allocated == 0);
 }
 
+TEST_CASE("Each tower is loaded by itself, and an offload takes both") {
+  FakeExecutor executor({.text_weight_bytes = 300});
+  REQUIRE(executor.Load(Tower::kText).ok());
+  CHECK(executor.loaded(Tower::kText));
+  CHECK_FALSE(executor.loaded(Tower::kImage));
+  CHECK(executor.memory().Read().allocated == 300);
+  CHECK_FALSE(RunOf(executor, {1}, 1).ok());
+  REQUIRE(executor.Load(Tower::kImage).ok());
+  CHECK(executor.memory().Read().allocated == 1300);
+  REQUIRE(RunOf(executor, {1}, 1).ok());
+  CHECK(executor.batch_towers() == std::vector<Tower>{Tower::kImage});
+  REQUIRE(executor.Offload().ok());
+  CHECK(executor.memory().Read().allocated == 0);
+  CHECK_FALSE(executor.loaded(Tower::kText));
+  FakeExecutor images_only;
+  CHECK(absl::IsUnimplemented(images_only.Load(Tower::kText)));
+}
+
 TEST_CASE("A batch beyond the limit is out of memory and takes nothing") {
   FakeExecutor executor;
-  REQUIRE(executor.Load().ok());
+  REQUIRE(executor.Load(Tower::kImage).ok());
   executor.counting_memory().SetLimit(1000 + 100 + 2 * 100);
   CHECK(RunOf(executor, {1, 2}, 2).ok());
   CHECK(absl::IsResourceExhausted(RunOf(executor, {1, 2}, 3)));
@@ -65,13 +83,13 @@ TEST_CASE("A batch beyond the limit is out of memory and takes nothing") {
 TEST_CASE("Weights beyond the limit do not load") {
   FakeExecutor executor;
   executor.counting_memory().SetLimit(999);
-  CHECK(absl::IsResourceExhausted(executor.Load()));
+  CHECK(absl::IsResourceExhausted(executor.Load(Tower::kImage)));
   CHECK_FALSE(RunOf(executor, {1}, 1).ok());
 }
 
 TEST_CASE("A script may fail a batch, throw, spoil rows and leak") {
   FakeExecutor executor;
-  REQUIRE(executor.Load().ok());
+  REQUIRE(executor.Load(Tower::kImage).ok());
   executor.SetScript({.on_run = [](int, int) { return absl::InternalError("no"); }});
   CHECK(absl::IsInternal(RunOf(executor, {1}, 1)));
   CHECK(executor.memory().Read().allocated == 1000);
