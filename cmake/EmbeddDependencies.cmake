@@ -19,9 +19,12 @@ if(EMBEDD_WITH_SERVER)
   find_package(nlohmann_json REQUIRED)
   find_package(CLI11 REQUIRED)
   find_package(PkgConfig REQUIRED)
-  pkg_check_modules(vips REQUIRED IMPORTED_TARGET vips>=8.13)
   pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)  # libjpeg-turbo; IJG's gives other pixels
   pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
+  pkg_check_modules(tiff REQUIRED IMPORTED_TARGET libtiff-4>=4.5)  # 4.5: handlers of errors for each file
+  pkg_check_modules(dav1d REQUIRED IMPORTED_TARGET dav1d>=1.0)
+  pkg_check_modules(de265 REQUIRED IMPORTED_TARGET libde265)
+  find_package(ZLIB REQUIRED)
   pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
   if(APPLE AND NOT ICU_ROOT)  # Homebrew keeps its ICU out of the usual places, because macOS has one without headers
     execute_process(COMMAND brew --prefix icu4c OUTPUT_VARIABLE ICU_ROOT OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)

@@ -87,7 +87,8 @@ struct EmbeddServer::Stages {
     road.limits = {.max_message_bytes = config.max_message_bytes,
                    .max_inputs = config.max_inputs,
                    .max_image_bytes = config.max_image_bytes,
-                   .max_pixels = config.max_pixels};
+                   .max_pixels = config.max_pixels,
+                   .formats = config.formats};
     road.clock = clock;
     road.metrics = &metrics;
     road.state = &state;

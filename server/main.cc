@@ -19,7 +19,6 @@
 #include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/prepare/image/file_decoder.h"
-#include "server/prepare/image/vips_decoder.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/cgroup.h"
 #include "server/support/log.h"
@@ -123,16 +122,16 @@ int Main(int argc, char** argv) {
       CreateTorchDeviceMemory(*device, config.memory_limit);
   if (!memory.ok()) return Fail(kNoDevice, memory.status());
   absl::StatusOr<std::unique_ptr<FileDecoder>> decoder =
-      FileDecoder::Create({.max_image_bytes = config.max_image_bytes, .max_pixels = config.max_pixels});
+      FileDecoder::Create({.max_image_bytes = config.max_image_bytes,
+                           .max_pixels = config.max_pixels,
+                           .formats = config.formats});
   if (!decoder.ok()) return Fail(kBadFlags, decoder.status());
 
   Events events;
-  absl::StatusOr<std::unique_ptr<EmbeddServer>> server =
-      EmbeddServer::Create(config,
-                           {.decoder = *std::move(decoder),
-                            .libvips_version = VipsDecoder::LibraryVersion(),
-                            .libtorch_version = LibTorchVersion()},
-                           [&events] { events.DeviceLost(); });
+  absl::StatusOr<std::unique_ptr<EmbeddServer>> server = EmbeddServer::Create(
+      config,
+      {.decoder = *std::move(decoder), .libvips_version = "none", .libtorch_version = LibTorchVersion()},
+      [&events] { events.DeviceLost(); });
   if (!server.ok()) {
     return Fail(absl::IsAlreadyExists(server.status()) ? kAddressInUse : kBadFlags, server.status());
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/prepare/image/image_format.h"
 
 namespace embedd {
 
@@ -35,6 +36,7 @@ struct Config {
   int max_inputs = 1024;
   int64_t max_image_bytes = int64_t{32} << 20;
   int64_t max_pixels = 64'000'000;
+  FormatSet formats;  // of pictures that are read
 
   // The road
   int decode_threads = 0;  // 0 = cores

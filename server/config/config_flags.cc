@@ -68,6 +68,17 @@ Flag ReflectionFlag(Flag flag) {
   return flag;
 }
 
+Flag FormatsFlag(Flag flag) {
+  flag.set = [](absl::string_view text, Config* config) {
+    const absl::StatusOr<FormatSet> formats = FormatSet::Parse(text);
+    if (!formats.ok()) return formats.status();
+    config->formats = *formats;
+    return absl::OkStatus();
+  };
+  flag.show = [](const Config& config) { return absl::StrJoin(config.formats.Words(), ","); };
+  return flag;
+}
+
 std::vector<Flag> MakeFlags() {
   std::vector<Flag> flags;
   absl::string_view group = "Model and device";
@@ -152,6 +163,10 @@ std::vector<Flag> MakeFlags() {
           "Largest image, width times height. Bounds the memory of one decoder: about 4 bytes per pixel "
           "and decode thread."),
       &Config::max_pixels, 1, 1'000'000'000));
+  flags.push_back(FormatsFlag(row(
+      "formats", "LIST",
+      "Picture formats that are read: jpeg,png for these only, or +heic and -tiff for the usual ones with a "
+      "change. Known: jpeg, png, webp, gif, bmp, tiff, avif, and heic, which is off by default.")));
 
   group = "Decoding, queue and batches";
   flags.push_back(Integer(

@@ -3,6 +3,7 @@
 #include "server/rpc/intake.h"
 
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -25,7 +26,7 @@ absl::StatusOr<std::unique_ptr<uint8_t[]>> PreparePixels(const Road& road, const
   }
   absl::StatusOr<RgbImage> image = spec.decode == DecodeMode::kFast
                                        ? road.decoder->DecodeFast(input.image(), spec)
-                                       : road.decoder->Decode(input.image());
+                                       : road.decoder->DecodePart(input.image(), spec);
   if (!image.ok()) return image.status();
   std::unique_ptr<uint8_t[]> pixels(new uint8_t[bytes]);
   Preprocess(*image, spec, pixels.get());
@@ -36,7 +37,9 @@ absl::StatusOr<std::unique_ptr<uint8_t[]>> PreparePixelsCatching(const Road& roa
                                                                  const ImageSpec& spec) {
   try {
     return PreparePixels(road, input, spec);
-  } catch (const std::exception& e) {  // out of host memory, or a bug: this input fails, the server lives on
+  } catch (const std::bad_alloc&) {  // this input fails alone
+    return NoHostMemory();
+  } catch (const std::exception& e) {  // a bug: this input fails, the server lives on
     return absl::InternalError(absl::StrCat("the image could not be prepared: ", e.what()));
   }
 }

@@ -28,6 +28,7 @@ struct RequestLimits {
   int max_inputs = 1024;
   int64_t max_image_bytes = int64_t{32} << 20;
   int64_t max_pixels = 64'000'000;
+  FormatSet formats;
 };
 
 struct Road {

@@ -64,7 +64,7 @@ void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInf
   limits->set_max_pixels(static_cast<uint64_t>(road.limits.max_pixels));
   limits->set_queue_images(static_cast<uint32_t>(road.budget->options().images));
   limits->set_queue_bytes(static_cast<uint64_t>(road.budget->options().bytes));
-  for (const char* format : {"jpeg", "png", "webp"}) info->add_accepted_formats(format);
+  for (const std::string& format : road.limits.formats.Words()) info->add_accepted_formats(format);
 
   v1::BatchingInfo* batching = info->mutable_batching();
   for (const int bucket : facts.buckets) batching->add_buckets(static_cast<uint32_t>(bucket));

@@ -4,6 +4,7 @@
 Small, and covering what each reader knows, so that a fuzzer starts from there.
 """
 
+import base64
 import io
 import json
 import struct
@@ -19,33 +20,87 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "parity" / "pixels"), str(ROOT / "client" / "python" / "src")]
 from embedd.v1 import embedding_service_pb2 as pb  # noqa: E402
 from make_corpus import picture, png, rgb  # noqa: E402
+from make_damage import arithmetic, damaged_bmps, damaged_gifs, damaged_tiffs  # noqa: E402
+
+
+# 64x64, by libheif and x265: Pillow writes no HEIC.
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAUJtZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAAA5waXRtAA"
+    "AAAAABAAAAImlsb2MAAAAAREAAAQABAAAAAAFmAAEAAAAAAAAAjAAAACNpaW5mAAAAAAABAAAAFWluZmUCAAAAAAEAAGh2YzEAAAAAwmlwcnAA"
+    "AACkaXBjbwAAAHhodmNDAQNwAAAAAAAAAAAAHvAA/P34+AAADwMgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQCEAAQArQgEBA3AAAAMAkA"
+    "AAAwAAAwAeoCCBBZbqSSmubgQEDAgAAAMACAAAAwAIQCIAAQAHRAHBcrAiQAAAABRpc3BlAAAAAAAAAEAAAABAAAAAEHBpeGkAAAAAAwgICAAA"
+    "ABZpcG1hAAAAAAAAAAEAAQOBAoMAAACUbWRhdAAAAIgoAa8J4MqfNdUyNm+QiVdcbq00Globx7w9bVqVaKYimM0vKn6rDrvp1xClC76lpU5B4b"
+    "Ork69adrdBV6UxMzJ2A+9jNiilRPFD335ZoH1b0La9q3GkkiFZsdjFsH5bUftHd5UmW4sK1rZg5Yy9LMHxEM9MiZOwm3gpE582RhDuSLw2bYp0"
+    "3rLA"
+)
+
+
+def saved(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def numbered(seeds):
+    """The last byte picks the spec."""
+    return [seed + bytes([i]) for i, seed in enumerate(seeds)]
+
+
+COLOR, FOUR = rgb(24, 17, 1), picture(19, 13, 2, 4)
+
+
+def decode_jpeg():
+    seeds = [saved(COLOR, "JPEG", quality=60, **o) for o in ({}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1})]
+    seeds += [saved(COLOR.convert("L"), "JPEG"), saved(Image.fromarray(FOUR, "CMYK"), "JPEG"), saved(Image.fromarray(FOUR, "CMYK"), "JPEG", progressive=True)]
+    return numbered(seeds + [arithmetic(seeds[0], False), arithmetic(seeds[0], True)])
+
+
+def decode_png():
+    seeds = [saved(COLOR, "PNG"), saved(COLOR.quantize(7), "PNG", transparency=1), saved(COLOR, "PNG", save_all=True, append_images=[rgb(24, 17, 2)])]
+    for interlace in (False, True):
+        seeds.append(png(FOUR.astype(np.uint16) * 257, 6, 16, interlace))
+        seeds.append(png(FOUR[:, :, :1] >> 6, 0, 2, interlace))
+    return numbered(seeds)
+
+
+def decode_webp():
+    seeds = []
+    for options in ({}, {"lossless": True}):
+        seeds += [saved(COLOR, "WEBP", **options), saved(Image.fromarray(FOUR, "RGBA"), "WEBP", **options),
+                  saved(COLOR, "WEBP", save_all=True, append_images=[rgb(24, 17, 2)], **options)]
+    return numbered(seeds)
+
+
+def decode_gif():
+    seeds = [saved(COLOR.quantize(colors), "GIF", interlace=i % 2) for i, colors in enumerate((2, 5, 100))]
+    seeds += [saved(COLOR.quantize(8), "GIF", transparency=2), saved(COLOR.quantize(8), "GIF", save_all=True, append_images=[rgb(24, 17, 2).quantize(8)])]
+    return numbered(seeds + [data for name, data, _ in damaged_gifs() if name.startswith("screen-beyond")])
+
+
+def decode_bmp():
+    return numbered([data for name, data, _ in damaged_bmps() if "whole" in name or name.startswith("rle")][::3])
+
+
+def decode_tiff():
+    wanted = ("grey1-0", "palette4", "grey16", "float", "rgba16-multiplied", "cmyk16", "bigtiff-mm", "planar-zip", "tiles", "turned-6", "saved")
+    return numbered([data for name, data, _ in damaged_tiffs() if name.endswith("-whole.tif") and name.startswith(wanted)])
+
+
+def decode_avif():
+    seeds = [saved(COLOR, "AVIF", subsampling=s) for s in ("4:2:0", "4:2:2", "4:4:4", "4:0:0")]
+    return numbered(seeds + [saved(Image.fromarray(FOUR, "RGBA"), "AVIF"), saved(COLOR, "AVIF", save_all=True, append_images=[rgb(24, 17, 2)])])
+
+
+def decode_heic():
+    return numbered([HEIC])
 
 
 def decode():
-    """Image files; the last byte picks the spec."""
-    seeds = []
-    color, four = rgb(24, 17, 1), picture(19, 13, 2, 4)
+    """Some of each format."""
+    return [seed for of in FORMATS for seed in of()[::3]]
 
-    def save(image, kind, **options):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        seeds.append(buffer.getvalue())
 
-    for options in ({}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}):
-        save(color, "JPEG", quality=60, **options)
-    save(color.convert("L"), "JPEG")
-    save(Image.fromarray(four, "CMYK"), "JPEG")
-    save(color, "PNG")
-    save(color.quantize(7), "PNG", transparency=1)
-    save(color, "PNG", save_all=True, append_images=[rgb(24, 17, 2)])
-    for interlace in (False, True):
-        seeds.append(png(four.astype(np.uint16) * 257, 6, 16, interlace))
-        seeds.append(png(four[:, :, :1] >> 6, 0, 2, interlace))
-    for options in ({}, {"lossless": True}):
-        save(color, "WEBP", **options)
-        save(Image.fromarray(four, "RGBA"), "WEBP", **options)
-        save(color, "WEBP", save_all=True, append_images=[rgb(24, 17, 2)], **options)
-    return [seed + bytes([i]) for i, seed in enumerate(seeds)]
+FORMATS = (decode_jpeg, decode_png, decode_webp, decode_gif, decode_bmp, decode_tiff, decode_avif, decode_heic)
 
 
 def request():
@@ -167,7 +222,7 @@ def config():
 
 
 def main(folder):
-    for seeds in (decode, request, raw_image, safetensors, checkpoint, config):
+    for seeds in (decode, *FORMATS, request, raw_image, safetensors, checkpoint, config):
         into = Path(folder) / seeds.__name__
         into.mkdir(parents=True, exist_ok=True)
         made = seeds()

@@ -15,7 +15,7 @@
 #include "server/embedd_server.h"
 #include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
-#include "server/prepare/image/vips_decoder.h"
+#include "server/prepare/image/file_decoder.h"
 #include "server/release/torch_device_memory.h"
 #include "tests/support/catch.h"
 #include "tests/support/metric_value.h"

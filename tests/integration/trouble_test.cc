@@ -47,6 +47,24 @@ TEST_CASE("An image that does not fit even alone fails alone with DEVICE_MEMORY"
   CHECK(CallImages(server, 3, &response).ok());
 }
 
+TEST_CASE("An image for which the host has no memory fails alone with HOST_MEMORY") {
+  InProcessServer server;
+  v1::EmbedBatchRequest request;
+  request.add_inputs()->set_image("pxa");
+  request.add_inputs()->set_image("too much");
+  request.add_inputs()->set_image("pxb");
+  v1::EmbedBatchResponse response;
+  grpc::ClientContext context;
+  REQUIRE(server.stub().EmbedBatch(&context, request, &response).ok());
+  REQUIRE(response.errors_size() == 1);
+  CHECK(response.errors(0).index() == 1);
+  CHECK(response.errors(0).code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  CHECK(response.errors(0).reason() == "HOST_MEMORY");
+  CHECK(Row(response, 0)[0] == Approx(UnitRow('a')[0]).margin(1e-6));
+  CHECK(Row(response, 2)[0] == Approx(UnitRow('b')[0]).margin(1e-6));
+  CHECK(server.Metric("embedd_rejected_total{reason=\"HOST_MEMORY\"}") == 1);
+}
+
 TEST_CASE("A vector that is not finite never leaves: INTERNAL, BAD_OUTPUT") {
   InProcessServer server;
   server.SetScript(

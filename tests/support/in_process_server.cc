@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <sstream>
 #include <utility>
 
@@ -16,13 +17,14 @@
 namespace embedd {
 namespace {
 
-// "px" and a byte is a picture of that value; anything else is corrupt.
+// "px" and a byte is a picture of that value, "too much" finds no memory; anything else is corrupt.
 class FakeDecoder final : public ImageDecoder {
  public:
   explicit FakeDecoder(Gate* gate) : gate_(gate) {}
 
   absl::StatusOr<RgbImage> Decode(absl::string_view file) const override {
     gate_->Pass();
+    if (file == "too much") throw std::bad_alloc();
     if (file.size() != 3 || file[0] != 'p' || file[1] != 'x')
       return DecodeError(Reason::kCorruptImage, "not a fake picture");
     RgbImage image{.width = 2, .height = 2, .rgb = std::make_unique<uint8_t[]>(12)};

@@ -24,4 +24,9 @@ Reason DecodeReason(const absl::Status& status) {
   return reason ? ReasonOfWord(std::string(*reason)) : Reason::kNone;
 }
 
+absl::Status NoHostMemory() {
+  return DecodeError(Reason::kHostMemory,
+                     "the server has no memory for this image now; try again, or send a smaller one");
+}
+
 }  // namespace embedd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ImageDecoder: bytes of an image file in, RGB pixels out. VipsDecoder is the real one, FaultyDecoder the one
+// ImageDecoder: bytes of an image file in, RGB pixels out. FileDecoder is the real one, FaultyDecoder the one
 // that fails on demand. Thread-safe: many decode workers share one.
 
 #pragma once
@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/model/model_spec.h"
+#include "server/prepare/image/image_format.h"
 #include "server/telemetry/reason.h"
 
 namespace embedd {
@@ -33,15 +34,23 @@ class ImageDecoder {
   struct Limits {
     int64_t max_image_bytes = int64_t{32} << 20;
     int64_t max_pixels = 64'000'000;
+    FormatSet formats;
   };
 
   virtual ~ImageDecoder() = default;
 
-  // Decodes JPEG, PNG or WebP, told apart by content, as Pillow's Image.open(f).convert("RGB") would.
-  // The header is checked against the limits before any pixel is decoded.
-  // Errors: kInvalidArgument with a reason (see DecodeReason) and a message for people;
-  // kResourceExhausted when there is no memory for the pixels.
+  // Decodes a file of one of Limits::formats, told apart by content, as Pillow's Image.open(f).convert("RGB")
+  // would. The header is checked against the limits before any pixel is decoded. A picture is read when every
+  // pixel is there, and refused when pixels are missing or a checksum over them is wrong.
+  // Errors: a reason (see DecodeReason) and a message for people: UNSUPPORTED_FORMAT, CORRUPT_IMAGE,
+  // IMAGE_TOO_LARGE; HOST_MEMORY when there is no memory for this picture.
   virtual absl::StatusOr<RgbImage> Decode(absl::string_view file) const = 0;
+
+  // The same for a picture that Preprocess then brings to `spec`: pixels that Preprocess does not read for
+  // that may be left out, and hold any value. All others are exactly those of Decode.
+  virtual absl::StatusOr<RgbImage> DecodePart(absl::string_view file, const ImageSpec& /*spec*/) const {
+    return Decode(file);
+  }
 
   // The same for a picture that is then resized to `spec`: may leave out resolution, but leaves at least
   // twice what the resize keeps. Where that gains nothing it is Decode.
@@ -54,5 +63,7 @@ class ImageDecoder {
 // InputError.reason; and reads the reason back (kNone when there is none).
 absl::Status DecodeError(Reason reason, absl::string_view message);
 Reason DecodeReason(const absl::Status& status);
+// The error of a picture for which the host has no memory.
+absl::Status NoHostMemory();
 
 }  // namespace embedd

@@ -3,19 +3,18 @@
 #include "server/prepare/image/image_header.h"
 
 #include <new>
+#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/prepare/image/bmp_decoder.h"
+#include "server/prepare/image/byte_order.h"
+#include "server/prepare/image/gif_decoder.h"
+#include "server/prepare/image/heif_container.h"
 #include "server/prepare/image/other_formats.h"
+#include "server/prepare/image/tiff_size.h"
 
 namespace embedd {
 namespace {
-
-int64_t Byte(absl::string_view s, size_t at) { return static_cast<unsigned char>(s[at]); }
-int64_t Big16(absl::string_view s, size_t at) { return Byte(s, at) << 8 | Byte(s, at + 1); }
-int64_t Big32(absl::string_view s, size_t at) { return Big16(s, at) << 16 | Big16(s, at + 2); }
-int64_t Little16(absl::string_view s, size_t at) { return Byte(s, at) | Byte(s, at + 1) << 8; }
-int64_t Little24(absl::string_view s, size_t at) { return Little16(s, at) | Byte(s, at + 2) << 16; }
 
 absl::Status Corrupt(ImageFormat format, absl::string_view what) {
   return DecodeError(Reason::kCorruptImage, absl::StrCat(ImageFormatName(format), ": ", what));
@@ -47,11 +46,10 @@ absl::StatusOr<ImageHeader> ReadJpeg(absl::string_view s) {
     if (StartsFrame(marker)) {
       if (length < 8 || at + 8 > s.size())
         return Corrupt(ImageFormat::kJpeg, "the frame header is cut short");
-      header.bits = static_cast<int>(Byte(s, at + 2));
       header.height = Big16(s, at + 3);
       header.width = Big16(s, at + 5);
       header.channels = static_cast<int>(Byte(s, at + 7));
-      header.lossless = marker == 0xC3 || marker == 0xC7 || marker == 0xCB || marker == 0xCF;
+      header.arithmetic = marker >= 0xC9;
       return header;
     }
     at += length;
@@ -70,8 +68,6 @@ absl::StatusOr<ImageHeader> ReadPng(absl::string_view s) {
   if (header.width > kLongestSide || header.height > kLongestSide) {
     return Corrupt(ImageFormat::kPng, "a side longer than PNG allows");
   }
-  header.bits = static_cast<int>(Byte(s, 24));
-  header.png_color = static_cast<int>(Byte(s, 25));
   return header;
 }
 
@@ -96,39 +92,72 @@ absl::StatusOr<ImageHeader> ReadWebp(absl::string_view s) {
   return header;
 }
 
-absl::StatusOr<ImageHeader> ReadByFormat(absl::string_view file) {
-  if (absl::StartsWith(file, "\xFF\xD8\xFF")) return ReadJpeg(file);
-  if (absl::StartsWith(file, "\x89PNG\r\n\x1A\n")) return ReadPng(file);
-  if (absl::StartsWith(file, "RIFF") && file.size() >= 12 && file.substr(8, 4) == "WEBP")
-    return ReadWebp(file);
-  return DecodeError(Reason::kUnsupportedFormat, DescribeOtherFormat(file));
+absl::StatusOr<ImageHeader> ReadGif(absl::string_view s) {
+  const absl::StatusOr<GifFrame> frame = FindGifFrame(s);
+  if (!frame.ok()) return frame.status();
+  return ImageHeader{
+      .format = ImageFormat::kGif, .width = frame->canvas_width, .height = frame->canvas_height};
+}
+
+absl::StatusOr<ImageHeader> ReadBmp(absl::string_view s) {
+  const absl::StatusOr<BmpHeader> header = ReadBmpHeader(s);
+  if (!header.ok()) return header.status();
+  return ImageHeader{.format = ImageFormat::kBmp, .width = header->width, .height = header->height};
+}
+
+absl::StatusOr<ImageHeader> ReadTiff(absl::string_view s) {
+  const absl::StatusOr<TiffSize> size = ReadTiffSize(s);
+  if (!size.ok()) return size.status();
+  ImageHeader header{.format = ImageFormat::kTiff, .width = size->width, .height = size->height};
+  header.orientation = size->orientation;
+  if (header.orientation >= 5) std::swap(header.width, header.height);
+  return header;
+}
+
+absl::StatusOr<ImageHeader> ReadHeif(absl::string_view s, ImageFormat format) {
+  const absl::StatusOr<HeifFile> heif = HeifFile::Parse(s, format);
+  if (!heif.ok()) return heif.status();
+  return ImageHeader{.format = format, .width = heif->width(), .height = heif->height()};
+}
+
+absl::StatusOr<ImageHeader> ReadAs(ImageFormat format, absl::string_view file) {
+  switch (format) {
+    case ImageFormat::kJpeg:
+      return ReadJpeg(file);
+    case ImageFormat::kPng:
+      return ReadPng(file);
+    case ImageFormat::kWebp:
+      return ReadWebp(file);
+    case ImageFormat::kGif:
+      return ReadGif(file);
+    case ImageFormat::kBmp:
+      return ReadBmp(file);
+    case ImageFormat::kTiff:
+      return ReadTiff(file);
+    case ImageFormat::kAvif:
+    case ImageFormat::kHeic:
+      return ReadHeif(file, format);
+  }
+  return absl::InternalError("a format without a reader of its header");
 }
 
 }  // namespace
 
-absl::string_view ImageFormatName(ImageFormat format) {
-  switch (format) {
-    case ImageFormat::kJpeg:
-      return "JPEG";
-    case ImageFormat::kPng:
-      return "PNG";
-    case ImageFormat::kWebp:
-      return "WebP";
+absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file, const FormatSet& formats) {
+  for (const FormatRow& row : AllFormats()) {
+    if (!formats.Has(row.format) || !row.recognises(file)) continue;
+    absl::StatusOr<ImageHeader> header = ReadAs(row.format, file);
+    if (header.ok() && (header->width < 1 || header->height < 1)) {
+      return Corrupt(row.format, "the header says the image has no pixels");
+    }
+    return header;
   }
-  return "";
-}
-
-absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file) {
-  absl::StatusOr<ImageHeader> header = ReadByFormat(file);
-  if (header.ok() && (header->width < 1 || header->height < 1)) {
-    return Corrupt(header->format, "the header says the image has no pixels");
-  }
-  return header;
+  return DecodeError(Reason::kUnsupportedFormat, DescribeOtherFormat(file, formats));
 }
 
 absl::StatusOr<ImageHeader> ReadHeaderWithin(absl::string_view file, const ImageDecoder::Limits& limits) {
   if (absl::Status status = CheckBytes(file, limits); !status.ok()) return status;
-  absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
+  absl::StatusOr<ImageHeader> header = ReadImageHeader(file, limits.formats);
   if (!header.ok()) return header;
   if (absl::Status status = CheckPixels(*header, limits); !status.ok()) return status;
   return header;
@@ -139,7 +168,7 @@ absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header) {
   image.width = static_cast<int>(header.width);
   image.height = static_cast<int>(header.height);
   image.rgb.reset(new (std::nothrow) uint8_t[3 * header.pixels()]);
-  if (image.rgb == nullptr) return absl::ResourceExhaustedError("no memory for the pixels of the image");
+  if (image.rgb == nullptr) return NoHostMemory();
   return image;
 }
 

@@ -12,32 +12,28 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/prepare/image/image_decoder.h"
+#include "server/prepare/image/image_format.h"
 
 namespace embedd {
 
-enum class ImageFormat { kJpeg, kPng, kWebp };
-
 struct ImageHeader {
   ImageFormat format = ImageFormat::kJpeg;
-  int64_t width = 0;
+  int64_t width = 0;  // of the picture as it is decoded
   int64_t height = 0;
-  int bits = 8;           // per sample
-  int channels = 3;       // JPEG: components of the frame
-  int png_color = 0;      // PNG: colour type of IHDR
-  bool lossless = false;  // JPEG: a frame type that only newer libraries read
+  int channels = 3;         // JPEG: components of the frame
+  bool arithmetic = false;  // JPEG: arithmetic coding, which has no end of its own
+  int orientation = 1;      // TIFF: 1 to 8; Pillow turns TIFF files, and no others; 5 to 8 swap the sides
 
   int64_t pixels() const { return width * height; }
 };
 
-absl::string_view ImageFormatName(ImageFormat format);
-
 // Errors: UNSUPPORTED_FORMAT (the message names what the bytes look like, and what to do), CORRUPT_IMAGE.
-absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file);
+absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file, const FormatSet& formats = FormatSet());
 
 // ReadImageHeader, and refuses what is over the limits.
 absl::StatusOr<ImageHeader> ReadHeaderWithin(absl::string_view file, const ImageDecoder::Limits& limits);
 
-// Room for the pixels, not yet written. kResourceExhausted when there is no memory.
+// Room for the pixels, not yet written. HOST_MEMORY when there is none.
 absl::StatusOr<RgbImage> AllocateImage(const ImageHeader& header);
 
 // IMAGE_TOO_LARGE, with the size and the limit in the message.

@@ -3,122 +3,127 @@
 #include "server/prepare/image/jpeg_decoder.h"
 
 #include <algorithm>
-#include <csetjmp>
-#include <cstdio>
-
-// jpeglib.h needs size_t and FILE before it, jerror.h needs jpeglib.h.
-// clang-format off
-#include <jpeglib.h>
-#include <jerror.h>
-// clang-format on
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/prepare/image/jpeg_arithmetic.h"
+#include "server/prepare/image/jpeg_session.h"
+#include "server/prepare/image/pixel_rules.h"
 
 namespace embedd {
 namespace {
 
-// Real progressive files have about ten. Each scan walks the whole image, so many tiny ones are an attack.
-constexpr int kMostScans = 100;
 constexpr int kRowsAtOnce = 16;
 
-// What libjpeg's callbacks share. Plain data: a longjmp may skip any frame between here and libjpeg.
-struct Reader {
-  jpeg_decompress_struct info;
-  jpeg_error_mgr errors;
-  jpeg_progress_mgr progress;
-  std::jmp_buf failed;
-  const char* why;  // instead of libjpeg's own message
-  char message[JMSG_LENGTH_MAX];
+// What Read needs beside the session. Plain pointers: a longjmp may leave Read at any call of the library.
+struct Target {
+  const ImageHeader* header;
+  const JpegOptions* options;
+  uint8_t* rgb;
+  uint8_t* inks;  // CMYK: kRowsAtOnce rows
 };
 
-Reader* ReaderOf(j_common_ptr info) { return static_cast<Reader*>(info->client_data); }
-
-[[noreturn]] void Fail(Reader* reader, const char* why) {
-  reader->why = why;
-  std::longjmp(reader->failed, 1);
-}
-
-void OnError(j_common_ptr info) {
-  info->err->format_message(info, ReaderOf(info)->message);
-  std::longjmp(ReaderOf(info)->failed, 1);
-}
-
-// libjpeg goes on after a warning. These mean that pixels are lost; the others are about order and
-// decoration.
-void OnMessage(j_common_ptr info, int level) {
-  if (level >= 0) return;
-  switch (info->err->msg_code) {
-    case JWRN_JPEG_EOF:
-      Fail(ReaderOf(info), "the file ends before the image does");
-    case JWRN_HIT_MARKER:
-    case JWRN_HUFF_BAD_CODE:
-    case JWRN_MUST_RESYNC:
-      OnError(info);
-      break;
-    default:
-      break;
+void ReadRows(JpegSession* session, const Target& target, JDIMENSION x, JDIMENSION end) {
+  jpeg_decompress_struct* info = &session->info;
+  const size_t stride = size_t{3} * ShrunkSide(target.header->width, target.options->shrink);
+  while (info->output_scanline < end) {
+    JSAMPROW rows[kRowsAtOnce];
+    const JDIMENSION first = info->output_scanline;
+    const JDIMENSION count = std::min<JDIMENSION>(kRowsAtOnce, end - first);
+    uint8_t* out = target.rgb + first * stride + size_t{3} * x;
+    const size_t ink_stride = size_t{4} * info->output_width;
+    for (JDIMENSION i = 0; i < count; ++i) {
+      rows[i] = target.inks != nullptr ? target.inks + i * ink_stride : out + i * stride;
+    }
+    const JDIMENSION read = jpeg_read_scanlines(info, rows, count);
+    for (JDIMENSION i = 0; target.inks != nullptr && i < read; ++i) {
+      ToRgb(PixelRule::kPaper8, target.inks + i * ink_stride, info->output_width, out + i * stride);
+    }
   }
 }
 
-void OnOutput(j_common_ptr) {}
-
-void OnProgress(j_common_ptr info) {
-  Reader* reader = ReaderOf(info);
-  if (reader->info.input_scan_number > kMostScans) Fail(reader, "more scans than any real file has");
+// Decodes only what the region needs, and a margin: the smooth upsampling of chroma looks at neighbours, and
+// treats the edges of what it is given as edges of the picture. What lies below is still walked through,
+// since pixels may be missing there.
+void ReadRegion(JpegSession* session, const Target& target) {
+  jpeg_decompress_struct* info = &session->info;
+  const PixelRegion& region = target.options->region;
+  const auto block_width = static_cast<JDIMENSION>(info->max_h_samp_factor * DCTSIZE);
+  const auto block_height = static_cast<JDIMENSION>(info->max_v_samp_factor * DCTSIZE);
+  JDIMENSION x = 0;
+  const auto left = static_cast<JDIMENSION>(region.x) / block_width;
+  const JDIMENSION right = std::min<JDIMENSION>(
+      static_cast<JDIMENSION>(region.x + region.width) + block_width, info->output_width);
+  x = left > 0 ? (left - 1) * block_width : 0;
+  JDIMENSION width = right - x;
+  // Below this the bookkeeping of the library costs more than it saves.
+  constexpr JDIMENSION kWorthIt = 8;
+  if (info->output_width - width >= kWorthIt * block_width) {
+    jpeg_crop_scanline(info, &x, &width);
+  } else {
+    x = 0;
+  }
+  const JDIMENSION top_block = static_cast<JDIMENSION>(region.y) / block_height;
+  constexpr JDIMENSION kMarginBlocks = 2;
+  if (top_block > kMarginBlocks) jpeg_skip_scanlines(info, (top_block - kMarginBlocks) * block_height);
+  ReadRows(session, target, x, static_cast<JDIMENSION>(region.y + region.height));
+  // The library closes an image row of blocks only when its last row is taken.
+  const JDIMENSION left_over = info->output_height - info->output_scanline;
+  if (left_over > 0) jpeg_skip_scanlines(info, left_over);
 }
 
-// False when libjpeg gave up; then reader->why or reader->message says why. No object with a destructor lives
-// here.
-bool Read(absl::string_view file, const ImageHeader& header, int shrink, uint8_t* rgb, Reader* reader) {
-  jpeg_decompress_struct* info = &reader->info;
-  if (setjmp(reader->failed) != 0) return false;
-  jpeg_create_decompress(info);
-  info->client_data = reader;
-  info->progress = &reader->progress;
-  jpeg_mem_src(info, reinterpret_cast<const unsigned char*>(file.data()), file.size());
+// False when the library gave up, and then the session says why. No object with a destructor lives here.
+bool Read(absl::string_view file, const Target& target, JpegSession* session) {
+  if (setjmp(session->failed) != 0) return false;
+  jpeg_decompress_struct* info = &session->info;
+  const ImageHeader& header = *target.header;
+  const int shrink = target.options->shrink;
+  session->Begin(file);
   jpeg_read_header(info, TRUE);
-  if (info->image_width != header.width || info->image_height != header.height) {
-    Fail(reader, "the header contradicts itself about the size");
+  if (info->image_width != header.width || info->image_height != header.height ||
+      info->num_components != header.channels) {
+    session->Fail("the header contradicts itself about the size");
   }
-  info->out_color_space = JCS_RGB;
+  info->out_color_space = target.inks != nullptr ? JCS_CMYK : JCS_RGB;
   info->scale_denom = static_cast<unsigned int>(shrink);
   jpeg_start_decompress(info);
   if (info->output_width != ShrunkSide(header.width, shrink) ||
       info->output_height != ShrunkSide(header.height, shrink)) {
-    Fail(reader, "the library scales otherwise than is documented");
+    session->Fail("the library scales otherwise than is documented");
   }
-  const size_t stride = size_t{3} * info->output_width;
-  while (info->output_scanline < info->output_height) {
-    JSAMPROW rows[kRowsAtOnce];
-    const int count = std::min<int>(kRowsAtOnce, info->output_height - info->output_scanline);
-    for (int i = 0; i < count; ++i) rows[i] = rgb + (info->output_scanline + i) * stride;
-    jpeg_read_scanlines(info, rows, count);
+  session->CheckScans();
+  const PixelRegion& region = target.options->region;
+  if (region.width > 0 && shrink == 1) {
+    ReadRegion(session, target);
+  } else {
+    ReadRows(session, target, 0, info->output_height);
   }
-  // Reads up to the end marker: without one the file is cut short, though all pixels may have come.
-  jpeg_finish_decompress(info);
+  // Every pixel is there. What follows, even a missing end marker, takes nothing away.
   return true;
 }
 
 }  // namespace
 
-bool JpegDecoderTakes(const ImageHeader& header) {
-  return header.format == ImageFormat::kJpeg && header.bits == 8 && !header.lossless &&
-         (header.channels == 1 || header.channels == 3);
+absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb,
+                        const JpegOptions& options) {
+  if (header.channels != 1 && header.channels != 3 && header.channels != 4) {
+    return DecodeError(Reason::kUnsupportedFormat, absl::StrCat("a JPEG of ", header.channels,
+                                                                " components has no defined meaning; send 1 "
+                                                                "(grey), 3 (colour) or 4 (CMYK)"));
+  }
+  if (header.arithmetic) {
+    if (absl::Status status = CheckArithmeticEnds(file, header); !status.ok()) return status;
+  }
+  std::vector<uint8_t> inks;
+  if (header.channels == 4) inks.resize(static_cast<size_t>(kRowsAtOnce * 4 * header.width));
+  const Target target{&header, &options, rgb, inks.empty() ? nullptr : inks.data()};
+  JpegSession session;
+  return Read(file, target, &session) ? absl::OkStatus() : session.Error();
 }
 
-absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb, int shrink) {
-  Reader reader = {};
-  reader.info.err = jpeg_std_error(&reader.errors);
-  reader.info.client_data = &reader;
-  reader.errors.error_exit = OnError;
-  reader.errors.emit_message = OnMessage;
-  reader.errors.output_message = OnOutput;
-  reader.progress.progress_monitor = OnProgress;
-  const bool ok = Read(file, header, shrink, rgb, &reader);
-  jpeg_destroy_decompress(&reader.info);
-  if (ok) return absl::OkStatus();
-  return DecodeError(Reason::kCorruptImage,
-                     absl::StrCat("JPEG: ", reader.why != nullptr ? reader.why : reader.message));
+std::string JpegVersion() {
+  constexpr int kNumber = LIBJPEG_TURBO_VERSION_NUMBER;
+  return absl::StrCat(kNumber / 1000000, ".", kNumber / 1000 % 1000, ".", kNumber % 1000);
 }
 
 }  // namespace embedd

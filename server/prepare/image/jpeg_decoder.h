@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JpegDecoder: ordinary JPEG files through libjpeg-turbo itself. Called by FileDecoder.
+// JpegDecoder: JPEG files of every coding that libjpeg-turbo knows: baseline, progressive, arithmetic,
+// lossless where the library is new enough; grey, YCbCr, RGB, CMYK, YCCK. Called by FileDecoder.
 //
-// Why not libvips for these: it hands libjpeg the file in pieces of 4 KiB, and libjpeg-turbo's fast Huffman
-// decoder needs 3 KiB of lookahead, so three quarters of the data take the slow one. Same pixels, 1.2 to 1.6
-// times the time.
+// The library goes on after most damage and paints what is missing grey. Here a file is read when every pixel
+// is there, and refused when pixels are lost, whatever the warning was called.
 
 #pragma once
+
+#include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "server/prepare/image/image_header.h"
+#include "server/prepare/image/preprocess.h"
 
 namespace embedd {
-
-// 8-bit grey, YCbCr or RGB; baseline, progressive or arithmetic. CMYK is left to libvips.
-bool JpegDecoderTakes(const ImageHeader& header);
 
 // Pixels along a side when `shrink` (1, 2, 4 or 8) of them become one.
 inline int64_t ShrunkSide(int64_t side, int shrink) { return (side + shrink - 1) / shrink; }
 
-// Decodes `file` into `rgb`, RGB8 [header.height, header.width, 3], each side ShrunkSide of it: libjpeg
-// leaves out high frequencies before the inverse transform, which costs less than it saves. Thread-safe.
-// Errors: CORRUPT_IMAGE when the file is cut short or its data is damaged. (Pillow refuses the first and
-// paints the second grey without a word; a grey patch would silently become part of the vector.)
-absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb, int shrink = 1);
+struct JpegOptions {
+  // libjpeg leaves out high frequencies before the inverse transform, which costs less than it saves.
+  int shrink = 1;
+  // Pixels that are wanted; others may hold any value. Only with shrink = 1. Empty: all.
+  PixelRegion region;
+};
+
+// Decodes `file` into `rgb`, RGB8 [header.height, header.width, 3], each side ShrunkSide of it. Thread-safe.
+// Errors: CORRUPT_IMAGE; UNSUPPORTED_FORMAT for what the library does not read, and for two components, which
+// have no defined meaning; HOST_MEMORY.
+absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb,
+                        const JpegOptions& options = {});
+
+// Of the headers that this was built with.
+std::string JpegVersion();
 
 }  // namespace embedd

@@ -30,16 +30,17 @@ uint8_t Ink(int paper, int ink) {
   return static_cast<uint8_t>(std::max(paper - ((product + (product >> 8)) >> 8), 0));
 }
 
+// kFlip is 255 where 255 means no ink.
+template <int kFlip>
 void Cmyk8(const uint8_t* in, int64_t count, uint8_t* out) {
   for (; count > 0; --count, in += 4, out += 3) {
-    const int paper = 255 - in[3];
-    for (int c = 0; c < 3; ++c) out[c] = Ink(paper, in[c]);
+    const int paper = 255 - (in[3] ^ kFlip);
+    for (int c = 0; c < 3; ++c) out[c] = Ink(paper, in[c] ^ kFlip);
   }
 }
 
-template <int kSamples>
 void Clip16(const uint8_t* in, int64_t count, uint8_t* out) {
-  for (; count > 0; --count, in += 2 * kSamples, out += 3) {
+  for (; count > 0; --count, in += 2, out += 3) {
     out[0] = out[1] = out[2] = static_cast<uint8_t>(std::min<int>(Sample16(in), 255));
   }
 }
@@ -70,11 +71,11 @@ void ToRgb(PixelRule rule, const uint8_t* in, int64_t count, uint8_t* out) {
     case PixelRule::kRgba8:
       return Rgba8(in, count, out);
     case PixelRule::kCmyk8:
-      return Cmyk8(in, count, out);
+      return Cmyk8<0>(in, count, out);
+    case PixelRule::kPaper8:
+      return Cmyk8<255>(in, count, out);
     case PixelRule::kGray16:
-      return Clip16<1>(in, count, out);
-    case PixelRule::kGray16Key:
-      return Clip16<2>(in, count, out);
+      return Clip16(in, count, out);
     case PixelRule::kGrayA16:
       return GrayA16(in, count, out);
     case PixelRule::kRgb16:

@@ -10,16 +10,16 @@
 namespace embedd {
 
 enum class PixelRule {
-  kGray8,      // 1 byte: repeated
-  kGrayA8,     // 2 bytes: alpha is dropped, not blended
-  kRgb8,       // 3 bytes
-  kRgba8,      // 4 bytes: alpha is dropped
-  kCmyk8,      // 4 bytes, 0 = no ink
-  kGray16,     // one 16-bit sample: everything above 255 is white (Pillow clips, it does not scale)
-  kGray16Key,  // the same beside a transparency sample that is dropped
-  kGrayA16,    // 16-bit grey and alpha: high byte of grey
-  kRgb16,      // three 16-bit samples: high bytes
-  kRgba16,     // four: high bytes, alpha dropped
+  kGray8,    // 1 byte: repeated
+  kGrayA8,   // 2 bytes: alpha is dropped, not blended
+  kRgb8,     // 3 bytes
+  kRgba8,    // 4 bytes: alpha is dropped
+  kCmyk8,    // 4 bytes, 0 = no ink
+  kPaper8,   // the same, 255 = no ink, as Photoshop writes it into JPEG
+  kGray16,   // one 16-bit sample: everything above 255 is white (Pillow clips, it does not scale)
+  kGrayA16,  // 16-bit grey and alpha: high byte of grey
+  kRgb16,    // three 16-bit samples: high bytes
+  kRgba16,   // four: high bytes, alpha dropped
 };
 
 // `count` pixels from `in` (16-bit samples in native order) to `out`, 3 bytes each.

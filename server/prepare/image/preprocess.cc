@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "server/prepare/image/geometry.h"
+#include "server/prepare/image/pil_axis.h"
 #include "server/prepare/image/pil_resample.h"
 
 namespace embedd {
@@ -22,6 +23,25 @@ Span Covered(int64_t offset, int64_t size, int window) {
   const int64_t from = std::max<int64_t>(offset, 0);
   const int64_t end = std::min<int64_t>(offset + window, size);
   return {from, static_cast<int>(from - offset), static_cast<int>(end - from)};
+}
+
+// open_clip does not pass the interpolation on when it resizes the shortest side to a target that is not
+// square.
+Interpolation FilterOf(const ImageSpec& spec) {
+  const bool always_bicubic = spec.resize_mode == ResizeMode::kShortest && spec.width != spec.height;
+  return always_bicubic ? Interpolation::kBicubic : spec.interpolation;
+}
+
+// The samples of an axis that `span` of its resized form is made of.
+struct Samples {
+  int64_t begin, end;
+};
+
+Samples SamplesFor(int64_t in, int64_t out, const Span& span, Interpolation interpolation) {
+  if (in == out) return {span.from, span.from + span.count};
+  const PilAxis first(in, out, span.from, 1, interpolation);
+  const PilAxis last(in, out, span.from + span.count - 1, 1, interpolation);
+  return {first.origin(), last.end()};
 }
 
 // `shrink`: pixels of the whole picture in one of `rgb`. The whole picture decides what is cut out.
@@ -53,10 +73,7 @@ void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_wid
   target.y = down.from;
   target.window_width = across.count;
   target.window_height = down.count;
-  // open_clip does not pass the interpolation on when it resizes the shortest side to a target that is not
-  // square.
-  const bool always_bicubic = spec.resize_mode == ResizeMode::kShortest && spec.width != spec.height;
-  target.interpolation = always_bicubic ? Interpolation::kBicubic : spec.interpolation;
+  target.interpolation = FilterOf(spec);
   if (shrink > 1) {
     target.source_width = static_cast<double>(full_width) / shrink;
     target.source_height = static_cast<double>(full_height) / shrink;
@@ -65,6 +82,17 @@ void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_wid
 }
 
 }  // namespace
+
+PixelRegion PixelsNeeded(int width, int height, const ImageSpec& spec) {
+  const Geometry g = ComputeGeometry(width, height, spec);
+  const Span across = Covered(g.x, g.resized_width, spec.width);
+  const Span down = Covered(g.y, g.resized_height, spec.height);
+  // Where one side keeps its size, the resampler may still read beside what it keeps along the other.
+  const Samples columns = SamplesFor(width, g.resized_width, across, FilterOf(spec));
+  const Samples rows = SamplesFor(height, g.resized_height, down, FilterOf(spec));
+  return {static_cast<int>(columns.begin), static_cast<int>(rows.begin),
+          static_cast<int>(columns.end - columns.begin), static_cast<int>(rows.end - rows.begin)};
+}
 
 void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
   Prepare(rgb, width, height, 1, width, height, spec, out);

@@ -19,6 +19,15 @@ namespace embedd {
 // are computed, so a 3000x10 image makes no 67200x224 intermediate.
 void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out);
 
+// Pixels of a picture, from its top left corner.
+struct PixelRegion {
+  int x = 0, y = 0, width = 0, height = 0;
+};
+
+// The pixels of a picture of width x height that Preprocess reads for `spec`; it may name more, never fewer.
+// A decoder need not make the others.
+PixelRegion PixelsNeeded(int width, int height, const ImageSpec& spec);
+
 // The same for a decoded image. One whose resolution was left out is cut out as the whole one would be.
 void Preprocess(const RgbImage& image, const ImageSpec& spec, uint8_t* out);
 

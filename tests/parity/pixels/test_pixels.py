@@ -23,7 +23,6 @@ from make_corpus import make_corpus  # noqa: E402
 
 SPECS = [
     "raw",
-    "vips",
     "224x224:shortest:bicubic",
     "224x224:shortest:bilinear",
     "224x224:squash:bicubic",
@@ -87,13 +86,13 @@ def run_tool(arguments, files, specs, folder):
 
 
 def sampled(file_number, spec_number):
-    """Every spec meets a third of the files, every file both decodes, the usual spec and three or more others."""
-    return spec_number < 3 or (file_number + spec_number) % 3 == 0
+    """Every spec meets a third of the files, every file the plain decode, the usual spec and three or more others."""
+    return spec_number < 2 or (file_number + spec_number) % 3 == 0
 
 
 def test_pixels_equal_pillow():
     assert tool().exists(), f"{tool()} is not built"
-    references = [None if s in ("raw", "vips") else Reference(s) for s in SPECS]
+    references = [None if s == "raw" else Reference(s) for s in SPECS]
     images, compared, differing, largest, problems = 0, 0, 0, 0, []
     with tempfile.TemporaryDirectory() as folder:
         corpus, out = Path(folder) / "corpus", Path(folder) / "out"

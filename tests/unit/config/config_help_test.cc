@@ -50,6 +50,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"max-inputs", "1024"},
                                                           {"max-image-bytes", "32MiB"},
                                                           {"max-pixels", "64Mpx"},
+                                                          {"formats", "jpeg,png,webp,gif,bmp,tiff,avif"},
                                                           {"tls-cert", ""},
                                                           {"tls-key", ""},
                                                           {"tls-client-ca", ""},

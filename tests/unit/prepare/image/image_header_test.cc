@@ -80,9 +80,10 @@ TEST_CASE("A header that ends early or means nothing is a corrupt image, at ever
 }
 
 TEST_CASE("Bytes of another kind are an unsupported format") {
-  const absl::Status status = ReadImageHeader("GIF89a........").status();
+  const absl::Status status = ReadImageHeader("GIF89a........", *FormatSet::Parse("jpeg,png")).status();
   CHECK(DecodeReason(status) == Reason::kUnsupportedFormat);
-  CHECK_THAT(std::string(status.message()), Contains("GIF") && Contains("JPEG, PNG or WebP"));
+  CHECK_THAT(std::string(status.message()), Contains("GIF") && Contains("JPEG or PNG"));
+  CHECK(DecodeReason(ReadImageHeader("GIF89a........").status()) == Reason::kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader("").status()) == Reason::kUnsupportedFormat);
   CHECK(DecodeReason(ReadImageHeader("RIFF....WAVEfmt ").status()) == Reason::kUnsupportedFormat);
 }

@@ -9,29 +9,56 @@ namespace {
 
 using Catch::Matchers::Contains;
 
+template <size_t kSize>
+absl::string_view Bytes(const char (&text)[kSize]) {
+  return absl::string_view(text, kSize - 1);
+}
+
 TEST_CASE("Well-known formats are named") {
-  CHECK_THAT(DescribeOtherFormat("GIF87a"), Contains("a GIF"));
-  CHECK_THAT(DescribeOtherFormat("BM123456"), Contains("a BMP"));
-  CHECK_THAT(DescribeOtherFormat(absl::string_view("II*\0\10", 5)), Contains("a TIFF"));
-  CHECK_THAT(DescribeOtherFormat(absl::string_view("\0\0\0\x1C"
-                                                   "ftypavif",
-                                                   12)),
-             Contains("an AVIF"));
-  CHECK_THAT(DescribeOtherFormat(absl::string_view("\0\0\0\x1C"
-                                                   "ftypheic",
-                                                   12)),
-             Contains("a HEIC"));
   CHECK_THAT(DescribeOtherFormat("%PDF-1.7"), Contains("a PDF"));
+  CHECK_THAT(DescribeOtherFormat(Bytes("\0\0\0\x0CJXL \r\n\x87\n")), Contains("a JPEG XL"));
   CHECK_THAT(DescribeOtherFormat("<svg xmlns="), Contains("an SVG"));
+  CHECK_THAT(DescribeOtherFormat(Bytes("\0\0\0\x18"
+                                       "ftypmp42\0\0\0\0mp42isom")),
+             Contains("an MP4"));
+}
+
+TEST_CASE("A format that this server was told not to read says so, and how it would") {
+  CHECK_THAT(DescribeOtherFormat("GIF89a", *FormatSet::Parse("-gif")),
+             Contains("a GIF") && Contains("--formats gif") && Contains("AVIF"));
+  for (const char* brand : {"heic", "mif1", "msf1", "mif2", "hevc"}) {
+    CAPTURE(brand);
+    const std::string file = std::string(
+                                 "\0\0\0\x18"
+                                 "ftyp",
+                                 8) +
+                             brand + std::string(4, '\0') + brand + "miaf";
+    CHECK_THAT(DescribeOtherFormat(file), Contains("HEIC or HEIF") && Contains("--formats +heic"));
+  }
+  CHECK_THAT(DescribeOtherFormat(Bytes("\0\0\0\x1C"
+                                       "ftypmif1\0\0\0\0mif1avifmiaf"),
+                                 *FormatSet::Parse("jpeg,png")),
+             Contains("an AVIF") && Contains("send JPEG or PNG"));
+}
+
+TEST_CASE("A saved web page is named, however it begins") {
+  for (const absl::string_view page :
+       {Bytes("<!doctype html><html>"), Bytes("<HTML><BODY>"), Bytes("\xEF\xBB\xBF \r\n<!DOCTYPE HTML>"),
+        Bytes("   <html lang=en>"), Bytes("\xFF\xFE<\0h\0t\0m\0l\0>\0"), Bytes("<head><title>404")}) {
+    CHECK_THAT(DescribeOtherFormat(page), Contains("an HTML"));
+  }
 }
 
 TEST_CASE("Base64 text is recognised, with what to do instead") {
   CHECK_THAT(DescribeOtherFormat("/9j/4AAQSkZJRg"), Contains("base64") && Contains("bytes of the file"));
   CHECK_THAT(DescribeOtherFormat("data:image/png;base64,iVBO"), Contains("base64"));
+  CHECK_THAT(DescribeOtherFormat("\n iVBORw0KGgoAAAANS"), Contains("base64"));
+  CHECK_THAT(DescribeOtherFormat("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJz"),
+             Contains("base64"));
 }
 
 TEST_CASE("Anything else says what to send, and never quotes the bytes") {
-  CHECK_THAT(DescribeOtherFormat("secret words"), Contains("JPEG, PNG or WebP") && !Contains("secret"));
+  CHECK_THAT(DescribeOtherFormat("secret words"), Contains("TIFF or AVIF") && !Contains("secret"));
   CHECK_THAT(DescribeOtherFormat(""), Contains("empty"));
 }
 

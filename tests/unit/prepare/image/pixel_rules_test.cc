@@ -34,12 +34,13 @@ TEST_CASE("Grey is repeated, alpha is dropped and not blended") {
 TEST_CASE("CMYK is ink on white paper") {
   CHECK(Apply(PixelRule::kCmyk8, {0, 0, 0, 0, 0, 0, 0, 255}, 2) == Pixels{255, 255, 255, 0, 0, 0});
   CHECK(Apply(PixelRule::kCmyk8, {255, 0, 128, 0, 10, 20, 30, 100}, 2) == Pixels{0, 255, 127, 149, 143, 137});
+  CHECK(Apply(PixelRule::kPaper8, {0, 255, 127, 255, 245, 235, 225, 155}, 2) ==
+        Pixels{0, 255, 127, 149, 143, 137});
 }
 
 TEST_CASE("16-bit grey is clipped, all other 16-bit samples give their high byte") {
   CHECK(Apply16(PixelRule::kGray16, {3, 255, 256, 65535}, 4) ==
         Pixels{3, 3, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255});
-  CHECK(Apply16(PixelRule::kGray16Key, {3, 0, 300, 0}, 2) == Pixels{3, 3, 3, 255, 255, 255});
   CHECK(Apply16(PixelRule::kGrayA16, {0x1234, 0, 0xFFFF, 0}, 2) == Pixels{0x12, 0x12, 0x12, 255, 255, 255});
   CHECK(Apply16(PixelRule::kRgb16, {0x1234, 0x00FF, 0xFF00}, 1) == Pixels{0x12, 0, 0xFF});
   CHECK(Apply16(PixelRule::kRgba16, {0x1234, 0x00FF, 0xFF00, 0}, 1) == Pixels{0x12, 0, 0xFF});

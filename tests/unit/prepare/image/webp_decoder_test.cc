@@ -10,14 +10,6 @@
 namespace embedd {
 namespace {
 
-TEST_CASE("It takes still WebP and leaves animations and other formats") {
-  const auto takes = [](const std::string& file) { return WebpDecoderTakes(file, *ReadImageHeader(file)); };
-  CHECK(takes(test_files::LossyWebp()));
-  CHECK(takes(test_files::LosslessWebp()));
-  CHECK_FALSE(takes(test_files::AnimatedWebp()));
-  CHECK_FALSE(takes(test_files::Jpeg()));
-}
-
 TEST_CASE("A truncated file and a size that is not the file's are corrupt") {
   const std::string file = test_files::LosslessWebp();
   const absl::StatusOr<ImageHeader> header = ReadImageHeader(file);

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damaged files against the one rule for all formats: read when every pixel is there, refused when pixels are missing or
+a checksum over them is wrong. What is read has Pillow's pixels: 0 bytes differ, AVIF up to 2 grey levels.
+
+Run by pytest, or by hand: python test_damage.py.
+"""
+
+import io
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+from make_damage import READ, damaged  # noqa: E402
+from test_pixels import run_tool, tool  # noqa: E402
+
+# Files with all pixels that are refused, or whose pixels are not Pillow's: each with the reason.
+EXCEPTIONS = {}
+
+
+def pillow(data):
+    """RGB pixels, or None where Pillow does not read the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        except Exception:  # noqa: BLE001 - it raises of every kind
+            return None
+
+
+def test_damaged_files_are_read_or_refused_by_one_rule():
+    assert tool().exists(), f"{tool()} is not built"
+    wrong, counts = [], {"read": 0, "refused": 0, "without Pillow": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        out.mkdir()
+        cases = list(damaged())
+        paths = []
+        for i, (name, data, _) in enumerate(cases):
+            paths.append(Path(folder) / f"{i:04d}-{name}")
+            paths[-1].write_bytes(data)
+        lines = run_tool([out], paths, ["raw"], folder).splitlines()
+        for i, ((name, data, right), line) in enumerate(zip(cases, lines, strict=True)):
+            _, status, *rest = line.split("\t")
+            if name in EXCEPTIONS:
+                continue
+            if status != "ok":
+                counts["refused"] += 1
+                if right == READ:
+                    wrong.append(f"{name}: all pixels are there, but {status} {rest}")
+                elif status not in ("CORRUPT_IMAGE", "UNSUPPORTED_FORMAT"):
+                    wrong.append(f"{name}: {status} is no reason for damage")
+                continue
+            counts["read"] += 1
+            if right != READ:
+                wrong.append(f"{name}: read, though pixels are missing")
+                continue
+            want = pillow(data)
+            if want is None:
+                counts["without Pillow"] += 1
+                continue
+            got = np.fromfile(out / f"{i}.0", np.uint8)
+            if got.size != want.size:
+                wrong.append(f"{name}: {got.size} bytes, not {want.size}")
+                continue
+            gap = np.abs(got.reshape(want.shape).astype(np.int16) - want)
+            if gap.max() > (2 if name.endswith(".avif") else 0):
+                wrong.append(f"{name}: {(gap > 0).sum()} of {gap.size} bytes differ, up to {gap.max()}")
+    print(f"damage: {len(cases)} files: " + ", ".join(f"{n} {what}" for what, n in counts.items()) + f", {len(wrong)} wrong")
+    assert not wrong, "\n".join(wrong)
+    assert len(cases) >= 500
+
+
+if __name__ == "__main__":
+    test_damaged_files_are_read_or_refused_by_one_rule()

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The formats beside JPEG, PNG and WebP, and what holds for all of them: one picture's error is its own, and
+// one picture that finds no memory fails alone.
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "server/prepare/image/file_decoder.h"
+#include "tests/support/catch.h"
+#include "tests/unit/prepare/image/test_files.h"
+
+namespace embedd {
+namespace {
+
+std::unique_ptr<FileDecoder> MakeDecoder(absl::string_view formats = "all", int64_t max_pixels = 64'000'000) {
+  ImageDecoder::Limits limits;
+  limits.formats = *FormatSet::Parse(formats);
+  limits.max_pixels = max_pixels;
+  return *FileDecoder::Create(limits);
+}
+
+// Adler-32 of the pixels, as zlib.adler32 gives it in Python.
+uint32_t Adler(const RgbImage& image) {
+  uint32_t a = 1, b = 0;
+  for (int64_t i = 0; i < int64_t{3} * image.width * image.height; ++i) {
+    a = (a + image.rgb[i]) % 65521;
+    b = (b + a) % 65521;
+  }
+  return b << 16 | a;
+}
+
+TEST_CASE("GIF, BMP and TIFF give Pillow's pixels") {
+  const auto decoder = MakeDecoder();
+  const std::pair<std::string, uint32_t> files[] = {
+      {test_files::SmallGif(), 3548610006}, {test_files::Bmp(), 2145944153}, {test_files::Tiff(), 268599834}};
+  for (const auto& [file, sum] : files) {
+    const absl::StatusOr<RgbImage> image = decoder->Decode(file);
+    REQUIRE(image.ok());
+    CHECK(image->width == 21);
+    CHECK(image->height == 13);
+    CHECK(Adler(*image) == sum);
+  }
+}
+
+TEST_CASE("AVIF and HEIC come out near what was drawn") {
+  const auto decoder = MakeDecoder();
+  const absl::StatusOr<RgbImage> avif = decoder->Decode(test_files::Avif());
+  REQUIRE(avif.ok());
+  REQUIRE(avif->width == 21);
+  const absl::StatusOr<RgbImage> heic = decoder->Decode(test_files::Heic());
+  REQUIRE(heic.ok());
+  REQUIRE(heic->width == 64);
+  for (const RgbImage* image : {&*avif, &*heic}) {
+    const uint8_t* last = image->rgb.get() + 3 * (image->width * image->height - 1);
+    CHECK(std::abs(image->rgb[0] - 0) < 24);
+    CHECK(std::abs(last[0] - 240) < 24);
+    CHECK(std::abs(last[1] - 228) < 24);
+    CHECK(std::abs(last[2] - 128) < 24);
+  }
+}
+
+TEST_CASE("HEIC is refused unless it is named, and every format may be taken away") {
+  CHECK(DecodeReason(MakeDecoder("+heic")->Decode(test_files::Heic()).status()) == Reason::kNone);
+  const absl::Status status = (*FileDecoder::Create({}))->Decode(test_files::Heic()).status();
+  CHECK(DecodeReason(status) == Reason::kUnsupportedFormat);
+  CHECK_THAT(std::string(status.message()), Catch::Matchers::Contains("--formats +heic"));
+  for (const std::string& file : {test_files::Tiff(), test_files::Bmp(), test_files::Avif()}) {
+    CHECK(DecodeReason(MakeDecoder("jpeg,png")->Decode(file).status()) == Reason::kUnsupportedFormat);
+  }
+}
+
+TEST_CASE("The limit on pixels holds for each format before a pixel is decoded") {
+  for (const std::string& file : test_files::All()) {
+    const absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
+    REQUIRE(header.ok());
+    CHECK(DecodeReason(MakeDecoder("all", header->pixels() - 1)->Decode(file).status()) ==
+          Reason::kImageTooLarge);
+    CHECK(MakeDecoder("all", header->pixels())->Decode(file).ok());
+  }
+  CHECK(DecodeReason(MakeDecoder("all", 64 * 64 - 1)->Decode(test_files::Heic()).status()) ==
+        Reason::kImageTooLarge);
+}
+
+TEST_CASE("A coded AVIF frame larger than its container claims is refused, not decoded") {
+  std::string file = test_files::Avif();
+  const size_t ispe = file.find("ispe");
+  REQUIRE(ispe != std::string::npos);
+  file[ispe + 11] = file[ispe + 15] = 8;
+  CHECK(DecodeReason(MakeDecoder("all", 100)->Decode(file).status()) == Reason::kImageTooLarge);
+  CHECK(DecodeReason(MakeDecoder()->Decode(file).status()) == Reason::kCorruptImage);
+}
+
+TEST_CASE("An error speaks of its own picture only, with any number of threads") {
+  const auto decoder = MakeDecoder();
+  std::vector<std::string> files = test_files::All();
+  for (const std::string& whole : test_files::All()) {
+    files.push_back(whole.substr(0, whole.size() / 2));
+    std::string changed = whole;
+    for (size_t i = whole.size() / 2; i < whole.size() / 2 + 6; ++i) changed[i] = static_cast<char>(i);
+    files.push_back(changed);
+  }
+  std::vector<std::string> alone;
+  for (const std::string& file : files) alone.push_back(decoder->Decode(file).status().ToString());
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  constexpr size_t kThreads = 8, kEach = 1250;
+  for (size_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (size_t i = 0; i < kEach; ++i) {
+        const size_t at = (i * 7 + t * 5) % files.size();
+        if (decoder->Decode(files[at]).status().ToString() != alone[at]) ++wrong;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("The part of a JPEG that a crop shows comes out as from the whole, whatever lies around it") {
+  const auto decoder = MakeDecoder();
+  ImageSpec spec;
+  spec.width = spec.height = 8;
+  for (const std::string& file : test_files::All()) {
+    const absl::StatusOr<RgbImage> whole = decoder->Decode(file);
+    const absl::StatusOr<RgbImage> part = decoder->DecodePart(file, spec);
+    REQUIRE(whole.ok());
+    REQUIRE(part.ok());
+    const PixelRegion region = PixelsNeeded(whole->width, whole->height, spec);
+    for (int y = region.y; y < region.y + region.height; ++y) {
+      const int64_t at = 3 * (int64_t{y} * whole->width + region.x);
+      CHECK(
+          std::equal(whole->rgb.get() + at, whole->rgb.get() + at + 3 * region.width, part->rgb.get() + at));
+    }
+  }
+}
+
+TEST_CASE("An error of memory has a reason of its own") {
+  const absl::Status status = NoHostMemory();
+  CHECK(DecodeReason(status) == Reason::kHostMemory);
+  CHECK(absl::IsResourceExhausted(status));
+}
+
+}  // namespace
+}  // namespace embedd
