@@ -48,6 +48,8 @@ absl::Status DeviceSession::WarmUp(CapController& cap) {
     }
     if (!deps_.padded && cap.time().Predict(rung) > options_.warm_up_slowest) break;
   }
+  // What the largest rungs took is more than the batches of callers may ever need.
+  if (!deps_.padded) deps_.executor->memory().Trim();
   deps_.board->Publish(deps_.executor->memory().Read());
   return absl::OkStatus();
 }

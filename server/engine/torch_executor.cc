@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/cpu_features.h"
 #include "server/engine/layout_choice.h"
@@ -91,6 +92,7 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
   if (!dtype.ok()) return dtype.status();
   auto impl = std::make_unique<Impl>();
   impl->spec = MakeModelSpec(model, options.device, *dtype);
+  model.files->DropPages();  // all weights were read for the fingerprint
   impl->model = std::move(model);
   impl->options = options;
   impl->memory = std::move(memory);
@@ -121,6 +123,8 @@ absl::Status TorchExecutor::Load(Tower tower) {
 }
 
 absl::Status TorchExecutor::PutOnDevice() {
+  impl_->memory->Trim();  // what batches left in the cache would lie beside the weights
+  const absl::Cleanup drop = [this] { impl_->model.files->DropPages(); };
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;

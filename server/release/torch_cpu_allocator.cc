@@ -6,6 +6,7 @@
 #include <c10/util/Exception.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <limits>
@@ -90,8 +91,7 @@ size_t CountingCpuAllocator::ClassOf(size_t block_size) {
 void CountingCpuAllocator::SetLimit(size_t bytes) {
   MutexLock lock(&mu_);
   limit_ = bytes;
-  const auto reserved = static_cast<size_t>(stats_.reserved_bytes[kAll].current);
-  if (limit_ != 0 && reserved > limit_) ReleaseCached();
+  if (limit_ != 0 && static_cast<size_t>(reserved()) > limit_) ReleaseUnused();
 }
 
 size_t CountingCpuAllocator::limit() const {
@@ -108,59 +108,77 @@ c10::DataPtr CountingCpuAllocator::allocate(size_t bytes) {
   return {data, data, &Delete, cpu};
 }
 
+int64_t CountingCpuAllocator::allocated() const { return stats_.allocated_bytes[kAll].current; }
+int64_t CountingCpuAllocator::reserved() const { return stats_.reserved_bytes[kAll].current; }
+
 void* CountingCpuAllocator::AllocateBlock(size_t bytes, std::string* error) {
   const size_t size = BlockSize(bytes);
   MutexLock lock(&mu_);
   void* data = TakeCached(size);
-  if (data == nullptr) {
-    const auto fits = [this, size]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      const auto reserved = static_cast<size_t>(stats_.reserved_bytes[kAll].current);
-      return size <= kLargest && (limit_ == 0 || reserved + size <= limit_);
-    };
-    if (!fits() && cached_bytes_ > 0) {
-      ++stats_.num_alloc_retries;
-      ReleaseCached();
-    }
-    if (!fits()) {
-      ++stats_.num_ooms;
-      *error = LimitMessage(bytes);
-      return nullptr;
-    }
-    data = TakeFromSystem(size);
-    if (data == nullptr && cached_bytes_ > 0) {
-      ++stats_.num_alloc_retries;
-      ReleaseCached();
-      data = TakeFromSystem(size);
-    }
-    if (data == nullptr) {
-      ++stats_.num_ooms;
-      *error = absl::StrCat("CPU device memory: the system has no room for ", bytes, " bytes (allocated ",
-                            stats_.allocated_bytes[kAll].current, ")");
-      return nullptr;
-    }
-    ++stats_.num_device_alloc;
-    stats_.segment[kAll].increase(1);
-    stats_.reserved_bytes[kAll].increase(size);
-    blocks_[data].size = size;
-  }
+  if (data == nullptr) data = NewBlock(size, bytes, error);
+  if (data == nullptr) return nullptr;
   Block& block = blocks_[data];
   block.requested = bytes;
-  block.in_use = true;
+  block.taken = size;
   stats_.allocation[kAll].increase(1);
   stats_.active[kAll].increase(1);
   stats_.allocated_bytes[kAll].increase(size);
   stats_.active_bytes[kAll].increase(size);
   stats_.requested_bytes[kAll].increase(bytes);
+  if (batch_base_) highest_batch_ = std::max(highest_batch_, allocated() - *batch_base_);
   return data;
 }
 
+void* CountingCpuAllocator::NewBlock(size_t size, size_t bytes, std::string* error) {
+  const auto fits = [this, size]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return size <= kLargest && (limit_ == 0 || static_cast<size_t>(reserved()) + size <= limit_);
+  };
+  if (!fits() && ReleaseUnused()) ++stats_.num_alloc_retries;
+  if (!fits()) {
+    ++stats_.num_ooms;
+    *error = LimitMessage(bytes);
+    return nullptr;
+  }
+  KeepShare(size);
+  void* data = TakeFromSystem(size);
+  if (data == nullptr && ReleaseUnused()) {
+    ++stats_.num_alloc_retries;
+    data = TakeFromSystem(size);
+  }
+  if (data == nullptr) {
+    ++stats_.num_ooms;
+    *error = absl::StrCat("CPU device memory: the system has no room for ", bytes, " bytes (allocated ",
+                          allocated(), ")");
+    return nullptr;
+  }
+  ++stats_.num_device_alloc;
+  stats_.segment[kAll].increase(1);
+  stats_.reserved_bytes[kAll].increase(size);
+  blocks_[data].size = size;
+  return data;
+}
+
+// The smallest that is large enough. Small blocks come from malloc, which would not take back a part of one:
+// among them only the class itself will do.
 void* CountingCpuAllocator::TakeCached(size_t size) {
   if (size > kLargest) return nullptr;
-  std::deque<void*>& cached = cached_[ClassOf(size)];
-  if (cached.empty()) return nullptr;
+  const size_t wanted = ClassOf(size);
+  size_t found = wanted;
+  if (cached_[wanted].empty()) {
+    if (size < kMapped) return nullptr;
+    size_t word = wanted / 64;
+    uint64_t bits = filled_[word] & (~uint64_t{0} << (wanted % 64));
+    while (bits == 0) {
+      if (++word == filled_.size()) return nullptr;
+      bits = filled_[word];
+    }
+    found = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+  }
+  std::deque<void*>& cached = cached_[found];
   void* data = cached.back();  // the last one used may still be in the processor's cache
   cached.pop_back();
-  cached_bytes_ -= size;
+  if (cached.empty()) filled_[found / 64] &= ~(uint64_t{1} << (found % 64));
+  cached_bytes_ -= blocks_[data].size;
   return data;
 }
 
@@ -171,25 +189,27 @@ void CountingCpuAllocator::Delete(void* data) {
 void CountingCpuAllocator::Free(void* data) {
   MutexLock lock(&mu_);
   const auto it = blocks_.find(data);
-  if (it == blocks_.end() || !it->second.in_use) {
+  if (it == blocks_.end() || it->second.taken == 0) {
     LogError("a CPU tensor was freed twice, or its memory is not from here");
     std::abort();  // the books are wrong from here on, and so may be the vectors
   }
   Block& block = it->second;
   stats_.allocation[kAll].decrease(1);
   stats_.active[kAll].decrease(1);
-  stats_.allocated_bytes[kAll].decrease(block.size);
-  stats_.active_bytes[kAll].decrease(block.size);
+  stats_.allocated_bytes[kAll].decrease(block.taken);
+  stats_.active_bytes[kAll].decrease(block.taken);
   stats_.requested_bytes[kAll].decrease(block.requested);
-  block.in_use = false;
+  block.taken = 0;
   block.freed_at = ++clock_;
-  const auto reserved = static_cast<size_t>(stats_.reserved_bytes[kAll].current);
-  if (block.size > kMaxCachedBytes || (limit_ != 0 && reserved > limit_)) {
+  if (batch_base_) batch_base_ = std::min(*batch_base_, allocated());
+  if (block.size > kMaxCachedBytes || (limit_ != 0 && static_cast<size_t>(reserved()) > limit_)) {
     ReturnToSystem(data);
     return;
   }
   while (cached_bytes_ + block.size > kMaxCachedBytes) ReleaseLongestUnused();
-  cached_[ClassOf(block.size)].push_back(data);
+  const size_t index = ClassOf(block.size);
+  cached_[index].push_back(data);
+  filled_[index / 64] |= uint64_t{1} << (index % 64);
   cached_bytes_ += block.size;
 }
 
@@ -203,37 +223,81 @@ void CountingCpuAllocator::ReturnToSystem(void* data) {
   GiveToSystem(data, size);
 }
 
+void CountingCpuAllocator::KeepShare(size_t size) {
+  if (!batch_base_) return;
+  const int64_t more = static_cast<int64_t>(size), base = *batch_base_;
+  const int64_t batch = std::max(highest_batch_, allocated() - base + more);
+  const auto share = static_cast<int64_t>(kCacheShare * static_cast<double>(batch));
+  while (reserved() - base + more > share) {
+    if (cached_bytes_ == 0) {
+      CutToTensors();
+      return;
+    }
+    ReleaseLongestUnused();
+  }
+}
+
+bool CountingCpuAllocator::ReleaseUnused() {
+  const bool cached = cached_bytes_ > 0;
+  ReleaseCached();
+  return CutToTensors() || cached;
+}
+
+// The end of a mapping may go back while its beginning is in use.
+bool CountingCpuAllocator::CutToTensors() {
+  bool cut = false;
+  if (reserved() == allocated() + static_cast<int64_t>(cached_bytes_)) return cut;
+  for (auto& [data, block] : blocks_) {
+    if (block.taken == 0 || block.taken == block.size) continue;
+    const size_t rest = block.size - block.taken;
+    munmap(static_cast<char*>(data) + block.taken, rest);
+    stats_.reserved_bytes[kAll].decrease(rest);
+    block.size = block.taken;
+    cut = true;
+  }
+  return cut;
+}
+
 void CountingCpuAllocator::ReleaseCached() {
   for (std::deque<void*>& cached : cached_) {
     for (void* data : cached) ReturnToSystem(data);
     cached.clear();
   }
+  filled_ = {};
   cached_bytes_ = 0;
 }
 
 void CountingCpuAllocator::ReleaseLongestUnused() {
-  std::deque<void*>* oldest = nullptr;
+  size_t oldest = 0;
   uint64_t freed_at = std::numeric_limits<uint64_t>::max();
-  for (std::deque<void*>& cached : cached_) {
-    if (!cached.empty() && blocks_[cached.front()].freed_at < freed_at) {
-      oldest = &cached;
-      freed_at = blocks_[cached.front()].freed_at;
+  for (size_t word = 0; word < filled_.size(); ++word) {
+    for (uint64_t bits = filled_[word]; bits != 0; bits &= bits - 1) {
+      const size_t index = word * 64 + static_cast<size_t>(std::countr_zero(bits));
+      const uint64_t freed = blocks_[cached_[index].front()].freed_at;
+      if (freed < freed_at) {
+        oldest = index;
+        freed_at = freed;
+      }
     }
   }
-  void* data = oldest->front();
-  oldest->pop_front();
+  std::deque<void*>& cached = cached_[oldest];
+  void* data = cached.front();
+  cached.pop_front();
+  if (cached.empty()) filled_[oldest / 64] &= ~(uint64_t{1} << (oldest % 64));
   cached_bytes_ -= blocks_[data].size;
   ReturnToSystem(data);
 }
 
 std::string CountingCpuAllocator::LimitMessage(size_t bytes) const {
   return absl::StrCat("CPU device memory limit reached: tried to allocate ", bytes, " bytes, allocated ",
-                      stats_.allocated_bytes[kAll].current, ", limit ", limit_);
+                      allocated(), ", limit ", limit_);
 }
 
 void CountingCpuAllocator::emptyCache(c10::MempoolId_t) {
   MutexLock lock(&mu_);
-  ReleaseCached();
+  ReleaseUnused();
+  batch_base_.reset();
+  highest_batch_ = 0;
 }
 
 c10::CachingDeviceAllocator::DeviceStats CountingCpuAllocator::getDeviceStats(c10::DeviceIndex) {
@@ -256,13 +320,15 @@ void CountingCpuAllocator::resetPeakStats(c10::DeviceIndex) {
                      &stats_.reserved_bytes, &stats_.active_bytes, &stats_.requested_bytes}) {
     (*stat)[kAll].reset_peak();
   }
+  batch_base_ = allocated();
+  KeepShare(0);
 }
 
 std::pair<size_t, size_t> CountingCpuAllocator::getMemoryInfo(c10::DeviceIndex) {
   MutexLock lock(&mu_);
   const size_t total = limit_ != 0 ? limit_ : static_cast<size_t>(MachineMemoryBytes());
-  const auto allocated = static_cast<size_t>(stats_.allocated_bytes[kAll].current);
-  return {total > allocated ? total - allocated : 0, total};
+  const auto used = static_cast<size_t>(allocated());
+  return {total > used ? total - used : 0, total};
 }
 
 }  // namespace embedd

@@ -5,10 +5,15 @@
 // CreateTorchDeviceMemory("cpu", ...) before LibTorch allocates; from then on every CPU tensor of the process
 // comes from here, whichever thread makes or drops it.
 //
-// Blocks are rounded up to size classes (at most 1/16 larger), aligned to at least 64 bytes, and cached by
-// class when freed, within a bound. Large blocks are mapped from the system one by one, so trimming gives
-// them back at once. "Allocated" is the sum of the classes of live blocks, "reserved" that and the cache;
-// both are exact.
+// Sizes are rounded up to classes (at most 1/16 larger), blocks are aligned to at least 64 bytes and cached
+// when freed. Large blocks are mapped from the system one by one, so trimming gives them back at once, and a
+// tensor may take any that is large enough: batches of every size share the blocks of the largest. What such
+// a block has too much is cut off when memory is short. "Allocated" is the sum of the classes of live
+// tensors, "reserved" that, what their blocks have too much, and the cache; both are exact.
+//
+// The cache is bounded by what batches need: with the tensors of a batch it is at most kCacheShare times the
+// highest batch since the last trim. A batch begins where the peak is reset (BatchMemory); loading weights,
+// after a trim, is none.
 //
 // Not counted: what libraries take for themselves without a tensor. oneDNN keeps packed weights and scratch
 // of its own, OpenMP its stacks, MKL its thread buffers. They show in the process footprint only.
@@ -22,6 +27,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -35,6 +41,9 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   // Bytes of cached blocks beyond which the longest unused goes back to the system. A batch of 64 of ViT-L-14
   // keeps about 0.9 GiB in motion.
   static constexpr size_t kMaxCachedBytes = size_t{1} << 30;
+  // What batches may hold of the system's memory, cache and tensors, over what the highest batch needed. With
+  // less, mixed sizes take memory from the system and give it back all the time.
+  static constexpr double kCacheShare = 1.4;
 
   // Makes `Get()` the allocator of CPU tensors, now and for good. Idempotent. Tensors made before stay with
   // the allocator they came from.
@@ -72,8 +81,8 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   static constexpr size_t kClasses = 16 + 16 * 36;
   struct Block {
     size_t size = 0;       // of its class
+    size_t taken = 0;      // of the class of the tensor that holds it; at most `size`; 0 in the cache
     size_t requested = 0;  // by the tensor that holds it
-    bool in_use = false;
     uint64_t freed_at = 0;
   };
   using Stats = c10::CachingDeviceAllocator::DeviceStats;
@@ -83,16 +92,29 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   static void Delete(void* data);
 
   void* AllocateBlock(size_t bytes, std::string* error);
+  void* NewBlock(size_t size, size_t bytes, std::string* error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Free(void* data);
   void* TakeCached(size_t size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Both: whether there was anything to give back.
+  bool ReleaseUnused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool CutToTensors() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReleaseCached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReleaseLongestUnused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes room in the share of batches for `size` more from the system.
+  void KeepShare(size_t size) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  int64_t allocated() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  int64_t reserved() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void ReturnToSystem(void* data) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string LimitMessage(size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   mutable Mutex mu_;
   std::unordered_map<void*, Block> blocks_ ABSL_GUARDED_BY(mu_);         // live and cached
   std::array<std::deque<void*>, kClasses> cached_ ABSL_GUARDED_BY(mu_);  // front = longest unused
+  std::array<uint64_t, (kClasses + 63) / 64> filled_
+      ABSL_GUARDED_BY(mu_) = {};  // a bit for each class that has any
+  std::optional<int64_t> batch_base_
+      ABSL_GUARDED_BY(mu_);                         // allocated outside the batch; none before the first
+  int64_t highest_batch_ ABSL_GUARDED_BY(mu_) = 0;  // since the last trim
   size_t cached_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   size_t limit_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t clock_ ABSL_GUARDED_BY(mu_) = 0;
