@@ -103,7 +103,11 @@ struct EmbeddServer::Stages {
       const int undecoded = static_cast<int>(decode_pool.waiting());
       return s == nullptr ? absl::ZeroDuration() : s->ExpectedTime(undecoded + images);
     };
-    metrics.SetGaugeSource([this] { return ReadGauges(); });
+    metrics.SetGaugeSource([this] {
+      Metrics::Gauges gauges = ReadGauges();
+      gauges.process_footprint = ProcessFootprintBytes();
+      return gauges;
+    });
     metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version,
                          GrpcVersion());
     state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
@@ -120,7 +124,7 @@ struct EmbeddServer::Stages {
             .driver = view.now.driver,
             .peak = view.highest_peak,
             .limit = view.now.limit,
-            .process_footprint = ProcessFootprintBytes()};
+            .process_footprint = LastProcessFootprintBytes()};
   }
 
   ServerFacts ReadFacts() const {
@@ -152,6 +156,7 @@ struct EmbeddServer::Stages {
     OpsInfo info;
     info.state = StateName(state.state());
     info.serving = state.serving();
+    info.why = state.why();
     info.version = f.version;
     info.uptime_seconds = f.uptime_seconds;
     if (const ModelSpec* spec = road.model.load()) {
@@ -178,6 +183,10 @@ struct EmbeddServer::Stages {
     info.limit = f.limit;
     info.process_footprint = f.process_footprint;
     return info;
+  }
+
+  OpsHealth ReadOpsHealth() const {
+    return {.state = std::string(StateName(state.state())), .serving = state.serving(), .why = state.why()};
   }
 
   absl::Status StartGrpc() {
@@ -216,7 +225,8 @@ struct EmbeddServer::Stages {
     options.address = config.http;
     options.routes = MakeOpsRoutes({.metrics = [this] { return metrics.Scrape(); },
                                     .batches = [this] { return ToJson(ledger.Last()); },
-                                    .info = [this] { return ReadOpsInfo(); }});
+                                    .info = [this] { return ReadOpsInfo(); },
+                                    .health = [this] { return ReadOpsHealth(); }});
     absl::StatusOr<std::unique_ptr<HttpServer>> started_http = HttpServer::Start(std::move(options));
     if (!started_http.ok()) return started_http.status();
     http = *std::move(started_http);
@@ -230,7 +240,7 @@ struct EmbeddServer::Stages {
     if (lost.exchange(true)) return;
     LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
              {{"why", why}});
-    state.Set(ServerState::kFailed);
+    state.Set(ServerState::kFailed, why);
     queue.FailAll(absl::UnavailableError("the device was lost; the server restarts"), Reason::kDeviceFailed);
     on_device_lost();
   }
@@ -258,9 +268,10 @@ struct EmbeddServer::Stages {
 namespace {
 // For the last answers of a drain to leave; calls that end sooner are not waited for.
 constexpr absl::Duration kLastWords = absl::Milliseconds(500);
-// A call that reaches gRPC while it shuts down is CANCELLED without a word. So the server goes on saying
-// DRAINING until nobody calls any more, as callers do once they have heard it.
+// The server goes on saying why it leaves until nobody calls any more, as callers do once they have heard it.
 constexpr absl::Duration kQuiet = absl::Milliseconds(100);
+// For the callers of a lost device to hear of it.
+constexpr absl::Duration kLastWordsOfLoss = absl::Seconds(2);
 }  // namespace
 
 EmbeddServer::EmbeddServer(std::unique_ptr<Stages> stages) : stages_(std::move(stages)) {}
@@ -339,19 +350,29 @@ void EmbeddServer::Drain() {
   const int64_t cancelled = s.road.live_calls.live();
   // Whoever is cut off hears why, and may try again elsewhere: gRPC's own CANCELLED would look like the
   // caller's doing.
-  s.queue.FailAll(absl::UnavailableError("the server is shutting down; try another one, or again"),
-                  Reason::kDraining);
-  s.road.live_calls.WaitUntilQuiet(kQuiet, kLastWords, *s.clock);
-  s.grpc->Shutdown(kLastWords);
+  const absl::Status draining =
+      absl::UnavailableError("the server is shutting down; try another one, or again");
+  s.queue.FailAll(draining, Reason::kDraining);
+  if (cancelled > 0) {
+    if (BatchScheduler* scheduler = s.serving_scheduler.load()) {
+      scheduler->FailInFlight(draining, Reason::kDraining);
+    }
+  }
+  LastWords();
   LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
                       {"answered", absl::StrCat(s.road.live_calls.entered() - cancelled)},
                       {"cancelled", absl::StrCat(cancelled)},
                       {"seconds", absl::StrCat(absl::ToDoubleSeconds(s.clock->TimeNow() - start))}});
 }
 
+void EmbeddServer::LastWords() {
+  stages_->road.live_calls.WaitUntilQuiet(kQuiet, kLastWords, *stages_->clock);
+  stages_->grpc->RemoveSocketFiles();
+}
+
 void EmbeddServer::LeaveAfterDeviceLoss() {
-  stages_->road.live_calls.WaitUntilNone(absl::Seconds(2), *stages_->clock);
-  stages_->grpc->Shutdown(absl::ZeroDuration());
+  stages_->road.live_calls.WaitUntilQuiet(kQuiet, kLastWordsOfLoss, *stages_->clock);
+  stages_->grpc->RemoveSocketFiles();
 }
 
 EmbeddServer::~EmbeddServer() {

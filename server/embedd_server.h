@@ -36,16 +36,21 @@ class EmbeddServer {
   // unusable.
   static absl::StatusOr<std::unique_ptr<EmbeddServer>> Create(const Config& config, Parts parts,
                                                               std::function<void()> on_device_lost);
+  // Cancels what still runs: gRPC gives CANCELLED to every call that comes while it shuts down, and callers
+  // do not try that again. So the process does not end through here, but by _Exit after one of the three
+  // below: a call that finds its connection closed is UNAVAILABLE (docs/reliability.md).
   ~EmbeddServer();
 
   // Puts the model on the device, warms it up and serves. Blocks. Call once.
   absl::Status Serve(Model model);
 
   // Finishes what was accepted, refuses what comes, ends the calls that are left after --drain-timeout.
-  // Blocks.
+  // Returns when nobody calls any more, or half a second later.
   void Drain();
   // The device is lost: lets the refused calls leave, without waiting for the device.
   void LeaveAfterDeviceLoss();
+  // The model cannot be loaded: goes on answering MODEL_LOADING until nobody calls, or half a second.
+  void LastWords();
 
   const std::vector<std::string>& addresses() const;
   // HOST:PORT of the HTTP pages; empty when they are off.

@@ -143,17 +143,18 @@ int Main(int argc, char** argv) {
   Events::Seen seen = events.Wait(/*for_load=*/true);
   if (!seen.stop && !seen.device_lost && seen.loaded == 0) seen = events.Wait(/*for_load=*/false);
 
+  // The process ends as it stands, without a word to gRPC or to the device: threads may hang in the driver, a
+  // model may be half loaded, and gRPC would cancel the calls that come while it shuts down.
   if (seen.device_lost) {
     (*server)->LeaveAfterDeviceLoss();
-    std::_Exit(kNoDevice);  // threads may hang in the driver: nothing of the device is touched again
+    std::_Exit(kNoDevice);
   }
   if (seen.stop) {
     (*server)->Drain();
-    if (!seen.loaded.has_value()) std::_Exit(kDrained);  // a model that is half loaded cannot be stopped
+    std::_Exit(kDrained);
   }
-  loader.join();
-  server->reset();
-  return seen.stop ? static_cast<int>(kDrained) : *seen.loaded;
+  (*server)->LastWords();
+  std::_Exit(*seen.loaded);
 }
 
 }  // namespace

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Attention: the scaled dot product of a transformer block, over the panel kernels where they fit and over
+// LibTorch elsewhere. Called by VisionTower.
 
 #pragma once
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// ParallelFor: a loop on LibTorch's own threads, for the kernels of this folder.
 
 #pragma once
 

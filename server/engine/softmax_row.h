@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// SoftmaxRow: one row of softmax in vector registers, for the attention kernels.
 
 #pragma once
 

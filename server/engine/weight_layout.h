@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// WeightLayout: the layouts in which a product can keep its weights.
 
 #pragma once
 

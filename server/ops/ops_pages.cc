@@ -15,6 +15,7 @@ std::string InfoJson(const OpsInfo& info) {
   const nlohmann::ordered_json json = {
       {"state", info.state},
       {"serving", info.serving},
+      {"why", info.why},
       {"version", info.version},
       {"uptime_seconds", info.uptime_seconds},
       {"model",
@@ -43,12 +44,9 @@ std::string InfoJson(const OpsInfo& info) {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-HttpResponse Health(const OpsInfo& info) {
-  if (info.serving) return {200, "text/plain; charset=utf-8", "SERVING\n"};
-  // READY and yet not serving: the watchdog waits for a batch that hangs.
-  const bool hangs = info.state == "READY" || info.state == "OFFLOADED";
-  return {503, "text/plain; charset=utf-8",
-          absl::StrCat(info.state, hangs ? ", but the device hangs" : "", "\n")};
+HttpResponse Health(const OpsHealth& health) {
+  if (health.serving) return {200, "text/plain; charset=utf-8", "SERVING\n"};
+  return {503, "text/plain; charset=utf-8", absl::StrCat(health.state, ": ", health.why, "\n")};
 }
 
 }  // namespace
@@ -59,7 +57,7 @@ HttpRoutes MakeOpsRoutes(OpsContent content) {
   routes["/metrics"] = [shared] {
     return HttpResponse{200, "text/plain; version=0.0.4; charset=utf-8", shared->metrics()};
   };
-  routes["/healthz"] = [shared] { return Health(shared->info()); };
+  routes["/healthz"] = [shared] { return Health(shared->health()); };
   routes["/batches"] = [shared] { return HttpResponse{200, "application/json", shared->batches()}; };
   routes["/info"] = [shared] { return HttpResponse{200, "application/json", InfoJson(shared->info())}; };
   routes["/"] = [] { return HttpResponse{200, "text/html; charset=utf-8", kStatusPage}; };

@@ -16,6 +16,7 @@ namespace embedd {
 struct OpsInfo {
   std::string state;     // as StateName
   bool serving = false;  // as StateBoard::serving
+  std::string why;       // as StateBoard::why
   std::string version;
   double uptime_seconds = 0;
   std::string model, architecture, fingerprint, device, dtype;
@@ -26,10 +27,18 @@ struct OpsInfo {
   int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0, process_footprint = 0;
 };
 
+// What /healthz tells: asked every few seconds by balancers, so nothing else is read for it.
+struct OpsHealth {
+  std::string state;  // as StateName
+  bool serving = false;
+  std::string why;  // as StateBoard::why
+};
+
 struct OpsContent {
   std::function<std::string()> metrics;  // Prometheus text
   std::function<std::string()> batches;  // JSON list of the last batches, with the keys of the contract
   std::function<OpsInfo()> info;
+  std::function<OpsHealth()> health;
 };
 
 // `content` is called on the thread of the HTTP server.

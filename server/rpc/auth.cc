@@ -2,6 +2,8 @@
 
 #include "server/rpc/auth.h"
 
+#include <sys/stat.h>
+
 #include <fstream>
 #include <utility>
 
@@ -44,14 +46,30 @@ bool SameSecret(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+TokenCheck::Mark TokenCheck::Look(const std::string& path) {
+  struct stat found {};
+  if (stat(path.c_str(), &found) != 0) return {};
+#if defined(__APPLE__)
+  const timespec modified = found.st_mtimespec, changed = found.st_ctimespec;
+#else
+  const timespec modified = found.st_mtim, changed = found.st_ctim;
+#endif
+  return {.file = static_cast<int64_t>(found.st_ino),
+          .size = static_cast<int64_t>(found.st_size),
+          .modified_ns = absl::ToUnixNanos(absl::TimeFromTimespec(modified)),
+          .changed_ns = absl::ToUnixNanos(absl::TimeFromTimespec(changed))};
+}
+
 absl::StatusOr<std::unique_ptr<TokenCheck>> TokenCheck::Create(std::string token_file, Clock* clock) {
   std::vector<std::string> tokens;
+  Mark mark;
   if (!token_file.empty()) {
+    mark = Look(token_file);  // before it is read: a change meanwhile is seen at the next look
     absl::StatusOr<std::vector<std::string>> read = ReadTokens(token_file);
     if (!read.ok()) return read.status();
     tokens = *std::move(read);
   }
-  return std::unique_ptr<TokenCheck>(new TokenCheck(std::move(token_file), std::move(tokens), clock));
+  return std::unique_ptr<TokenCheck>(new TokenCheck(std::move(token_file), std::move(tokens), mark, clock));
 }
 
 bool TokenCheck::Allows(const grpc::ServerContextBase& context) const {
@@ -71,22 +89,33 @@ bool TokenCheck::AllowsHeader(std::string_view authorization) const {
     return false;
   }
   const std::string_view given = authorization.substr(kScheme.size());
-  MutexLock lock(&mu_);
   RereadIfChanged();
+  MutexLock lock(&mu_);
   bool allowed = false;
   for (const std::string& token : tokens_) allowed = SameSecret(given, token) || allowed;
   return allowed;
 }
 
 void TokenCheck::RereadIfChanged() const {
-  const absl::Time now = clock_->TimeNow();
-  if (now - looked_at_ < kLookEvery) return;
-  looked_at_ = now;
+  {
+    MutexLock lock(&mu_);
+    const absl::Time now = clock_->TimeNow();
+    if (now - looked_at_ < kLookEvery) return;
+    looked_at_ = now;
+  }
+  MutexLock look(&look_mu_);
+  const Mark now = Look(path_);
+  // Once more after a change: a file that is being written may be read half, and its next change fall into
+  // the same tick of the file system's clock.
+  if (now == mark_ && settled_) return;
+  settled_ = now == mark_;
+  mark_ = now;
   absl::StatusOr<std::vector<std::string>> read = ReadTokens(path_);
   if (!read.ok()) {
     LogWarn("the token file cannot be read again; the tokens read before stay valid", {{"file", path_}});
     return;
   }
+  MutexLock lock(&mu_);
   tokens_ = *std::move(read);
 }
 

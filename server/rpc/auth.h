@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TokenCheck: bearer tokens from a file, one a line, several at once so that they can be rotated. The file is
-// read again when it changes. Tokens are compared in constant time and never logged. Thread-safe.
+// TokenCheck: bearer tokens from a file, one a line, several at once so that they can be rotated. Once a
+// second one of the callers looks whether the file has changed, and reads it if so, while the others go on
+// with the tokens read before. Tokens are compared in constant time and never logged. Thread-safe.
 
 #pragma once
 
 #include <grpcpp/server_context.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,15 +35,25 @@ class TokenCheck {
   bool AllowsHeader(std::string_view authorization) const;
 
  private:
-  TokenCheck(std::string path, std::vector<std::string> tokens, Clock* clock)
-      : path_(std::move(path)), clock_(clock), tokens_(std::move(tokens)) {}
-  void RereadIfChanged() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // What tells one content of the file from another without reading it; all zero: there is no file.
+  struct Mark {
+    int64_t file = 0, size = 0, modified_ns = 0, changed_ns = 0;
+    bool operator==(const Mark&) const = default;
+  };
+  static Mark Look(const std::string& path);
+
+  TokenCheck(std::string path, std::vector<std::string> tokens, Mark mark, Clock* clock)
+      : path_(std::move(path)), clock_(clock), tokens_(std::move(tokens)), mark_(mark) {}
+  void RereadIfChanged() const;
 
   const std::string path_;
   Clock* const clock_;
-  mutable Mutex mu_;
+  mutable Mutex mu_;  // held to compare or to swap tokens, never while a file is looked at
   mutable std::vector<std::string> tokens_ ABSL_GUARDED_BY(mu_);
   mutable absl::Time looked_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  mutable Mutex look_mu_;  // one looks at a time
+  mutable Mark mark_ ABSL_GUARDED_BY(look_mu_);
+  mutable bool settled_ ABSL_GUARDED_BY(look_mu_) = false;
 };
 
 }  // namespace embedd

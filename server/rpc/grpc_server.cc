@@ -4,6 +4,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "server/support/cgroup.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
@@ -151,6 +153,15 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, R
 }
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void GrpcServer::RemoveSocketFiles() const {
+  for (const std::string& address : addresses_) {
+    absl::string_view path = address;
+    if (!absl::ConsumePrefix(&path, "unix:")) continue;
+    absl::ConsumePrefix(&path, "//");  // unix:///absolute/path
+    unlink(std::string(path).c_str());
+  }
+}
 
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;

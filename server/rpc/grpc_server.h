@@ -47,6 +47,10 @@ class GrpcServer {
 
   OpenStreams& open_streams() { return service_.open_streams(); }
 
+  // Removes the files of unix: addresses, which a process that ends without Shutdown would leave behind.
+  // Calls on connections that are open go on.
+  void RemoveSocketFiles() const;
+
   // Refuses new calls, gives open ones until `grace` from now, cancels the rest, and returns when all have
   // ended.
   void Shutdown(absl::Duration grace);

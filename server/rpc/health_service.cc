@@ -6,6 +6,8 @@
 #include <set>
 #include <string>
 
+#include "server/rpc/status_feed.h"
+
 namespace embedd {
 namespace {
 
@@ -26,25 +28,14 @@ class HealthService::Watchers {
     }
 
     void Tell(wire::HealthCheckResponse::ServingStatus status) {
-      {
-        MutexLock lock(&mu_);
-        if (ended_ || status == told_) return;
-        next_ = status;
-        if (writing_) return;
-        StartNextLocked();
-      }
-      StartWrite(&response_);
+      MutexLock lock(&mu_);
+      WriteLocked(feed_.Change(status));
     }
 
     void OnWriteDone(bool ok) override {
       if (!ok) return End();
-      {
-        MutexLock lock(&mu_);
-        writing_ = false;
-        if (ended_ || !next_.has_value()) return;
-        StartNextLocked();
-      }
-      StartWrite(&response_);
+      MutexLock lock(&mu_);
+      WriteLocked(feed_.Written());
     }
 
     void OnCancel() override { End(); }
@@ -55,28 +46,27 @@ class HealthService::Watchers {
     }
 
    private:
-    void StartNextLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      told_ = *next_;
-      response_.set_status(*next_);
-      next_.reset();
-      writing_ = true;
+    // The lock is held while gRPC is asked to write: nothing may be asked after Finish. gRPC answers on other
+    // threads.
+    void WriteLocked(std::optional<wire::HealthCheckResponse::ServingStatus> status)
+        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      if (!status.has_value()) return;
+      response_.set_status(*status);
+      StartWrite(&response_);
     }
 
     void End() {
       {
         MutexLock lock(&mu_);
-        if (std::exchange(ended_, true)) return;
+        if (!feed_.End()) return;
       }
       Finish(grpc::Status::CANCELLED);
     }
 
     const std::shared_ptr<Watchers> all_;
+    wire::HealthCheckResponse response_;  // being written
     Mutex mu_;
-    wire::HealthCheckResponse response_;
-    std::optional<wire::HealthCheckResponse::ServingStatus> told_ ABSL_GUARDED_BY(mu_), next_
-        ABSL_GUARDED_BY(mu_);
-    bool writing_ ABSL_GUARDED_BY(mu_) = false;
-    bool ended_ ABSL_GUARDED_BY(mu_) = false;
+    StatusFeed<wire::HealthCheckResponse::ServingStatus> feed_ ABSL_GUARDED_BY(mu_);
   };
 
   void Add(Watcher* watcher) {

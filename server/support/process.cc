@@ -61,9 +61,7 @@ int64_t ResidentSetSize() {
 }
 #endif
 
-}  // namespace
-
-int64_t ProcessFootprintBytes() {
+int64_t ReadFootprint() {
 #if defined(__APPLE__)
   task_vm_info_data_t info;
   mach_msg_type_number_t count = TASK_VM_INFO_COUNT;
@@ -74,6 +72,21 @@ int64_t ProcessFootprintBytes() {
   const int64_t pss = ProportionalSetSize();
   return pss > 0 ? pss : ResidentSetSize();
 #endif
+}
+
+std::atomic<int64_t> last_footprint{0};
+
+}  // namespace
+
+int64_t ProcessFootprintBytes() {
+  const int64_t bytes = ReadFootprint();
+  last_footprint.store(bytes, std::memory_order_relaxed);
+  return bytes;
+}
+
+int64_t LastProcessFootprintBytes() {
+  const int64_t last = last_footprint.load(std::memory_order_relaxed);
+  return last > 0 ? last : ProcessFootprintBytes();
 }
 
 void ReturnFreeMemory() {

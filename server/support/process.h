@@ -17,6 +17,10 @@ namespace embedd {
 // not for the road.
 int64_t ProcessFootprintBytes();
 
+// What ProcessFootprintBytes said last, to anybody: for pages and calls that are asked often. The kernel
+// walks all pages of the process for a fresh number, milliseconds for a large model.
+int64_t LastProcessFootprintBytes();
+
 // Gives what the C library's heap keeps of freed memory back to the system: after a burst of large messages
 // it kept 350 MiB that nobody used. Takes milliseconds: not for the road.
 void ReturnFreeMemory();

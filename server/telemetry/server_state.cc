@@ -5,6 +5,24 @@
 #include <utility>
 
 namespace embedd {
+namespace {
+
+std::string_view UsualWords(ServerState state) {
+  switch (state) {
+    case ServerState::kLoading:
+      return "the model is loading";
+    case ServerState::kDraining:
+      return "the server is shutting down";
+    case ServerState::kFailed:
+      return "the device was lost; the process ends";
+    case ServerState::kReady:
+    case ServerState::kOffloaded:
+      break;
+  }
+  return "";
+}
+
+}  // namespace
 
 std::string_view StateName(ServerState state) {
   switch (state) {
@@ -36,23 +54,34 @@ bool StateBoard::ServingLocked() const {
   return responsive_ && advertised_ && (state_ == ServerState::kReady || state_ == ServerState::kOffloaded);
 }
 
-void StateBoard::Set(ServerState state) {
+std::string StateBoard::why() const {
+  MutexLock lock(&mu_);
+  if (ServingLocked()) return "";
+  const bool ready = state_ == ServerState::kReady || state_ == ServerState::kOffloaded;
+  if (!ready) return why_state_.empty() ? std::string(UsualWords(state_)) : why_state_;
+  if (!responsive_) return why_unresponsive_.empty() ? "the device does not answer" : why_unresponsive_;
+  return "the server is about to shut down; calls are still answered";
+}
+
+void StateBoard::Set(ServerState state, std::string_view why) {
   MutexLock notify(&notify_mu_);
   {
     MutexLock lock(&mu_);
     if (state_ == ServerState::kFailed) return;
     if (state_ == ServerState::kDraining && state != ServerState::kFailed) return;
     state_ = state;
+    why_state_ = std::string(why);
   }
   Notify();
 }
 
-void StateBoard::SetDeviceResponsive(bool responsive) {
+void StateBoard::SetDeviceResponsive(bool responsive, std::string_view why) {
   MutexLock notify(&notify_mu_);
   {
     MutexLock lock(&mu_);
     if (responsive_ == responsive) return;
     responsive_ = responsive;
+    why_unresponsive_ = std::string(why);
   }
   Notify();
 }

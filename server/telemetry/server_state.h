@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,10 +27,14 @@ class StateBoard {
   // True when calls are answered: READY or OFFLOADED, and the device makes progress.
   bool serving() const;
 
-  // Moves to `state`, unless that would undo DRAINING or FAILED. FAILED wins over everything.
-  void Set(ServerState state);
-  // The watchdog's word: false while a device batch hangs.
-  void SetDeviceResponsive(bool responsive);
+  // Why serving() is false, in a few words; empty while it is true.
+  std::string why() const;
+
+  // Moves to `state`, unless that would undo DRAINING or FAILED. FAILED wins over everything. `why` is for
+  // people; empty: the usual words of the state.
+  void Set(ServerState state, std::string_view why = {});
+  // The watchdog's word: false while something hangs on the device, `why` says what.
+  void SetDeviceResponsive(bool responsive, std::string_view why = {});
   bool device_responsive() const;
   // From now on serving() is false, though calls are still answered: balancers get time to look elsewhere
   // before a drain.
@@ -45,6 +50,7 @@ class StateBoard {
   Mutex notify_mu_;  // serialises listeners; taken before mu_
   mutable Mutex mu_;
   ServerState state_ ABSL_GUARDED_BY(mu_) = ServerState::kLoading;
+  std::string why_state_ ABSL_GUARDED_BY(mu_), why_unresponsive_ ABSL_GUARDED_BY(mu_);
   bool responsive_ ABSL_GUARDED_BY(mu_) = true;
   bool advertised_ ABSL_GUARDED_BY(mu_) = true;
   std::vector<Listener> listeners_ ABSL_GUARDED_BY(notify_mu_);

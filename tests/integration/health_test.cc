@@ -2,6 +2,8 @@
 //
 // Health tells the truth from the first moment.
 
+#include <vector>
+
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
 
@@ -54,6 +56,23 @@ TEST_CASE(
   }
   grpc::ClientContext context;
   CHECK(server.stub().EmbedBatch(&context, request, &embedded).ok());
+}
+
+TEST_CASE("Pages and calls that are asked often do not measure the process; a scrape of the metrics does") {
+  InProcessServer server;
+  const auto told = [&server] {
+    grpc::ClientContext context;
+    v1::GetServerInfoResponse info;
+    REQUIRE(server.stub().GetServerInfo(&context, {}, &info).ok());
+    return info.memory().process_footprint_bytes();
+  };
+  server.Metric("embedd_process_footprint_bytes");
+  const uint64_t before = told();
+  REQUIRE(before > 0);
+  const std::vector<char> grown(size_t{64} << 20, 'x');
+  CHECK(told() == before);
+  CHECK(server.Metric("embedd_process_footprint_bytes") >= static_cast<double>(before + grown.size() / 2));
+  CHECK(told() > before);
 }
 
 TEST_CASE("A service that is not here is NOT_FOUND in Check and SERVICE_UNKNOWN in Watch") {

@@ -113,7 +113,22 @@ def test_files_stay_small():
     assert not too_long, too_long
 
 
+def header_comment(path):
+    """The comment that stands between the SPDX line and the first line of code."""
+    lines = path.read_text().splitlines()
+    assert lines and lines[0] == "// SPDX-License-Identifier: Apache-2.0", path
+    comment = []
+    for line in lines[1:]:
+        if not line.startswith("//"):
+            break
+        comment.append(line.removeprefix("//").strip())
+    return " ".join(comment).strip()
+
+
 def test_every_source_file_says_what_it_is():
+    """A sentence at the top of each header, and of each source that has no header of its name to say it."""
+    silent = [str(path.relative_to(ROOT)) for path in sources()
+              if (path.suffix == ".h" or not path.with_suffix(".h").exists()) and len(header_comment(path).split()) < 5]
+    assert not silent, "these files do not say what they are: " + ", ".join(silent)
     for path in sources():
-        first = path.read_text().splitlines()[:3]
-        assert first and first[0] == "// SPDX-License-Identifier: Apache-2.0", path
+        header_comment(path)

@@ -3,6 +3,7 @@
 #include "server/ops/ops_pages.h"
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 
 #include "tests/support/catch.h"
@@ -18,21 +19,19 @@ HttpRoutes RoutesFor(const OpsInfo& info) {
   return MakeOpsRoutes(content);
 }
 
-TEST_CASE("Health is 200 SERVING, or 503 with the state") {
-  OpsInfo info;
-  info.state = "READY";
-  info.serving = true;
-  HttpResponse answer = RoutesFor(info).at("/healthz")();
+TEST_CASE("Health is 200 SERVING, or 503 with the state and why") {
+  OpsHealth health{.state = "READY", .serving = true};
+  OpsContent content;
+  content.info = []() -> OpsInfo { throw std::runtime_error("/healthz needs none of it"); };
+  content.health = [&] { return health; };
+  const HttpRoutes routes = MakeOpsRoutes(content);
+  HttpResponse answer = routes.at("/healthz")();
   CHECK(answer.status == 200);
   CHECK(answer.body == "SERVING\n");
-  info.serving = false;
-  answer = RoutesFor(info).at("/healthz")();
+  health = {.state = "READY", .serving = false, .why = "the server is about to shut down"};
+  answer = routes.at("/healthz")();
   CHECK(answer.status == 503);
-  CHECK(answer.body == "READY, but the device hangs\n");
-  info.state = "DRAINING";
-  answer = RoutesFor(info).at("/healthz")();
-  CHECK(answer.status == 503);
-  CHECK(answer.body == "DRAINING\n");
+  CHECK(answer.body == "READY: the server is about to shut down\n");
 }
 
 TEST_CASE("Metrics and batches are passed on with their types") {

@@ -74,6 +74,21 @@ TEST_CASE("Listeners are told one change at a time, and the last thing they hear
   }
 }
 
+TEST_CASE("Who is not serving says why, and not more than it knows") {
+  StateBoard board;
+  CHECK(board.why() == "the model is loading");
+  board.Set(ServerState::kReady);
+  CHECK(board.why().empty());
+  board.StopAdvertising();  // READY, not serving, and nothing hangs
+  CHECK(board.why() == "the server is about to shut down; calls are still answered");
+  board.SetDeviceResponsive(false, "a batch hangs");
+  CHECK(board.why() == "a batch hangs");
+  board.Set(ServerState::kDraining);
+  CHECK(board.why() == "the server is shutting down");
+  board.Set(ServerState::kFailed, "the counters are garbage");
+  CHECK(board.why() == "the counters are garbage");
+}
+
 TEST_CASE("Each state has the name that users see") {
   CHECK(StateName(ServerState::kLoading) == "LOADING");
   CHECK(StateName(ServerState::kReady) == "READY");
