@@ -221,8 +221,74 @@ def config():
     return [bytes([reader]) + text.encode() for reader, text in texts]
 
 
+def tokenizer():
+    """Kind and cleaning, size of the text, text, file: each kind of file, small, with each part that is read."""
+
+    def seed(kind, cleaning, text, file):
+        text = text.encode()
+        return bytes([kind + 4 * cleaning, len(text)]) + text + (file if isinstance(file, bytes) else json.dumps(file, ensure_ascii=False).encode())
+
+    def field(number, data):
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    def piece(text, score, kind):
+        return field(1, field(1, text.encode()) + b"\x15" + struct.pack("<f", score) + bytes([3 << 3, kind]))
+
+    # A charsmap of one key: "A" becomes "a".
+    units = [0] * 512
+    units[0], units[1 ^ 65], units[256] = 1 << 10, ((1 ^ 65) ^ 256) << 10 | 1 << 8 | 65, 1 << 31
+    charsmap = struct.pack("<I512I", 2048, *units) + b"a\0"
+    template = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "</s>"}}],
+                "special_tokens": {"</s>": {"ids": [1]}}}
+    pieces = [["<pad>", 0], ["</s>", 0], ["<unk>", 0], ["\u2581", -2.5], ["\u2581a", -1.5], ["b", -2], ["ab", -3]]
+    unigram = {
+        "added_tokens": [{"id": 1, "content": "</s>", "lstrip": True, "rstrip": True, "normalized": False, "special": True}],
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
+                                                           {"type": "Strip", "strip_left": True, "strip_right": True},
+                                                           {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "prepend_scheme": "always"}]},
+        "post_processor": template, "padding": {"pad_id": 1}, "model": {"type": "Unigram", "unk_id": 2, "vocab": pieces}}
+    gemma = {
+        "added_tokens": [{"id": 3, "content": "\n", "normalized": True}], "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "_"},
+        "pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}, "post_processor": template,
+        "model": {"type": "BPE", "unk_token": "?", "fuse_unk": True, "byte_fallback": True,
+                  "vocab": {"?": 0, "</s>": 1, "_": 2, "\n": 3, "a": 4, "_a": 5, "<0xC3>": 6, "<0xA9>": 7}, "merges": ["_ a"]}}
+    clip = {
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}, {"type": "Lowercase"}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "Split", "pattern": {"Regex": r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"}, "behavior": "Removed", "invert": True},
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}]},
+        "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 1], "cls": ["<s>", 2]},
+        "model": {"end_of_word_suffix": "</w>", "vocab": {"a": 0, "</s>": 1, "<s>": 2, "t</w>": 3, "at</w>": 4, "\u0120</w>": 5}, "merges": [["a", "t</w>"]]}}
+    model = (piece("<pad>", 0, 3) + piece("</s>", 0, 3) + piece("<unk>", 0, 2) + piece("\u2581", -3, 1) + piece("\u2581a", -1, 1) + piece("b", -2, 1)
+             + piece("xy", -1, 4) + piece("old", 0, 5))
+    size = len(charsmap)
+    spec = bytes([2 << 3 | 2, size & 127 | 128, size >> 7]) + charsmap + bytes([3 << 3, 0, 4 << 3, 1, 5 << 3, 1])
+    spec = bytes([3 << 3 | 2, len(spec) & 127 | 128, len(spec) >> 7]) + spec
+    # The 256 bytes of CLIP's vocabulary, alone and at the end of a word.
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = iter(range(256, 512))
+    symbols = [chr(b) if b in shown else chr(next(hidden)) for b in range(256)]
+    vocab = {s: i for i, s in enumerate(symbols + [s + "</w>" for s in symbols] + ["ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"])}
+    vocab = json.dumps(vocab, ensure_ascii=False, separators=(",", ":")).encode()
+    config = json.dumps({"pad_token": {"content": "?"}, "add_bos_token": False, "add_eos_token": True, "eos_token": "</s>", "padding_side": "left"}).encode()
+    return [
+        seed(0, 0, " A ab</s> b\u00e9", unigram),
+        seed(0, 5, "&amp;amp; \u201ca_b\u201d &#x41;\x1b[1mx", unigram),
+        seed(0, 1, "A a\n\u00e9", gemma),
+        seed(3, 0, "a a", json.dumps(gemma).encode() + b"\0" + config),
+        seed(0, 0, "At 's \u0315\u0300 \U0001f469\u200d\U0001f467", clip),
+        seed(1, 2, "a </s> b xy\u2581old", model),
+        seed(1, 2, "AAb", model + spec),
+        seed(1, 2, "a", model[:-3]),
+        seed(2, 3, "Cat's <end_of_text> \ufb01\u00e9&eacute", vocab + b"\0#version: 0.2\nc a\nca t</w>\n"),
+        seed(2, 4, "a", b'{"a":0}\0'),
+        seed(0, 0, "a", {"model": {"type": "WordPiece"}}),
+    ]
+
+
 def main(folder):
-    for seeds in (decode, *FORMATS, request, raw_image, safetensors, checkpoint, config):
+    for seeds in (decode, *FORMATS, request, raw_image, safetensors, checkpoint, config, tokenizer):
         into = Path(folder) / seeds.__name__
         into.mkdir(parents=True, exist_ok=True)
         made = seeds()

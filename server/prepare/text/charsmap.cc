@@ -2,6 +2,8 @@
 
 #include "server/prepare/text/charsmap.h"
 
+#include <algorithm>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "server/prepare/text/unicode.h"
@@ -52,16 +54,18 @@ std::optional<Charsmap::Match> Charsmap::Search(absl::string_view text, bool sho
     if (node >= units_.size()) return found;
     const size_t begin = Value(units_[node]);
     if (begin >= replacements_.size()) return found;
-    found = Match{i + 1, absl::string_view(replacements_.data() + begin)};
+    const size_t end = std::min(replacements_.find('\0', begin), begin + kLongestReplacement);
+    found = Match{i + 1, absl::string_view(replacements_).substr(begin, end - begin)};
     if (shortest) return found;
   }
   return found;
 }
 
-std::u32string Charsmap::ApplyAsTokenizers(std::u32string_view text) const {
+std::u32string Charsmap::ApplyAsTokenizers(std::u32string_view text, size_t most) const {
   std::string out;
   size_t begin = 0;
   for (const size_t end : GraphemeEnds(text)) {
+    if (out.size() > most) break;
     const std::u32string_view cluster = text.substr(begin, end - begin);
     begin = end;
     const std::string bytes = ToUtf8(cluster);

@@ -32,7 +32,11 @@ class Charsmap {
 
   // As the tokenizers library applies it: cluster by cluster, a cluster of under 6 bytes first as a whole.
   // There the shortest key counts, and replaces all of what was looked up.
-  std::u32string ApplyAsTokenizers(std::u32string_view text) const;
+  // Stops soon after `most` bytes.
+  std::u32string ApplyAsTokenizers(std::u32string_view text, size_t most) const;
+
+  // Of a replacement; longer ones are cut. The longest in published maps has 33 bytes.
+  static constexpr size_t kLongestReplacement = 4096;
 
  private:
   std::optional<Match> Search(absl::string_view text, bool shortest) const;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr absl::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
 constexpr double kUnknownPenalty = 10;                    // below the lowest score
+constexpr size_t kLongestNormal = 1 << 20;                // as text_steps.h has it, in bytes
 constexpr size_t kMostUserDefined = 1000;                 // each is looked for at each byte
 
 // Fields of one protobuf message, in the order of the file. Everything it hands out lies inside the message.
@@ -192,8 +193,8 @@ std::string SentencePiece::Normalize(absl::string_view text) const {
   std::string out;
   const absl::string_view space = escape_spaces_ ? kSpaceMark : absl::string_view(" ");
   bool after_space = remove_extra_spaces_;  // so that spaces at the beginning go as well
-  bool started = false;
-  while (!text.empty()) {
+  if (add_dummy_prefix_ && !text.empty()) absl::StrAppend(&out, space);
+  while (!text.empty() && out.size() < kLongestNormal) {
     absl::string_view part;
     const auto whole = std::find_if(
         user_defined_.begin(), user_defined_.end(),
@@ -210,9 +211,6 @@ std::string SentencePiece::Normalize(absl::string_view text) const {
       part = text.substr(0, size);
       text.remove_prefix(size);
     }
-    if (!started && remove_extra_spaces_ && part == " ") continue;
-    if (!started && add_dummy_prefix_) absl::StrAppend(&out, space);
-    started = true;
     while (after_space && !part.empty() && part[0] == ' ') part.remove_prefix(1);
     if (!part.empty()) {
       for (const char c : part) {

@@ -13,19 +13,21 @@ namespace {
 
 std::u32string Replace(std::u32string_view text, std::u32string_view from, std::u32string_view to) {
   std::u32string out;
-  for (size_t at = 0;;) {
+  size_t at = 0;
+  while (out.size() < kLongestNormal) {
     const size_t found = text.find(from, at);
     out += text.substr(at, found == std::u32string_view::npos ? found : found - at);
-    if (found == std::u32string_view::npos) return out;
+    if (found == std::u32string_view::npos) break;
     out += to;
     at = found + from.size();
   }
+  return out;
 }
 
 std::u32string ReplaceSpaces(std::u32string_view text, const NormalizeStep& step) {
   const auto is_space = [&](char32_t c) { return step.any_space ? IsWhiteSpace(c) : c == U' '; };
   std::u32string out;
-  for (size_t i = 0; i < text.size();) {
+  for (size_t i = 0; i < text.size() && out.size() < kLongestNormal;) {
     size_t end = i;
     while (end < text.size() && is_space(text[end])) ++end;
     if (end - i >= step.shortest) {
@@ -164,9 +166,10 @@ std::u32string Normalize(std::u32string_view text, const std::vector<NormalizeSt
         break;
       }
       case NormalizeStep::Kind::kCharsmap:
-        now = step.charsmap.ApplyAsTokenizers(now);
+        now = step.charsmap.ApplyAsTokenizers(now, kLongestNormal);
         break;
     }
+    if (now.size() > kLongestNormal) now.resize(kLongestNormal);
   }
   return now;
 }

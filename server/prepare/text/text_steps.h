@@ -24,6 +24,10 @@ struct NormalizeStep {
   Charsmap charsmap;
 };
 
+// A file whose steps make a text longer than this (16 times the longest text; the widest character of
+// Unicode's own normal forms becomes 18) is cut there, so that no file decides how much work a text is.
+inline constexpr size_t kLongestNormal = 1 << 18;
+
 std::u32string Normalize(std::u32string_view text, const std::vector<NormalizeStep>& steps);
 
 struct SplitStep {

@@ -25,6 +25,8 @@ constexpr absl::string_view kClipSpecials = R"(<\|startoftext\|>|<\|endoftext\|>
 constexpr double kUnknownPenalty =
     10;  // tokenizers: an unknown character scores that much less than the worst piece
 constexpr size_t kMostAdded = 20000;
+constexpr size_t kLongestString = 1024;  // in characters: what a step looks for or writes
+constexpr size_t kMostSteps = 64;
 
 // Reads one file; keeps the first thing that is wrong with it, so that the reading stays a straight list.
 class Reader {
@@ -141,6 +143,12 @@ void ReadNormalizer(Reader& read, const json& part, TokenizerJson& out) {
   } else {
     read.NotRead(where, absl::StrCat("type \"", Printable(type), "\""));
   }
+  if (step.to.size() > kLongestString || step.from.size() > kLongestString ||
+      out.normalize.size() >= kMostSteps) {
+    read.NotRead(where, absl::StrCat("a string of over ", kLongestString, " characters, or the step after ",
+                                     kMostSteps));
+    return;
+  }
   out.normalize.push_back(std::move(step));
 }
 
@@ -192,6 +200,7 @@ void ReadPreTokenizer(Reader& read, const json& part, TokenizerJson& out) {
   } else {
     read.NotRead(where, absl::StrCat("type \"", Printable(type), "\""));
   }
+  if (out.split.size() >= kMostSteps) return read.NotRead(where, absl::StrCat("the step after ", kMostSteps));
   out.split.push_back(std::move(step));
 }
 
@@ -224,6 +233,7 @@ void ReadBpe(Reader& read, const json& model, TokenizerJson& out) {
   }
   Bpe::Options options;
   options.end_of_word = read.Text(model, "end_of_word_suffix", where);
+  if (options.end_of_word.size() > kLongestString) read.NotRead(where, "an end_of_word_suffix that long");
   options.fuse_unknown = read.Flag(model, "fuse_unk", where, false);
   options.byte_fallback = read.Flag(model, "byte_fallback", where, false);
   options.ignore_merges = read.Flag(model, "ignore_merges", where, false);

@@ -11,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "server/prepare/text/sentencepiece.h"
@@ -97,57 +98,26 @@ absl::StatusOr<Bpe> ReadClipVocabulary(TokenizerFolder& folder) {
 
 // ---- tokenizer.json ----
 
-class JsonRules : public TokenizerRules {
+struct Section {
+  std::u32string_view text;
+  int32_t id = -1;  // of the added token that it is
+};
+
+// Tokens that are cut out of a text, the longest that begins at a place first.
+class AddedTokens {
  public:
-  JsonRules(TokenizerJson file, TextCleaning cleaning) : file_(std::move(file)), cleaning_(cleaning) {
-    std::stable_sort(file_.added.begin(), file_.added.end(),
-                     [](const AddedToken& a, const AddedToken& b) { return a.text.size() > b.text.size(); });
-    for (const AddedToken& token : file_.added) (token.normalized ? normalized_ : plain_).push_back(token);
-    for (AddedToken& token : normalized_) token.text = Normalize(token.text, file_.normalize);
-    std::erase_if(normalized_, [](const AddedToken& token) { return token.text.empty(); });
+  void Add(AddedToken token) {
+    if (token.text.empty()) return;
+    std::vector<AddedToken>& same = by_first_[token.text[0]];
+    const auto shorter = [&](const AddedToken& other) { return other.text.size() < token.text.size(); };
+    same.insert(std::find_if(same.begin(), same.end(), shorter), token);
   }
 
-  std::vector<int32_t> Content(std::u32string_view text, size_t most) const override {
-    std::vector<int32_t> ids;
-    const std::u32string clean = CleanText(text, cleaning_);
-    for (const Section& section : Cut(clean, plain_)) {
-      if (ids.size() >= most) break;
-      if (section.id >= 0) {
-        ids.push_back(section.id);
-        continue;
-      }
-      const std::u32string normal = Normalize(section.text, file_.normalize);
-      for (const Section& part : Cut(normal, normalized_)) {
-        if (part.id >= 0) {
-          ids.push_back(part.id);
-        } else {
-          Words(part.text, most, ids);
-        }
-      }
-    }
-    return ids;
-  }
-
-  const TokenizerJson& file() const { return file_; }
-
- private:
-  struct Section {
-    std::u32string_view text;
-    int32_t id = -1;  // of the added token that it is
-  };
-
-  // Cuts `tokens`, longest first, out of `text`.
-  static std::vector<Section> Cut(std::u32string_view text, const std::vector<AddedToken>& tokens) {
+  std::vector<Section> Cut(std::u32string_view text) const {
     std::vector<Section> sections;
     size_t begin = 0;
     for (size_t i = 0; i < text.size();) {
-      const AddedToken* found = nullptr;
-      for (const AddedToken& token : tokens) {
-        if (token.text[0] == text[i] && text.substr(i, token.text.size()) == token.text) {
-          found = &token;
-          break;
-        }
-      }
+      const AddedToken* found = Find(text.substr(i));
       if (found == nullptr) {
         ++i;
         continue;
@@ -163,6 +133,52 @@ class JsonRules : public TokenizerRules {
     return sections;
   }
 
+ private:
+  const AddedToken* Find(std::u32string_view text) const {
+    const auto same = by_first_.find(text[0]);
+    if (same == by_first_.end()) return nullptr;
+    for (const AddedToken& token : same->second) {
+      if (text.substr(0, token.text.size()) == token.text) return &token;
+    }
+    return nullptr;
+  }
+
+  absl::flat_hash_map<char32_t, std::vector<AddedToken>> by_first_;
+};
+
+class JsonRules : public TokenizerRules {
+ public:
+  JsonRules(TokenizerJson file, TextCleaning cleaning) : file_(std::move(file)), cleaning_(cleaning) {
+    for (AddedToken token : file_.added) {
+      if (token.normalized) token.text = Normalize(token.text, file_.normalize);
+      (token.normalized ? normalized_ : plain_).Add(std::move(token));
+    }
+  }
+
+  std::vector<int32_t> Content(std::u32string_view text, size_t most) const override {
+    std::vector<int32_t> ids;
+    const std::u32string clean = CleanText(text, cleaning_);
+    for (const Section& section : plain_.Cut(clean)) {
+      if (ids.size() >= most) break;
+      if (section.id >= 0) {
+        ids.push_back(section.id);
+        continue;
+      }
+      const std::u32string normal = Normalize(section.text, file_.normalize);
+      for (const Section& part : normalized_.Cut(normal)) {
+        if (part.id >= 0) {
+          ids.push_back(part.id);
+        } else {
+          Words(part.text, most, ids);
+        }
+      }
+    }
+    return ids;
+  }
+
+  const TokenizerJson& file() const { return file_; }
+
+ private:
   void Words(std::u32string_view text, size_t most, std::vector<int32_t>& ids) const {
     for (const std::u32string& word : Split(text, file_.split)) {
       if (ids.size() >= most) return;
@@ -172,7 +188,7 @@ class JsonRules : public TokenizerRules {
 
   TokenizerJson file_;
   const TextCleaning cleaning_;
-  std::vector<AddedToken> plain_, normalized_;
+  AddedTokens plain_, normalized_;
 };
 
 // ---- spiece.model, as transformers' SiglipTokenizer runs it ----

@@ -39,11 +39,11 @@ TEST_CASE("The shortest and the longest key of a text are found") {
   CHECK((map->Longest("abc")->size == 2 && map->Longest("abc")->replacement == "Y"));
   CHECK_FALSE(map->Longest("b"));
   CHECK_FALSE(map->Longest(""));
-  CHECK(map->ApplyAsTokenizers(U"ab a\u0301 b") == U"Xb X b");  // the whole cluster goes
+  CHECK(map->ApplyAsTokenizers(U"ab a\u0301 b", 1000) == U"Xb X b");  // the whole cluster goes
 }
 
 TEST_CASE("An empty map changes nothing, a broken one is refused, and no map reads outside itself") {
-  CHECK(Charsmap::Parse("")->ApplyAsTokenizers(U"a\u0301") == U"a\u0301");
+  CHECK(Charsmap::Parse("")->ApplyAsTokenizers(U"a\u0301", 1000) == U"a\u0301");
   CHECK_FALSE(Charsmap::Parse("abc").ok());
   CHECK_FALSE(Charsmap::Parse(LittleEndian(400) + "abcd").ok());
   CHECK_FALSE(Charsmap::Parse(LittleEndian(3) + "abcdefgh").ok());

@@ -22,7 +22,7 @@ TEST_CASE("CLIP's words: endings, runs of letters, single digits, runs of signs"
   CHECK(Split(U"IT'S <end>", {step}) == Words{U"IT", U"'", U"S", U"<", U"end", U">"});
   step.whole = {U"<end>"};
   step.ignore_case = true;
-  CHECK(Split(U"IT'S <End>", {step}) == Words{U"IT", U"'S", U"<End>"});
+  CHECK(Split(U"IT'S <End> '\u017f\u0345", {step}) == Words{U"IT", U"'S", U"<End>", U"'\u017f"});
 }
 
 TEST_CASE("A mark stands for a space and begins a word") {

@@ -58,6 +58,7 @@ TEST_CASE("An open_clip folder: start, words, end, zeros; a long text keeps its 
   CHECK(tokenizer.Encode("cat").tokens == 3);
   CHECK(tokenizer.Encode("").ids == Ids{514, 515, 0, 0, 0, 0});
   CHECK(tokenizer.Encode("cat cat cat cat cat cat").ids == Ids{514, 513, 513, 513, 513, 515});
+  CHECK(tokenizer.Encode("cat cat cats").ids == Ids{514, 513, 513, 512, 't', 515});
   CHECK(tokenizer.Encode("<end_of_text>").ids == Ids{514, 515, 515, 0, 0, 0});  // as open_clip
   CHECK((tokenizer.lowercases() && tokenizer.eos_id() == 515 && tokenizer.pad_id() == 0 &&
          tokenizer.context_length() == 6));
