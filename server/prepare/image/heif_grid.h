@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "server/prepare/image/heif_container.h"
@@ -15,12 +16,23 @@
 
 namespace embedd {
 
+// The planes of a grid. Tiles are put together before they become RGB: chroma is interpolated across their
+// edges.
+struct HeifCanvas {
+  YuvPlanes yuv;  // of the whole picture; as the first tile, which all others must be like
+  int64_t tile_width = 0, tile_height = 0;  // 0 before the first tile
+  std::vector<uint8_t> plane[3];
+
+  void Begin(const YuvPlanes& tile, int64_t width, int64_t height);
+  bool Fits(const YuvPlanes& tile) const;
+  void Copy(const YuvPlanes& tile, int column, int row);
+};
+
 struct HeifTile {
   int row = 0, column = 0;
   ImageFormat format = ImageFormat::kAvif;
   int64_t width = 0, height = 0;  // of the whole picture
-  int64_t* tile_width = nullptr;  // of the first tile, which all others share; 0 before it
-  int64_t* tile_height = nullptr;
+  HeifCanvas* canvas = nullptr;
   uint8_t* rgb = nullptr;  // of the whole picture
 };
 
@@ -32,7 +44,7 @@ using HeifTileDecoder =
 absl::Status ForEachHeifTile(const HeifFile& heif, const ImageHeader& header, uint8_t* rgb,
                              const HeifTileDecoder& decode);
 
-// Writes the pixels of a decoded tile to where they belong. CORRUPT_IMAGE when its size leaves pixels out.
+// Takes the planes of a decoded tile to where they belong. CORRUPT_IMAGE when its size leaves pixels out.
 absl::Status PlaceHeifTile(const HeifFile& heif, const YuvPlanes& yuv, const HeifTile& tile);
 
 }  // namespace embedd

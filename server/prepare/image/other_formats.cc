@@ -105,8 +105,9 @@ std::string DescribeOtherFormat(absl::string_view file, const FormatSet& formats
   if (file.empty()) return absl::StrCat("the image is empty; ", send);
   for (const FormatRow& row : AllFormats()) {
     if (!row.recognises(file)) continue;
-    return absl::StrCat("this looks like ", row.article, " file, which this server does not read (--formats ",
-                        row.on_by_default ? "" : "+", row.word, " would); ", send);
+    return absl::StrCat("this looks like ", row.article, " file, which this server does not read (",
+                        row.on_by_default ? "its --formats leave out " : "it would with --formats +",
+                        row.word, "); ", send);
   }
   const std::string text = StartOfText(file);
   const std::string lower = absl::AsciiStrToLower(text);

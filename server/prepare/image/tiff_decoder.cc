@@ -157,6 +157,28 @@ absl::Status ReadStrips(TIFF* tiff, const Source& source, const TiffLayout& layo
   return absl::OkStatus();
 }
 
+// Some writers let runs of PackBits go on from row to row, which the library follows only within one call.
+absl::Status ReadWholeStrips(TIFF* tiff, const Source& source, const TiffLayout& layout, uint8_t* rgb) {
+  const tmsize_t row_bytes = TIFFScanlineSize(tiff);
+  const uint32_t rows = std::min(Field<uint32_t>(tiff, TIFFTAG_ROWSPERSTRIP, layout.height), layout.height);
+  if (row_bytes < layout.RowBytes(layout.width) || rows == 0) return Corrupt(kDamaged);
+  std::vector<uint8_t> strip(static_cast<size_t>(row_bytes) * rows);
+  TiffPainter painter(layout);
+  for (uint16_t plane = 0; plane < layout.PlanesRead(); ++plane) {
+    for (uint32_t y = 0; y < layout.height; y += rows) {
+      const uint32_t count = std::min(rows, layout.height - y);
+      const tmsize_t wanted = row_bytes * count;
+      if (TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, y, plane), strip.data(), wanted) != wanted)
+        return source.no_memory ? NoHostMemory() : Corrupt(kDamaged);
+      for (uint32_t i = 0; i < count; ++i) {
+        painter.Paint(strip.data() + i * row_bytes, plane, layout.width,
+                      rgb + size_t{3} * (y + i) * layout.width);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadTiles(TIFF* tiff, const Source& source, const TiffLayout& layout, uint8_t* rgb) {
   const auto width = Field<uint32_t>(tiff, TIFFTAG_TILEWIDTH, 0);
   const auto height = Field<uint32_t>(tiff, TIFFTAG_TILELENGTH, 0);
@@ -251,6 +273,8 @@ absl::Status ReadPage(TIFF* tiff, const Source& source, const TiffLayout& layout
                       uint8_t* rgb) {
   if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples >= 3 && compression != COMPRESSION_JPEG)
     return ReadMixed(tiff, source, layout, rgb);
+  if (TIFFIsTiled(tiff) == 0 && compression == COMPRESSION_PACKBITS)
+    return ReadWholeStrips(tiff, source, layout, rgb);
   return TIFFIsTiled(tiff) != 0 ? ReadTiles(tiff, source, layout, rgb)
                                 : ReadStrips(tiff, source, layout, rgb);
 }

@@ -64,7 +64,8 @@ absl::StatusOr<TiffSize> ReadTiffSize(absl::string_view file) {
         break;
     }
     if (tag == 274) {
-      size.orientation = number >= 1 && number <= 8 ? static_cast<int>(number) : 1;
+      const bool one = (big_tiff ? read.U64(e + 4) : read.U32(e + 4)) == 1;
+      size.orientation = one && number >= 1 && number <= 8 ? static_cast<int>(number) : 1;
     } else if (number > 0x7FFFFFFF) {
       return Corrupt("a side longer than any picture's");
     } else {

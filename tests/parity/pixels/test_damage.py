@@ -6,12 +6,15 @@ Run by pytest, or by hand: python test_damage.py.
 """
 
 import io
+import resource
+import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -73,6 +76,43 @@ def test_damaged_files_are_read_or_refused_by_one_rule():
     print(f"damage: {len(cases)} files: " + ", ".join(f"{n} {what}" for what, n in counts.items()) + f", {len(wrong)} wrong")
     assert not wrong, "\n".join(wrong)
     assert len(cases) >= 500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not limit address space")
+def test_a_picture_that_finds_no_memory_fails_alone():
+    """Address space for the pixels of a large picture, not for what its decoder needs beside them."""
+    side = 4000
+    large = Image.new("RGB", (side, side), "orange")
+    kinds = {"jpg": ("JPEG", {"progressive": True}), "webp": ("WEBP", {"lossless": True}), "gif": ("GIF", {}), "avif": ("AVIF", {"speed": 10})}
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.png"
+        Image.new("RGB", (20, 20), "teal").save(small)
+        out = Path(folder) / "out"
+        out.mkdir()
+        for name, (kind, options) in kinds.items():
+            path = Path(folder) / f"large.{name}"
+            (large.quantize(4) if kind == "GIF" else large).save(path, kind, **options)
+            reasons = set()
+            # How much the program itself needs differs between builds: somewhere on the way up it is enough for the small
+            # ones and too little for the large one.
+            for mebibytes in range(40, 400, 12):
+                limit = mebibytes << 20
+                lists = Path(folder) / "files", Path(folder) / "specs"
+                lists[0].write_text(f"{small}\n{path}\n{small}\n")
+                lists[1].write_text("64x64:squash:bicubic\n")
+                ran = subprocess.run([tool(), out, *lists], capture_output=True, text=True,
+                                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+                if ran.returncode == 127 or "loading shared libraries" in ran.stderr or not ran.stdout:
+                    continue
+                assert ran.returncode == 0, f"{name} with {mebibytes} MiB: {ran.returncode} {ran.stderr[-300:]}"
+                words = [line.split("\t")[1] for line in ran.stdout.splitlines()]
+                if words[0] == "HOST_MEMORY":
+                    continue
+                assert words[0] == words[2] == "ok", f"{name} with {mebibytes} MiB: {ran.stdout}"
+                reasons.add(words[1])
+                if words[1] == "ok":
+                    break
+            assert reasons == {"HOST_MEMORY", "ok"}, f"{name}: {reasons}"
 
 
 if __name__ == "__main__":
