@@ -303,7 +303,9 @@ absl::Status EmbeddServer::Serve(Model model) {
   const ImageSpec& image = s.model.spec.image;
   s.session = std::make_unique<DeviceSession>(
       DeviceSession::Options{.pixel_bytes = int64_t{3} * image.height * image.width,
-                             .idle_offload = s.config.idle_offload},
+                             .idle_offload = s.config.idle_offload,
+                             // Larger rungs teach little more, and callers wait for the start.
+                             .warm_up_slowest = absl::Milliseconds(60)},
       deps, &s.state);
   s.scheduler = std::make_unique<BatchScheduler>(
       CapController::Options{.max_batch = s.config.max_batch,

@@ -96,7 +96,7 @@ MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype) 
   const absl::Time start = Clock::Real()->TimeNow();
   for (int round = 0; round < 4; ++round) {  // taking turns, so that a busy moment hits all
     for (BlockTimer& timer : timers) timer.Run();
-    if (round > 0 && Clock::Real()->TimeNow() - start > absl::Milliseconds(500)) break;
+    if (round > 0 && Clock::Real()->TimeNow() - start > absl::Milliseconds(250)) break;
   }
 
   // Panels, where they are among them, come last and win unless another is a tenth faster: they fetch what

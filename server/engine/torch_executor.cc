@@ -92,7 +92,6 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
   if (!dtype.ok()) return dtype.status();
   auto impl = std::make_unique<Impl>();
   impl->spec = MakeModelSpec(model, options.device, *dtype);
-  model.files->DropPages();  // all weights were read for the fingerprint
   impl->model = std::move(model);
   impl->options = options;
   impl->memory = std::move(memory);
