@@ -2,6 +2,7 @@
 
 #include "server/embedd_server.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 #include <utility>
@@ -13,7 +14,8 @@
 #include "server/device/watchdog.h"
 #include "server/ops/http_server.h"
 #include "server/ops/ops_pages.h"
-#include "server/prepare/decode_pool.h"
+#include "server/prepare/prepare_pool.h"
+#include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
 #include "server/release/memory_board.h"
@@ -52,7 +54,17 @@ struct EmbeddServer::Stages {
         policy({.kind = ReleasePolicy::Parse(config.release).value_or(ReleasePolicy::Kind::kWatermark)}),
         device(clock),
         reply(clock, &metrics),
-        decode_pool(DecodePool::Options{.threads = OrCores(config.decode_threads)}) {}
+        preparer({.clock = clock,
+                  .metrics = &metrics,
+                  .decoder = this->parts.decoder.get(),
+                  .model = &road.model,
+                  .queue = &queue,
+                  .cost = &prepare_cost}),
+        prepare({.threads = OrCores(config.decode_threads)},
+                {.clock = clock,
+                 .cost = &prepare_cost,
+                 .prepare = [this](PrepareItem item) { preparer.Prepare(std::move(item)); },
+                 .still_ahead = [this] { return TimeOncePrepared(); }}) {}
 
   const Config config;
   Parts parts;
@@ -76,9 +88,11 @@ struct EmbeddServer::Stages {
   std::unique_ptr<DeviceSession> session;
   std::unique_ptr<BatchScheduler> scheduler;
   std::atomic<BatchScheduler*> serving_scheduler{nullptr};  // set once the scheduler is there
-  DecodePool decode_pool;
-  std::unique_ptr<Watchdog> watchdog;
   Road road;
+  PrepareCost prepare_cost;
+  const Preparer preparer;
+  PreparePool prepare;
+  std::unique_ptr<Watchdog> watchdog;
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::string http_address;
@@ -95,14 +109,9 @@ struct EmbeddServer::Stages {
     road.tokens = tokens.get();
     road.budget = &budget;
     road.queue = &queue;
-    road.decode_pool = &decode_pool;
-    road.decoder = parts.decoder.get();
-    road.expected_time = [this](int images) {
-      const BatchScheduler* s = serving_scheduler.load();
-      // The scheduler does not see the images that are still to be decoded, and those are ahead too.
-      const int undecoded = static_cast<int>(decode_pool.waiting());
-      return s == nullptr ? absl::ZeroDuration() : s->ExpectedTime(undecoded + images);
-    };
+    road.prepare = &prepare;
+    road.prepare_cost = &prepare_cost;
+    road.expected_time = [this](const Work& more) { return ExpectedTime(more); };
     metrics.SetGaugeSource([this] {
       Metrics::Gauges gauges = ReadGauges();
       gauges.process_footprint = ProcessFootprintBytes();
@@ -111,6 +120,25 @@ struct EmbeddServer::Stages {
     metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version,
                          GrpcVersion());
     state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
+  }
+
+  // Preparing and the device work at the same time: what is longer counts, and its last batch.
+  absl::Duration ExpectedTime(const Work& more) const {
+    const BatchScheduler* s = serving_scheduler.load();
+    if (s == nullptr) return absl::ZeroDuration();
+    // The scheduler does not see the images that are still to be prepared, and those are ahead too.
+    const LaneSizes undecoded = prepare.sizes();
+    const int ahead = undecoded.interactive + (more.lane == Lane::kBulk ? undecoded.bulk : 0);
+    const absl::Duration device = s->ExpectedTime(ahead + more.images);
+    const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
+    if (preparing == absl::ZeroDuration()) return device;
+    return std::max(device, preparing + std::min(device, s->ExpectedBatchTime()));
+  }
+
+  // What an input needs on the device, at least.
+  absl::Duration TimeOncePrepared() const {
+    const BatchScheduler* s = serving_scheduler.load();
+    return s == nullptr ? absl::ZeroDuration() : std::min(s->ExpectedTime(1), s->ExpectedBatchTime());
   }
 
   Metrics::Gauges ReadGauges() const {
@@ -241,7 +269,9 @@ struct EmbeddServer::Stages {
     LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
              {{"why", why}});
     state.Set(ServerState::kFailed, why);
-    queue.FailAll(absl::UnavailableError("the device was lost; the server restarts"), Reason::kDeviceFailed);
+    const absl::Status status = absl::UnavailableError("the device was lost; the server restarts");
+    prepare.FailAll(status, Reason::kDeviceFailed);
+    queue.FailAll(status, Reason::kDeviceFailed);
     on_device_lost();
   }
 
@@ -354,6 +384,7 @@ void EmbeddServer::Drain() {
   // caller's doing.
   const absl::Status draining =
       absl::UnavailableError("the server is shutting down; try another one, or again");
+  s.prepare.FailAll(draining, Reason::kDraining);
   s.queue.FailAll(draining, Reason::kDraining);
   if (cancelled > 0) {
     if (BatchScheduler* scheduler = s.serving_scheduler.load()) {
@@ -382,7 +413,7 @@ EmbeddServer::~EmbeddServer() {
   s.watchdog.reset();
   s.http.reset();
   s.grpc->Shutdown(absl::ZeroDuration());
-  s.decode_pool.Stop();
+  s.prepare.Stop();
   if (s.scheduler != nullptr) s.scheduler->Stop();
   s.queue.FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining);
   // The device's objects end on its own thread; on MPS nothing else is safe.

@@ -3,10 +3,8 @@
 // BoundedQueue: prepared images waiting for the device. It is bounded because every task carries a place of a
 // PlaceBudget; pushing therefore never fails and never blocks.
 //
-// ORDER. Two lanes: interactive goes before bulk, but while bulk waits it gets at least a tenth of the images
-// of every batch, on average. Inside a lane, flows (connections) take turns, so a call of a thousand images
-// does not hold up a neighbour's single one; a task whose deadline is near goes before that, earliest
-// deadline first. Inside a flow the earliest deadline goes first, then the order of arrival.
+// ORDER. That of LaneQueue, each image at the same cost: lanes, turns between connections, near deadlines
+// first.
 //
 // DROPPING. Tasks whose call is dead or whose deadline has passed never reach a batch; they are answered when
 // the queue next looks at them, at once on DropDead.
@@ -16,13 +14,12 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
-#include <map>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "server/queue/embed_task.h"
+#include "server/queue/lane_queue.h"
 #include "server/support/clock.h"
 #include "server/support/mutex.h"
 
@@ -31,8 +28,7 @@ namespace embedd {
 class BoundedQueue {
  public:
   struct Options {
-    // Share of the images of the batches that bulk gets while it waits. 0 to 1.
-    double bulk_floor = 0.1;
+    LaneQueue<EmbedTask>::Options order;
     // A deadline nearer than this and the time of two batches is served before taking turns: the batch that
     // runs when it comes near, and its own.
     absl::Duration urgency = absl::Milliseconds(500);
@@ -42,7 +38,8 @@ class BoundedQueue {
     double crowded_caution = 1.25;
   };
 
-  BoundedQueue(Options options, Clock* clock) : options_(options), clock_(clock) {}
+  BoundedQueue(const Options& options, Clock* clock)
+      : options_(options), clock_(clock), tasks_(options.order) {}
   ~BoundedQueue() { FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining); }
 
   // Called (no lock held) after each push. Set once, before the first push.
@@ -70,10 +67,7 @@ class BoundedQueue {
   void FailAll(absl::Status status, Reason reason);
 
   // Images waiting, by lane.
-  struct Sizes {
-    int interactive = 0;
-    int bulk = 0;
-  };
+  using Sizes = LaneSizes;
   Sizes sizes() const;
   int size() const {
     const Sizes now = sizes();
@@ -81,28 +75,15 @@ class BoundedQueue {
   }
 
  private:
-  struct Flow {
-    std::deque<EmbedTask> tasks;  // by deadline, then arrival; never empty
-    uint64_t turns = 0;           // images served since it joined, plus the lane's clock then
-  };
-  struct LaneState {
-    std::map<uint64_t, Flow> flows;
-    uint64_t clock = 0;  // turns of the flow served last: where a new flow starts
-    int size = 0;
-  };
   struct Picker;
-
-  LaneState& lane(Lane l) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return lanes_[static_cast<int>(l)]; }
-  void PopLane(LaneState& lane, int max, Picker& picker) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   Clock* const clock_;
   std::function<void()> on_push_;
 
   mutable Mutex mu_;
-  LaneState lanes_[2] ABSL_GUARDED_BY(mu_);
-  double bulk_credit_ ABSL_GUARDED_BY(mu_) = 0;  // images that bulk is owed
-  absl::Status closed_ ABSL_GUARDED_BY(mu_);     // not OK after FailAll
+  LaneQueue<EmbedTask> tasks_ ABSL_GUARDED_BY(mu_);
+  absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK after FailAll
   Reason closed_reason_ ABSL_GUARDED_BY(mu_) = Reason::kNone;
 };
 

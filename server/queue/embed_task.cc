@@ -7,6 +7,7 @@ namespace embedd {
 EmbedTask& EmbedTask::operator=(EmbedTask&& other) noexcept {
   if (this == &other) return *this;
   AnswerIfForgotten();
+  tower = other.tower;
   pixels = std::move(other.pixels);
   place = std::move(other.place);
   lane = other.lane;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// EmbedTask: one prepared image on its way to the device, with everything it holds: pixels, a place in the
-// queue, its deadline and the call it belongs to. Each task is answered exactly once; one that is destroyed
-// unanswered answers itself as failed, so no path can lose a caller.
+// EmbedTask: one input on its way to the device, with everything it holds: what its tower takes, a place in
+// the queue, its deadline and the call it belongs to. Each task is answered exactly once; one that is
+// destroyed unanswered answers itself as failed, so no path can lose a caller.
 
 #pragma once
 
@@ -15,9 +15,11 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "server/queue/lane_queue.h"
 #include "server/queue/places.h"
 #include "server/telemetry/outcome.h"
 #include "server/telemetry/reason.h"
+#include "server/telemetry/tower.h"
 
 namespace embedd {
 
@@ -60,8 +62,6 @@ class CallSink {
   std::atomic<bool> dead_{false};
 };
 
-enum class Lane { kInteractive, kBulk };
-
 class EmbedTask {
  public:
   EmbedTask() = default;
@@ -79,6 +79,7 @@ class EmbedTask {
   const std::shared_ptr<CallSink>& shared_call() const { return call_; }
   uint32_t index() const { return index_; }
 
+  Tower tower = Tower::kImage;
   std::unique_ptr<uint8_t[]> pixels;  // uint8 [3, height, width] planar, as the model's ImageSpec says
   Places place;
   Lane lane = Lane::kInteractive;

@@ -55,8 +55,12 @@ absl::StatusOr<Places> PlaceBudget::ReserveOrWait(int images, int64_t bytes,
                                               " (--queue-bytes): send less at once"));
   }
   MutexLock lock(&mu_);
-  // Those who wait go first, or a stream could wait for ever behind calls that never do.
-  if (FitsLocked(images, bytes) && (granted == nullptr || waiters_.empty())) {
+  // Those who wait go first, or a stream could wait for ever behind calls that never do. These may go before
+  // it some times, as they get no second chance while small places come free one by one.
+  const bool passes = !waiters_.empty();
+  const bool may_pass = granted == nullptr && passed_ < kMostPasses;
+  if (FitsLocked(images, bytes) && (!passes || may_pass)) {
+    if (passes) ++passed_;
     used_.images += images;
     used_.bytes += bytes;
     return Places(this, images, bytes);
@@ -82,6 +86,7 @@ void PlaceBudget::GiveBack(int images, int64_t bytes) {
       used_.bytes += waiters_.front().bytes;
       served.push_back(std::move(waiters_.front()));
       waiters_.pop_front();
+      passed_ = 0;
     }
   }
   for (Waiter& next : served) next.granted(Places(this, next.images, next.bytes));

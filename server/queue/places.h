@@ -58,7 +58,8 @@ class PlaceBudget {
   PlaceBudget& operator=(const PlaceBudget&) = delete;
 
   // All or nothing. kResourceExhausted: full now, worth a retry. kOutOfRange: more than the budget could ever
-  // hold. An empty budget takes anything that is not out of range.
+  // hold. An empty budget takes anything that is not out of range. What fits goes before the first of those
+  // who wait, but only kMostPasses times: then places are kept until there are enough for that one.
   absl::StatusOr<Places> Reserve(int images, int64_t bytes);
 
   // As Reserve; when it is full now, calls `granted` once, later, from a thread that gave places back (no
@@ -75,6 +76,7 @@ class PlaceBudget {
 
  private:
   friend class Places;
+  static constexpr int kMostPasses = 16;
   void GiveBack(int images, int64_t bytes);
   bool FitsLocked(int images, int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -88,6 +90,7 @@ class PlaceBudget {
   mutable Mutex mu_;
   Usage used_ ABSL_GUARDED_BY(mu_);
   std::deque<Waiter> waiters_ ABSL_GUARDED_BY(mu_);
+  int passed_ ABSL_GUARDED_BY(mu_) = 0;  // reservations that went before the first waiter
 };
 
 }  // namespace embedd

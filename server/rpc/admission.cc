@@ -29,22 +29,22 @@ CallFailure QueueFull(const absl::Status& refused, const Road& road, int images)
   if (absl::IsOutOfRange(refused)) {
     failure.retry_after = -absl::Seconds(1);
   } else {
-    failure.retry_after = std::clamp(road.expected_time(0) / 2, kSoonestRetry, kLatestRetry);
+    failure.retry_after = std::clamp(road.expected_time({}) / 2, kSoonestRetry, kLatestRetry);
   }
   return failure;
 }
 
-std::optional<CallFailure> CheckDeadline(const Road& road, int images, absl::Time deadline) {
+std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, absl::Time deadline) {
   if (deadline == absl::InfiniteFuture()) return std::nullopt;
   const absl::Duration left = deadline - road.clock->TimeNow();
   // What waits already is counted a quarter longer than expected: the queue of an overloaded server is as
   // long as its callers' deadlines allow, and one that is exactly as long answers every call a moment too
   // late.
-  const absl::Duration needed = road.expected_time(images) + road.expected_time(0) / 4;
+  const absl::Duration needed = road.expected_time(more) + road.expected_time({.lane = more.lane}) / 4;
   if (left > absl::ZeroDuration() && needed <= left) return std::nullopt;
   return CallFailure{
       .status = absl::DeadlineExceededError(absl::StrCat(
-          "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", images,
+          "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", more.images,
           " images would take ", absl::ToInt64Milliseconds(needed), " ms behind what waits already")),
       .reason = Reason::kDeadline,
       .metadata = {{"left_ms", absl::StrCat(absl::ToInt64Milliseconds(left))},

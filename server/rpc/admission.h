@@ -18,9 +18,9 @@ namespace embedd {
 // backlog, or "never" when the call is larger than the queue could ever hold.
 CallFailure QueueFull(const absl::Status& refused, const Road& road, int images);
 
-// DEADLINE_EXCEEDED when `images` more images cannot be answered before `deadline`, by the backlog and the
-// measured batch times; nothing when they can, or while nothing was measured.
-std::optional<CallFailure> CheckDeadline(const Road& road, int images, absl::Time deadline);
+// DEADLINE_EXCEEDED when `more` cannot be answered before `deadline`, by the backlog and what preparing and
+// batches were measured to take; nothing when it can, or while nothing was measured.
+std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, absl::Time deadline);
 
 // A gRPC deadline (system clock; may be infinite) on the clock of the road.
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline);

@@ -3,7 +3,6 @@
 #include "server/rpc/embed_batch.h"
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,21 +39,23 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
     // Inputs that fail alone are answered without a place; the others reserve theirs, all or nothing.
     std::vector<int64_t> bytes(static_cast<size_t>(inputs_), -1);
     std::vector<std::optional<InputRefusal>> refusals(static_cast<size_t>(inputs_));
-    int images = 0;
+    std::vector<PrepareLoad> loads(static_cast<size_t>(inputs_));
+    Work work{.lane = settings_.lane};
     int64_t all_bytes = 0;
     for (int i = 0; i < inputs_; ++i) {
       refusals[i] = RefuseInput(request.inputs(i), road_->limits);
       if (refusals[i].has_value()) continue;
       bytes[i] = RoadBytes(request.inputs(i), *model_);
       all_bytes += bytes[i];
-      ++images;
+      loads[i] = LoadOf(*road_, request.inputs(i));
+      work.prepare += road_->prepare_cost->Of(loads[i]);
+      ++work.images;
     }
-    if (auto failure = CheckDeadline(*road_, images, deadline())) return Refuse(*failure);
-    absl::StatusOr<Places> places = road_->budget->Reserve(images, all_bytes);
-    if (!places.ok()) return Refuse(QueueFull(places.status(), *road_, images));
+    if (auto failure = CheckDeadline(*road_, work, deadline())) return Refuse(*failure);
+    absl::StatusOr<Places> places = road_->budget->Reserve(work.images, all_bytes);
+    if (!places.ok()) return Refuse(QueueFull(places.status(), *road_, work.images));
 
-    shelf_ = std::make_shared<PlaceShelf>(*std::move(places), bytes);
-    flow_ = std::hash<std::string>{}(context_->peer());
+    flow_ = FlowOf(*context_);
     call_ = std::make_shared<PendingCall>(
         PendingCall::Options{.inputs = static_cast<uint32_t>(inputs_),
                              .dimension = model_->dimension,
@@ -65,10 +66,10 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
     // From the last input on the call may end, and this reactor with it: only locals are used in the loop.
     const std::shared_ptr<PendingCall> call = call_;
     const std::shared_ptr<BatchMessages> messages = messages_;
-    const std::shared_ptr<PlaceShelf> shelf = shelf_;
     Road* const road = road_;
-    const IntakeItem common{
-        .call = call, .lane = settings_.lane, .flow = flow_, .deadline = deadline(), .shelf = shelf};
+    const Lane lane = settings_.lane;
+    const uint64_t flow = flow_;
+    const absl::Time until = deadline();
     for (size_t i = 0; i < bytes.size(); ++i) {
       if (refusals[i].has_value()) {
         road->metrics->CountRejected(refusals[i]->reason);
@@ -76,20 +77,20 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
                        Answer::Failure(Outcome::kRejected, refusals[i]->status, refusals[i]->reason));
         continue;
       }
-      IntakeItem item = common;
-      item.input = std::shared_ptr<v1::Input>(
-          messages, messages->mutable_request().mutable_inputs(static_cast<int>(i)));
-      item.index = static_cast<uint32_t>(i);
-      item.shelf_index = i;
-      StartIntake(road, std::move(item));
+      EmbedTask task(call, static_cast<uint32_t>(i));
+      task.place = places->Take(1, bytes[i]);
+      task.lane = lane;
+      task.flow = flow;
+      task.deadline = until;
+      StartIntake(road, std::move(task), *messages->mutable_request().mutable_inputs(static_cast<int>(i)),
+                  loads[i]);
     }
   }
 
   void OnCancel() override {
     if (call_ == nullptr) return;
     call_->Cancel();
-    shelf_->Clear();
-    road_->queue->DropDead(flow_);
+    DropDead(road_, flow_);
   }
 
   void OnDone() override {
@@ -148,7 +149,6 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
   uint64_t flow_ = 0;
   CallSettings settings_;
   const ModelSpec* model_ = nullptr;
-  std::shared_ptr<PlaceShelf> shelf_;
   std::shared_ptr<PendingCall> call_;
 };
 

@@ -39,7 +39,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     if (!road_->tokens->Allows(*context_)) return Fail(Unauthenticated());
     if (auto failure = CheckServing(*road_)) return Fail(*failure);
     model_ = road_->model.load();
-    flow_ = std::hash<std::string>{}(context_->peer());
+    flow_ = FlowOf(*context_);
     deadline_ = RoadDeadline(*road_, context_->deadline());
     Advance();
   }
@@ -121,12 +121,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     }
     const int64_t bytes = RoadBytes(*input_, *model_);
     absl::StatusOr<Places> place =
-        road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this(), bytes](Places granted) {
+        road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this()](Places granted) {
           // A turn of its own: the thread that gave the place back has other things to do.
-          auto held = std::make_shared<Places>(std::move(granted));  // std::function wants to copy
-          self->road_->decode_pool->Submit([self, bytes, held] {
+          self->road_->prepare->Soon([self, held = std::move(granted)]() mutable {
             if (self->Finished()) return;  // dropping the place hands it to the next who waits
-            self->PutOnRoad(std::move(*held), bytes);
+            self->PutOnRoad(std::move(held));
             self->EndRead(/*half_closed=*/false);
           });
         });
@@ -136,17 +135,19 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       Fail(QueueFull(place.status(), *road_, 1));
       return false;
     }
-    PutOnRoad(*std::move(place), bytes);
+    PutOnRoad(*std::move(place));
     return true;
   }
 
   // Sends `input_`, the one read last, on its way.
-  void PutOnRoad(Places place, int64_t bytes) {
-    std::shared_ptr<PendingCall> call = NewCall(reads_ - 1);
-    IntakeItem item{
-        .input = input_, .call = call, .lane = settings_.lane, .flow = flow_, .deadline = deadline_};
-    item.shelf = std::make_shared<PlaceShelf>(std::move(place), std::vector<int64_t>{bytes});
-    StartIntake(road_, std::move(item));
+  void PutOnRoad(Places place) {
+    EmbedTask task(NewCall(reads_ - 1), 0);
+    task.place = std::move(place);
+    task.lane = settings_.lane;
+    task.flow = flow_;
+    task.deadline = deadline_;
+    const PrepareLoad load = LoadOf(*road_, *input_);
+    StartIntake(road_, std::move(task), *input_, load);
   }
 
   void Refuse(uint64_t index, const InputRefusal& refusal) {
@@ -166,6 +167,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
         [self = shared_from_this(), index, arrived, id = std::move(*input_->mutable_id())](
             CallResult result) mutable { self->OnResult(index, arrived, std::move(id), std::move(result)); });
     MutexLock lock(&mu_);
+    if (finished_) call->MarkDead();  // it ended meanwhile: nobody waits for this one
     calls_[index] = call;
     accepted_ = index + 1;
     return call;
@@ -220,7 +222,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   // The caller went away.
   void Abandon() {
     Fail({.status = absl::CancelledError("the caller went away"), .reason = Reason::kCancelled});
-    road_->queue->DropDead(flow_);
+    DropDead(road_, flow_);
   }
 
   void Fail(const CallFailure& failure) { End(&failure); }

@@ -11,8 +11,8 @@
 
 #include "absl/time/time.h"
 #include "server/model/model_spec.h"
-#include "server/prepare/decode_pool.h"
-#include "server/prepare/image/image_decoder.h"
+#include "server/prepare/prepare_pool.h"
+#include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
 #include "server/rpc/auth.h"
@@ -31,6 +31,13 @@ struct RequestLimits {
   FormatSet formats;
 };
 
+// What a call asks for.
+struct Work {
+  int images = 0;
+  absl::Duration prepare;  // on one thread
+  Lane lane = Lane::kInteractive;
+};
+
 struct Road {
   RequestLimits limits;
   Clock* clock = nullptr;
@@ -39,12 +46,12 @@ struct Road {
   const TokenCheck* tokens = nullptr;
   PlaceBudget* budget = nullptr;
   BoundedQueue* queue = nullptr;
-  DecodePool* decode_pool = nullptr;
-  const ImageDecoder* decoder = nullptr;
+  PreparePool* prepare = nullptr;
+  const PrepareCost* prepare_cost = nullptr;
   // The model; set before the state becomes READY, null before.
   std::atomic<const ModelSpec*> model{nullptr};
-  // How long n more images would take from now to their answer; zero while not known.
-  std::function<absl::Duration(int images)> expected_time;
+  // How long `more` would take from now to its answer; zero while not known.
+  std::function<absl::Duration(const Work& more)> expected_time;
   // Calls of EmbedBatch and EmbedStream that are not finished: a drain waits for them.
   LiveCount live_calls;
 };

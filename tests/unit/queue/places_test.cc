@@ -3,6 +3,7 @@
 #include "server/queue/places.h"
 
 #include <atomic>
+#include <deque>
 #include <string>
 #include <thread>
 #include <utility>
@@ -150,6 +151,26 @@ TEST_CASE("Whoever would wait goes behind those who wait already, even when it w
   REQUIRE_FALSE(budget.ReserveOrWait(1, 1, [&](Places) { order.push_back(2); }).ok());
   a.Release();
   CHECK(order == std::vector<int>{1, 2});
+}
+
+TEST_CASE("A large waiter is not kept out for ever by small calls that take each place as it comes free") {
+  PlaceBudget budget(Small(10, 1000));
+  std::deque<Places> small;
+  for (int i = 0; i < 10; ++i) small.push_back(*budget.Reserve(1, 100));
+  Places large;
+  REQUIRE_FALSE(budget.ReserveOrWait(1, 500, [&](Places p) { large = std::move(p); }).ok());
+  int calls = 0, refused = 0;
+  for (; calls < 1000 && large.images() == 0; ++calls) {  // a call ends, and another comes at once
+    if (!small.empty()) small.pop_front();
+    absl::StatusOr<Places> next = budget.Reserve(1, 100);
+    if (next.ok()) small.push_back(*std::move(next));
+    refused += !next.ok();
+  }
+  CHECK(large.bytes() == 500);
+  CHECK(calls < 30);
+  CHECK(refused < 10);
+  large.Release();
+  CHECK(budget.Reserve(1, 100).ok());  // and those who do not wait have their turn again
 }
 
 TEST_CASE("A waiter that has no use for its places any more passes them on to the next") {

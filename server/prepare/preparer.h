@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Preparer: what a thread of the PreparePool does with an input: bytes in, what the tower takes out, into the
+// queue for the device. An input that is bad is answered and goes no further. Thread-safe.
+
+#pragma once
+
+#include <atomic>
+
+#include "server/model/model_spec.h"
+#include "server/prepare/image/image_decoder.h"
+#include "server/prepare/prepare_pool.h"
+#include "server/queue/bounded_queue.h"
+#include "server/telemetry/metrics.h"
+
+namespace embedd {
+
+// Bytes of one prepared image: uint8 [3, height, width].
+int64_t PixelBytes(const ModelSpec& model);
+
+class Preparer {
+ public:
+  struct Deps {
+    Clock* clock;
+    Metrics* metrics;
+    const ImageDecoder* decoder;
+    const std::atomic<const ModelSpec*>* model;  // set before the first input comes
+    BoundedQueue* queue;
+    PrepareCost* cost;  // told what each took
+  };
+  explicit Preparer(const Deps& deps) : deps_(deps) {}
+
+  void Prepare(PrepareItem item) const;
+
+ private:
+  const Deps deps_;
+};
+
+}  // namespace embedd
