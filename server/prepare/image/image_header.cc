@@ -63,11 +63,6 @@ absl::StatusOr<ImageHeader> ReadPng(absl::string_view s) {
     return Corrupt(ImageFormat::kPng, "no IHDR chunk at the start");
   header.width = Big32(s, 16);
   header.height = Big32(s, 20);
-  // PNG allows 2^31 - 1, which also keeps the number of pixels within 64 bits.
-  constexpr int64_t kLongestSide = 0x7FFFFFFF;
-  if (header.width > kLongestSide || header.height > kLongestSide) {
-    return Corrupt(ImageFormat::kPng, "a side longer than PNG allows");
-  }
   return header;
 }
 
@@ -149,6 +144,11 @@ absl::StatusOr<ImageHeader> ReadImageHeader(absl::string_view file, const Format
     absl::StatusOr<ImageHeader> header = ReadAs(row.format, file);
     if (header.ok() && (header->width < 1 || header->height < 1)) {
       return Corrupt(row.format, "the header says the image has no pixels");
+    }
+    // Which also keeps the number of pixels within 64 bits.
+    constexpr int64_t kLongestSide = 0x7FFFFFFF;
+    if (header.ok() && (header->width > kLongestSide || header->height > kLongestSide)) {
+      return Corrupt(row.format, "a side longer than any picture's");
     }
     return header;
   }

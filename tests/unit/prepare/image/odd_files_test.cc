@@ -93,6 +93,14 @@ TEST_CASE("A coded AVIF frame larger than its container claims is refused, not d
   CHECK(DecodeReason(MakeDecoder()->Decode(file).status()) == Reason::kCorruptImage);
 }
 
+TEST_CASE("Sides of 32 bits are no picture, and their product is not computed") {
+  std::string file = test_files::Avif();
+  const size_t ispe = file.find("ispe");
+  REQUIRE(ispe != std::string::npos);
+  for (size_t i = 8; i < 16; ++i) file[ispe + i] = '\xFF';
+  CHECK(DecodeReason(MakeDecoder()->Decode(file).status()) == Reason::kCorruptImage);
+}
+
 TEST_CASE("An error speaks of its own picture only, with any number of threads") {
   const auto decoder = MakeDecoder();
   std::vector<std::string> files = test_files::All();
