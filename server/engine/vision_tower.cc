@@ -84,8 +84,8 @@ class VisionTower::Loader {
 
 namespace {
 
-// Of patches asked for at a time: 10 MB of f32 at 224x224, and enough rows for the product to run at its
-// best.
+// Patches are made and multiplied for so many images at a time: at 224x224 they take 10 MB in f32, and there
+// are enough rows for the product to run at its best.
 constexpr int64_t kPatchImages = 16;
 
 // x + gamma * (layer(y)); gamma is undefined without layer scale. Writes into x.

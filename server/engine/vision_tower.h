@@ -7,7 +7,7 @@
 // It computes what OpenCLIP computes, in an order that costs less: patches are unfolded into one matrix
 // product, residuals are added in place, QuickGELU is a scaled silu, and where only the class token is pooled
 // the last block computes only that token. On unit vectors this differs by at most 3e-7 from the plain order
-// (the reference in tests/support/plain_tower.h).
+// (the reference in tests/support/towers.h).
 
 #pragma once
 
