@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "client/cpp/ctl/commands.h"
-#include "client/cpp/src/channel.h"
 #include "embedd/v1/admin_service.grpc.pb.h"
 
 namespace embedd::ctl {
@@ -21,21 +20,27 @@ int Move(const Common& common, grpc::Status (Stub::*call)(grpc::ClientContext*, 
          const char* done) {
   const auto options = ClientOptions(common);
   if (!options.ok()) return Fail(options.status());
-  const auto channel = client::internal::MakeChannel(*options);
-  if (!channel.ok()) return Fail(channel.status());
-  grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + common.timeout));
-  if (!options->token.empty()) context.AddMetadata("authorization", "Bearer " + options->token);
-  Response response;
-  const std::unique_ptr<Stub> stub = v1::AdminService::NewStub(*channel);
-  const grpc::Status status = (stub.get()->*call)(&context, Request(), &response);
-  if (!status.ok()) {
-    return Fail(absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message()));
+  const auto places = Places(*options);
+  if (!places.ok()) return Fail(places.status());
+  int exit_code = kOk;
+  for (const Place& place : *places) {
+    const std::string prefix = places->size() > 1 ? place.target.name + ": " : "";
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + common.timeout));
+    if (!options->token.empty()) context.AddMetadata("authorization", "Bearer " + options->token);
+    Response response;
+    const std::unique_ptr<Stub> stub = v1::AdminService::NewStub(place.channel);
+    const grpc::Status status = (stub.get()->*call)(&context, Request(), &response);
+    if (!status.ok()) {
+      exit_code = Fail(
+          absl::Status(static_cast<absl::StatusCode>(status.error_code()), prefix + status.error_message()));
+      continue;
+    }
+    absl::PrintF("%s%s: %s allocated on the device, before %s, in %s\n", prefix, done,
+                 BytesText(response.allocated_after()), BytesText(response.allocated_before()),
+                 DurationText(absl::Nanoseconds(response.took_ns())));
   }
-  absl::PrintF("%s: %s allocated on the device, before %s, in %s\n", done,
-               BytesText(response.allocated_after()), BytesText(response.allocated_before()),
-               DurationText(absl::Nanoseconds(response.took_ns())));
-  return kOk;
+  return exit_code;
 }
 
 }  // namespace

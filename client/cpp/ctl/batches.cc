@@ -5,9 +5,11 @@
 
 #include <cstdio>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cpp/ctl/batch_records.h"
 #include "client/cpp/ctl/commands.h"
@@ -66,21 +68,41 @@ void Print(std::span<const BatchRecord> records, bool json, bool header, std::ve
   std::fflush(stdout);
 }
 
-int Run(const Common& common, const Flags& flags) {
-  const auto url = BaseUrl(common.http);
-  if (!url.ok()) return Fail(url.status());
+// One server: what was printed of it.
+struct Server {
+  std::string url;
   uint64_t seen = 0;
   bool header = true;
   std::vector<size_t> widths;
+};
+
+absl::Status Show(const Flags& flags, absl::Duration timeout, bool named, Server* server) {
+  const auto records = Fetch(server->url, timeout);
+  if (!records.ok()) return records.status();
+  std::span<const BatchRecord> fresh = *records;
+  if (server->header && fresh.size() > flags.last) fresh = fresh.last(flags.last);
+  while (!server->header && !fresh.empty() && fresh.front().id <= server->seen) fresh = fresh.subspan(1);
+  if (server->header || !fresh.empty()) {
+    if (named && !flags.json) absl::PrintF("%s\n", server->url);
+    Print(fresh, flags.json, server->header, &server->widths);
+  }
+  if (!records->empty()) server->seen = records->back().id;
+  server->header = false;
+  return absl::OkStatus();
+}
+
+int Run(const Common& common, const Flags& flags) {
+  std::vector<Server> servers;
+  for (const absl::string_view one : absl::StrSplit(common.http, ',', absl::SkipWhitespace())) {
+    auto url = BaseUrl(std::string(absl::StripAsciiWhitespace(one)));
+    if (!url.ok()) return Fail(url.status());
+    servers.push_back({.url = *std::move(url)});
+  }
   while (true) {
-    const auto records = Fetch(*url, common.timeout);
-    if (!records.ok()) return Fail(records.status());
-    std::span<const BatchRecord> fresh = *records;
-    if (header && fresh.size() > flags.last) fresh = fresh.last(flags.last);
-    while (!header && !fresh.empty() && fresh.front().id <= seen) fresh = fresh.subspan(1);
-    if (header || !fresh.empty()) Print(fresh, flags.json, header, &widths);
-    if (!records->empty()) seen = records->back().id;
-    header = false;
+    for (Server& server : servers) {
+      if (auto status = Show(flags, common.timeout, servers.size() > 1, &server); !status.ok())
+        return Fail(status);
+    }
     if (!flags.follow) return kOk;
     absl::SleepFor(flags.every);
   }

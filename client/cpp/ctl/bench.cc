@@ -13,7 +13,6 @@
 #include "client/cpp/ctl/bench_input.h"
 #include "client/cpp/ctl/commands.h"
 #include "client/cpp/ctl/load.h"
-#include "client/cpp/src/channel.h"
 #include "nlohmann/json.hpp"
 
 namespace embedd::ctl {
@@ -100,12 +99,13 @@ int Run(const Common& common, Flags flags) {
   const auto requests = MakeRequests(flags.input, *info);
   if (!requests.ok()) return Fail(requests.status());
 
+  // To each server as many; calls take them in turn.
   std::vector<std::shared_ptr<grpc::Channel>> channels;
   const int count = flags.channels > 0 ? flags.channels : std::min(flags.load.callers, 8);
   for (int i = 0; i < count; ++i) {
-    auto channel = client::internal::MakeChannel(*options, /*own_connection=*/true);
-    if (!channel.ok()) return Fail(channel.status());
-    channels.push_back(*std::move(channel));
+    auto places = Places(*options, /*own_connections=*/true);
+    if (!places.ok()) return Fail(places.status());
+    for (auto& place : *places) channels.push_back(std::move(place.channel));
   }
   flags.load.timeout = common.timeout;
   flags.load.token = options->token;
@@ -137,7 +137,9 @@ void AddFlags(CLI::App& command, Flags* flags) {
   command.add_option("--height", flags->input.height, "Height of drawn pictures")
       ->capture_default_str()
       ->check(CLI::Range(1, 16384));
-  command.add_option("--channels", flags->channels, "Connections; default: one per caller, up to 8")
+  command
+      .add_option("--channels", flags->channels,
+                  "Connections to each server; default: one per caller, up to 8")
       ->check(CLI::Range(1, 256));
   AddDuration(command, "--warmup", &flags->load.warmup, "Not counted, at the start");
   AddDuration(command, "--duration", &flags->load.duration, "Counted, after the warm-up");

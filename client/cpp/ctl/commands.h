@@ -11,6 +11,7 @@ namespace embedd::ctl {
 
 void AddInfo(CLI::App& app, const Common& common, int* exit_code);
 void AddEmbed(CLI::App& app, const Common& common, int* exit_code);
+void AddRank(CLI::App& app, const Common& common, int* exit_code);
 void AddProbe(CLI::App& app, const Common& common, int* exit_code);
 void AddVerify(CLI::App& app, const Common& common, int* exit_code);
 void AddProfile(CLI::App& app, const Common& common, int* exit_code);

@@ -25,8 +25,9 @@ std::string Hint(const absl::Status& status) {
   if (absl::IsUnauthenticated(status))
     return "give a token of the server with --token-file, or --cert and --key";
   if (absl::IsUnavailable(status) && reason.empty()) {
-    return "name the server with --target or EMBEDD_TARGET; add --tls or --tls-ca when it was started with "
-           "--tls-cert";
+    return "name the server with --target or EMBEDD_TARGET; add --tls or --tls-ca, or write grpcs://, when "
+           "it was "
+           "started with --tls-cert";
   }
   return "";
 }
@@ -49,11 +50,15 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
 
 void AddCommonFlags(CLI::App& app, Common* common) {
   const std::string group = "Server";
-  app.add_option("--target", common->target, "HOST:PORT or unix:/path/to/socket of the server")
+  app.add_option(
+         "--target", common->target,
+         "HOST:PORT or unix:/path/to/socket of the server, after grpcs:// with TLS; several, divided by "
+         "commas, share the work")
       ->envname("EMBEDD_TARGET")
       ->capture_default_str()
       ->group(group);
-  app.add_option("--http", common->http, "Address of the server's --http, for `batches`")
+  app.add_option("--http", common->http,
+                 "Address of the server's --http, for `batches`; several divided by commas")
       ->envname("EMBEDD_HTTP")
       ->capture_default_str()
       ->group(group);
@@ -96,7 +101,8 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& name, absl::Duration*
 
 absl::StatusOr<client::Options> ClientOptions(const Common& common) {
   client::Options options{.target = common.target, .timeout = common.timeout, .retry_for = common.retry_for};
-  if (common.tls || !common.tls_ca.empty() || !common.cert.empty() || !common.key.empty()) {
+  if (common.tls || !common.tls_ca.empty() || !common.cert.empty() || !common.key.empty() ||
+      !common.tls_server_name.empty()) {
     options.tls = client::TlsOptions{.ca_file = common.tls_ca,
                                      .cert_file = common.cert,
                                      .key_file = common.key,
@@ -115,6 +121,18 @@ absl::StatusOr<std::unique_ptr<client::Client>> Connect(const Common& common) {
   auto options = ClientOptions(common);
   if (!options.ok()) return options.status();
   return client::Client::Create(*std::move(options));
+}
+
+absl::StatusOr<std::vector<Place>> Places(const client::Options& options, bool own_connections) {
+  auto targets = client::internal::TargetsOf(options);
+  if (!targets.ok()) return targets.status();
+  std::vector<Place> places;
+  for (auto& target : *targets) {
+    auto channel = client::internal::MakeChannel(options, target, own_connections);
+    if (!channel.ok()) return channel.status();
+    places.push_back({std::move(target), *std::move(channel)});
+  }
+  return places;
 }
 
 int Fail(const absl::Status& status) {

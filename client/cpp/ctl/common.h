@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cpp/src/channel.h"
 #include "embedd/client.h"
 
 namespace embedd::ctl {
@@ -43,6 +44,13 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& name, absl::Duration*
 // Options of a client, the token read from its file; and the client itself.
 absl::StatusOr<client::Options> ClientOptions(const Common& common);
 absl::StatusOr<std::unique_ptr<client::Client>> Connect(const Common& common);
+
+// One of the servers of --target, for commands that speak to each by itself.
+struct Place {
+  client::internal::Target target;
+  std::shared_ptr<grpc::Channel> channel;
+};
+absl::StatusOr<std::vector<Place>> Places(const client::Options& options, bool own_connections = false);
 
 // Prints what went wrong and what to do about it; returns kFailed.
 int Fail(const absl::Status& status);

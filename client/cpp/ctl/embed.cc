@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// embedctl embed: image files in, vectors out as lines, as JSON or as a NumPy file.
+// embedctl embed: image files or texts in, vectors out as lines, as JSON or as a NumPy file.
 
 #include <algorithm>
 #include <cmath>
@@ -11,16 +11,18 @@
 #include "absl/strings/str_format.h"
 #include "client/cpp/ctl/commands.h"
 #include "client/cpp/ctl/npy.h"
+#include "client/cpp/ctl/texts.h"
 #include "nlohmann/json.hpp"
 
 namespace embedd::ctl {
 namespace {
 
-// Files of one call: results of a long list appear while it is worked on.
+// Inputs of one call: results of a long list appear while it is worked on.
 constexpr size_t kSlice = 2048;
 
 struct Flags {
   std::vector<std::string> files;
+  TextFlags texts;
   bool json = false;
   std::string npy;
   bool fp16 = false;
@@ -28,15 +30,24 @@ struct Flags {
   bool bulk = false;
 };
 
-std::string JsonLine(const std::string& file, std::span<const float> row) {
+// What is embedded, and how a line calls it.
+struct Inputs {
+  std::vector<std::string> all;
+  bool texts = false;
+
+  const char* key() const { return texts ? "text" : "file"; }
+  std::string Name(size_t i) const { return texts ? absl::StrCat("\"", Shown(all[i]), "\"") : all[i]; }
+};
+
+std::string JsonLine(const char* key, const std::string& input, std::span<const float> row) {
   return absl::StrCat(
-      "{\"file\":", nlohmann::json(file).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+      "{\"", key, "\":", nlohmann::json(input).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
       ",\"vector\":", NumbersText(row), "}");
 }
 
-std::string JsonLine(const std::string& file, const client::InputError& error) {
+std::string JsonLine(const char* key, const std::string& input, const client::InputError& error) {
   const nlohmann::ordered_json line = {
-      {"file", file},
+      {key, input},
       {"error", {{"code", CodeName(error.code)}, {"reason", error.reason}, {"message", error.message}}}};
   return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -50,17 +61,19 @@ std::string TextLine(const std::string& file, std::span<const float> row) {
   return row.size() > kShown ? line + " ..." : line;
 }
 
-void PrintSlice(const Flags& flags, std::span<const std::string> files, const client::EmbedResult& result) {
+void PrintSlice(const Flags& flags, const Inputs& inputs, size_t first, size_t count,
+                const client::EmbedResult& result) {
   auto error = result.errors.begin();
-  for (size_t i = 0; i < files.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
+    const std::string& input = inputs.all[first + i];
     if (error != result.errors.end() && error->index == i) {
-      absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", files[i], error->reason, error->message);
-      if (flags.json) absl::PrintF("%s\n", JsonLine(files[i], *error));
+      absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", inputs.Name(first + i), error->reason, error->message);
+      if (flags.json) absl::PrintF("%s\n", JsonLine(inputs.key(), input, *error));
       ++error;
     } else if (flags.json) {
-      absl::PrintF("%s\n", JsonLine(files[i], result.row(i)));
+      absl::PrintF("%s\n", JsonLine(inputs.key(), input, result.row(i)));
     } else if (flags.npy.empty()) {
-      absl::PrintF("%s\n", TextLine(files[i], result.row(i)));
+      absl::PrintF("%s\n", TextLine(inputs.Name(first + i), result.row(i)));
     }
   }
   std::fflush(stdout);
@@ -75,25 +88,41 @@ absl::Status WriteFile(const std::string& path, const std::string& content) {
                    absl::StrCat(path, " cannot be written; check the folder and its space"));
 }
 
+absl::StatusOr<Inputs> InputsOf(const Flags& flags) {
+  if (flags.files.empty() == !flags.texts.given()) {
+    return absl::InvalidArgumentError("give either image files or texts (--text, --texts)");
+  }
+  if (!flags.texts.given()) return Inputs{.all = flags.files};
+  auto texts = Texts(flags.texts);
+  if (!texts.ok()) return texts.status();
+  return Inputs{.all = *std::move(texts), .texts = true};
+}
+
 int Run(const Common& common, const Flags& flags) {
+  const auto inputs = InputsOf(flags);
+  if (!inputs.ok()) {
+    Fail(inputs.status());
+    return absl::IsInvalidArgument(inputs.status()) ? kUsage : kFailed;
+  }
   const auto client = Connect(common);
   if (!client.ok()) return Fail(client.status());
   client::EmbedOptions options{.normalize = !flags.no_normalize, .float16 = flags.fp16, .bulk = flags.bulk};
   std::vector<float> rows;
   size_t dimension = 0;
   bool failed = false;
-  for (size_t first = 0; first < flags.files.size(); first += kSlice) {
-    const auto files = std::span(flags.files).subspan(first, std::min(kSlice, flags.files.size() - first));
-    const auto result = (*client)->EmbedFiles(files, options);
+  for (size_t first = 0; first < inputs->all.size(); first += kSlice) {
+    const auto slice = std::span(inputs->all).subspan(first, std::min(kSlice, inputs->all.size() - first));
+    const auto result =
+        inputs->texts ? (*client)->EmbedTexts(slice, options) : (*client)->EmbedFiles(slice, options);
     if (!result.ok()) return Fail(result.status());
-    PrintSlice(flags, files, *result);
+    PrintSlice(flags, *inputs, first, slice.size(), *result);
     options.expect_fingerprint = result->fingerprint;
     failed |= !result->errors.empty();
     dimension = result->dimension;
     if (!flags.npy.empty()) rows.insert(rows.end(), result->rows.begin(), result->rows.end());
   }
   if (!flags.npy.empty()) {
-    if (auto status = WriteFile(flags.npy, WriteNpy(rows, flags.files.size(), dimension)); !status.ok()) {
+    if (auto status = WriteFile(flags.npy, WriteNpy(rows, inputs->all.size(), dimension)); !status.ok()) {
       return Fail(status);
     }
   }
@@ -103,14 +132,15 @@ int Run(const Common& common, const Flags& flags) {
 }  // namespace
 
 void AddEmbed(CLI::App& app, const Common& common, int* exit_code) {
-  auto* command = app.add_subcommand("embed", "Embed image files (JPEG, PNG, WebP)");
+  auto* command = app.add_subcommand("embed", "Embed image files or texts");
   auto flags = std::make_shared<Flags>();
-  command->add_option("files", flags->files, "Image files")->required()->type_name("FILE");
+  command->add_option("files", flags->files, "Image files")->type_name("FILE");
+  AddTextFlags(*command, &flags->texts);
   auto* json = command->add_flag("--json", flags->json,
-                                 "One JSON object per line: file and vector, or file and error");
+                                 "One JSON object per line: file (or text) and vector, or file and error");
   command
       ->add_option("--npy", flags->npy,
-                   "Write a NumPy file [files, dimension] float32; rows of failed files are zero")
+                   "Write a NumPy file [inputs, dimension] float32; rows of failed inputs are zero")
       ->type_name("OUT")
       ->excludes(json);
   command->add_flag("--fp16", flags->fp16, "Have vectors sent as half floats");
@@ -118,10 +148,11 @@ void AddEmbed(CLI::App& app, const Common& common, int* exit_code) {
                     "Vectors as the model gives them, not of length 1");
   command->add_flag("--bulk", flags->bulk, "Wait behind interactive callers");
   command->footer(
-      "Files that fail are named on stderr; the exit code is then 1.\n"
+      "Inputs that fail are named on stderr; the exit code is then 1.\n"
       "Examples:\n"
       "  embedctl embed cat.jpg dog.png\n"
       "  embedctl embed *.jpg --npy vectors.npy\n"
+      "  embedctl embed --text 'a red car'\n"
       "  embedctl embed *.jpg --json | jq -c '[.file, .vector[0]]'");
   command->callback([&common, flags, exit_code] { *exit_code = Run(common, *flags); });
 }

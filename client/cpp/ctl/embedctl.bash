@@ -4,11 +4,11 @@
 _embedctl() {
   local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command="" program=${COMP_WORDS[0]} i
   case $previous in
-    --npy | --out | --reference | --tls-ca | --cert | --key | --token-file)
+    --npy | --out | --reference | --texts | --tls-ca | --cert | --key | --token-file)
       mapfile -t COMPREPLY < <(compgen -f -- "$word")
       return
       ;;
-    --target) return ;;
+    --target | --text) return ;;
   esac
   local commands
   commands=$("$program" --help 2>/dev/null | sed -n '/^Subcommands:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p')

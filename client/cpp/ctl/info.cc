@@ -29,7 +29,12 @@ Json ToJson(const client::ServerInfo& info) {
             {"interpolation", model.interpolation},
             {"mean", model.mean},
             {"std", model.std},
-            {"towers", model.towers}}},
+            {"towers", model.towers},
+            {"text_context_length", model.text_context_length},
+            {"text_fingerprint", model.text_fingerprint},
+            {"similarity", model.similarity},
+            {"logit_scale", model.logit_scale ? Json(*model.logit_scale) : Json()},
+            {"logit_bias", model.logit_bias ? Json(*model.logit_bias) : Json()}}},
           {"device", device},
           {"dtype", dtype},
           {"limits",
@@ -70,6 +75,13 @@ void Print(const std::string& target, const client::ServerInfo& info) {
   line("model", absl::StrCat(m.name, " (", m.architecture, ")"));
   line("fingerprint", m.fingerprint);
   line("vectors", absl::StrCat(m.dimension, " numbers, towers: ", absl::StrJoin(m.towers, ", ")));
+  if (!m.text_fingerprint.empty()) {
+    line("text", absl::StrCat("up to ", m.text_context_length, " tokens, fingerprint ", m.text_fingerprint));
+  }
+  if (m.logit_scale) {
+    line("similarity",
+         absl::StrCat(m.similarity, ", scale ", *m.logit_scale, ", bias ", m.logit_bias.value_or(0)));
+  }
   line("pixels",
        absl::StrCat(m.image_width, "x", m.image_height, ", resize ", m.resize_mode, " ", m.interpolation));
   line("device", absl::StrCat(info.device, ", ", info.dtype));
@@ -88,26 +100,69 @@ void Print(const std::string& target, const client::ServerInfo& info) {
                                   ", gRPC ", info.versions.grpc));
 }
 
+// The first server whose model is another one than that of the first.
+const client::TargetInfo* Odd(const std::vector<client::TargetInfo>& servers,
+                              const client::TargetInfo** first) {
+  for (const auto& server : servers) {
+    if (!server.info.ok() || server.info->model.fingerprint.empty()) continue;
+    if (*first == nullptr) *first = &server;
+    if (server.info->model.fingerprint != (*first)->info->model.fingerprint) return &server;
+  }
+  return nullptr;
+}
+
+Json ErrorJson(const client::TargetInfo& server) {
+  const auto& status = server.info.status();
+  return {{"target", server.target},
+          {"error",
+           {{"code", CodeName(status.code())},
+            {"reason", client::ErrorReason(status)},
+            {"message", std::string(status.message())}}}};
+}
+
 int Run(const Common& common, bool json) {
   const auto client = Connect(common);
   if (!client.ok()) return Fail(client.status());
-  const auto info = (*client)->GetServerInfo();
-  if (!info.ok()) return Fail(info.status());
-  if (json) {
-    absl::PrintF("%s\n", ToJson(*info).dump(2));
-  } else {
-    Print(common.target, *info);
+  const auto servers = (*client)->GetServerInfos();
+  if (servers.size() == 1 && !servers[0].info.ok()) return Fail(servers[0].info.status());
+  int exit_code = kOk;
+  Json list = Json::array();
+  for (const auto& server : servers) {
+    if (!server.info.ok()) {
+      exit_code = Fail(server.info.status());
+      list.push_back(ErrorJson(server));
+      continue;
+    }
+    Json one = {{"target", server.target}};
+    one.update(ToJson(*server.info));
+    list.push_back(std::move(one));
+    if (json) continue;
+    if (&server != &servers[0]) absl::PrintF("\n");
+    Print(server.target, *server.info);
   }
-  return kOk;
+  // One server: its object, as scripts have read it since the first version.
+  if (json) absl::PrintF("%s\n", (servers.size() == 1 ? list[0] : list).dump(2));
+  const client::TargetInfo* first = nullptr;
+  if (const auto* odd = Odd(servers, &first)) {
+    exit_code = Fail(absl::FailedPreconditionError(absl::StrCat(
+        first->target, " runs model ", first->info->model.fingerprint, ", ", odd->target, " runs model ",
+        odd->info->model.fingerprint, "; their vectors must not be mixed, so one job cannot use both")));
+  }
+  return exit_code;
 }
 
 }  // namespace
 
 void AddInfo(CLI::App& app, const Common& common, int* exit_code) {
-  auto* command = app.add_subcommand("info", "Show the model, the limits and the state of the server");
+  auto* command = app.add_subcommand("info", "Show the model, the limits and the state of each server");
   auto json = std::make_shared<bool>(false);
   command->add_flag("--json", *json, "Print JSON");
-  command->footer("Example:\n  embedctl info --json | jq .model.fingerprint");
+  command->footer(
+      "With several servers --json prints a list. Exit code 1 when one does not answer or runs another "
+      "model.\n"
+      "Examples:\n"
+      "  embedctl info --json | jq .model.fingerprint\n"
+      "  embedctl --target gpu-1:50051,gpu-2:50051 info");
   command->callback([&common, json, exit_code] { *exit_code = Run(common, *json); });
 }
 

@@ -11,6 +11,8 @@ constexpr char kFooter[] = R"(Examples:
   embedctl info                              what is served, and its limits
   embedctl embed cat.jpg dog.png             one line per image
   embedctl embed *.jpg --npy vectors.npy     a NumPy file [images, dimension]
+  embedctl rank cat.jpg --text "a cat" --text "a dog"
+  embedctl --target gpu-1:50051,gpu-2:50051 embed *.jpg --npy vectors.npy
   embedctl --target gpu-host:50051 --tls-ca ca.pem embed cat.jpg --json
   embedctl bench --callers 16 --images 16    how fast it is
 `embedctl COMMAND --help` shows the flags of a command; server flags may stand before or after it.)";
@@ -19,7 +21,7 @@ constexpr char kFooter[] = R"(Examples:
 
 int main(int argc, char** argv) {
   using namespace embedd::ctl;
-  CLI::App app("Image embeddings from a running embedd server.", "embedctl");
+  CLI::App app("Image and text embeddings from running embedd servers.", "embedctl");
   app.footer(kFooter);
   app.require_subcommand(1);
   app.fallthrough();
@@ -31,6 +33,7 @@ int main(int argc, char** argv) {
   AddCommonFlags(app, &common);
   AddInfo(app, common, &exit_code);
   AddEmbed(app, common, &exit_code);
+  AddRank(app, common, &exit_code);
   AddProbe(app, common, &exit_code);
   AddProfile(app, common, &exit_code);
   AddBatches(app, common, &exit_code);

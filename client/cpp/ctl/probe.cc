@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "client/cpp/ctl/commands.h"
-#include "client/cpp/src/channel.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 
 namespace embedd::ctl {
@@ -16,18 +15,15 @@ namespace {
 
 enum ProbeExit { kServing = 0, kBadArguments = 1, kNoConnection = 2, kRpcFailed = 3, kNotServing = 4 };
 
-int Tell(ProbeExit code, const std::string& text) {
+ProbeExit Tell(ProbeExit code, const std::string& text) {
   absl::FPrintF(code == kServing ? stdout : stderr, "%s\n", text);
   return code;
 }
 
-int Run(const Common& common, const std::string& service, absl::Duration connect_timeout) {
-  const auto options = ClientOptions(common);
-  if (!options.ok()) return Tell(kBadArguments, std::string(options.status().message()));
-  const auto channel = client::internal::MakeChannel(*options);
-  if (!channel.ok()) return Tell(kBadArguments, std::string(channel.status().message()));
-  if (!(*channel)->WaitForConnected(absl::ToChronoTime(absl::Now() + connect_timeout))) {
-    return Tell(kNoConnection, absl::StrFormat("no connection to %s within %s", common.target,
+ProbeExit Check(const Common& common, const Place& place, const std::string& service,
+                absl::Duration connect_timeout, const std::string& prefix) {
+  if (!place.channel->WaitForConnected(absl::ToChronoTime(absl::Now() + connect_timeout))) {
+    return Tell(kNoConnection, absl::StrFormat("%sno connection to %s within %s", prefix, place.target.name,
                                                absl::FormatDuration(connect_timeout)));
   }
   grpc::ClientContext context;
@@ -35,15 +31,30 @@ int Run(const Common& common, const std::string& service, absl::Duration connect
   grpc::health::v1::HealthCheckRequest request;
   grpc::health::v1::HealthCheckResponse response;
   request.set_service(service);
-  const auto status = grpc::health::v1::Health::NewStub(*channel)->Check(&context, request, &response);
+  const auto status = grpc::health::v1::Health::NewStub(place.channel)->Check(&context, request, &response);
   if (!status.ok()) {
-    return Tell(kRpcFailed, absl::StrFormat("health check of \"%s\" failed: %s: %s", service,
+    return Tell(kRpcFailed, absl::StrFormat("%shealth check of \"%s\" failed: %s: %s", prefix, service,
                                             CodeName(static_cast<absl::StatusCode>(status.error_code())),
                                             status.error_message()));
   }
   const auto state = grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
   const bool serving = response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
-  return Tell(serving ? kServing : kNotServing, "status: " + state);
+  return Tell(serving ? kServing : kNotServing, prefix + "status: " + state);
+}
+
+int Run(const Common& common, const std::string& service, absl::Duration connect_timeout) {
+  const auto options = ClientOptions(common);
+  if (!options.ok()) return Tell(kBadArguments, std::string(options.status().message()));
+  const auto places = Places(*options);
+  if (!places.ok()) return Tell(kBadArguments, std::string(places.status().message()));
+  // Of several servers each has to serve; the first that does not gives the code.
+  ProbeExit worst = kServing;
+  for (const Place& place : *places) {
+    const std::string prefix = places->size() > 1 ? place.target.name + " " : "";
+    const ProbeExit code = Check(common, place, service, connect_timeout, prefix);
+    if (worst == kServing) worst = code;
+  }
+  return worst;
 }
 
 }  // namespace
@@ -55,6 +66,7 @@ void AddProbe(CLI::App& app, const Common& common, int* exit_code) {
   command->add_option("--service", *service, "Full name of a service, such as embedd.v1.EmbeddingService");
   AddDuration(*command, "--connect-timeout", connect_timeout.get(), "Longest that connecting may take");
   command->footer(
+      "Of several servers each is asked, and the first that does not serve gives the code.\n"
       "Exit codes: 0 serving, 1 bad arguments, 2 no connection, 3 the check failed, 4 not serving.\n"
       "Example:\n  embedctl --target 127.0.0.1:50051 probe");
   command->callback([&common, service, connect_timeout, exit_code] {

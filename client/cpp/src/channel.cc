@@ -18,6 +18,12 @@ constexpr uint64_t kMaxPemBytes = uint64_t{1} << 20;
 // transparent retries for nearly every request of images.
 constexpr int kRetryBufferBytes = 64 << 20;
 
+// The first policy that the library knows is taken; weights come with the answers of the servers. A replica
+// that loads or drains is left out by its health.
+constexpr char kBalance[] =
+    R"({"loadBalancingConfig":[{"weighted_round_robin":{"blackoutPeriod":"1s","weightUpdatePeriod":"1s"}},)"
+    R"({"round_robin":{}}],"healthCheckConfig":{"serviceName":""}})";
+
 // `kind`: what the file must hold. gRPC would only say, at the first call, that there is no address to
 // connect to.
 absl::Status ReadPem(const std::string& path, const std::string& kind, std::string* pem) {
@@ -33,9 +39,10 @@ absl::Status ReadPem(const std::string& path, const std::string& kind, std::stri
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Options& options) {
-  if (!options.tls) return grpc::InsecureChannelCredentials();
-  const auto& tls = *options.tls;
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Options& options,
+                                                                      const Target& target) {
+  if (!UsesTls(options, target)) return grpc::InsecureChannelCredentials();
+  const TlsOptions tls = options.tls.value_or(TlsOptions{});
   if (tls.cert_file.empty() != tls.key_file.empty()) {
     return absl::InvalidArgumentError(
         "a client certificate needs its key, and a key its certificate: give both");
@@ -51,8 +58,20 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(const Opti
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const Options& options, bool own_connection) {
-  const auto credentials = Credentials(options);
+absl::StatusOr<std::vector<Target>> TargetsOf(const Options& options) {
+  auto targets = ParseTargets(options.target);
+  if (targets.empty()) {
+    return absl::InvalidArgumentError("target is empty; give HOST:PORT or unix:/path/to/socket");
+  }
+  for (Target& target : targets) target.servers = CountServers(target);
+  return targets;
+}
+
+bool UsesTls(const Options& options, const Target& target) { return options.tls.has_value() || target.tls; }
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const Options& options, const Target& target,
+                                                           bool own_connection) {
+  const auto credentials = Credentials(options, target);
   if (!credentials.ok()) return credentials.status();
   grpc::ChannelArguments args;
   args.SetMaxSendMessageSize(-1);  // the server's limit is asked for and kept
@@ -62,10 +81,15 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const Options& option
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, own_connection ? 1 : 0);
+  // Finds a peer that is gone without a word.
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
+  if (target.local) args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  if (Balanced(target)) args.SetServiceConfigJSON(kBalance);
   args.SetUserAgentPrefix("embedd-cpp/" EMBEDD_CLIENT_VERSION);
   if (options.tls && !options.tls->server_name.empty())
     args.SetSslTargetNameOverride(options.tls->server_name);
-  return grpc::CreateCustomChannel(options.target, *credentials, args);
+  return grpc::CreateCustomChannel(target.name, *credentials, args);
 }
 
 }  // namespace embedd::client::internal

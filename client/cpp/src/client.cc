@@ -27,7 +27,7 @@ absl::StatusOr<EmbedResult> Embed(const internal::Connection& connection, size_t
   if (result.ok() && result->dimension == 0) {
     result->dimension = info->model.dimension;
     result->rows.assign(inputs * result->dimension, 0.0F);
-    result->fingerprint = info->model.fingerprint;
+    result->fingerprint = source->texts() ? info->model.text_fingerprint : info->model.fingerprint;
   }
   return result;
 }
@@ -58,11 +58,29 @@ absl::StatusOr<EmbedResult> Client::EmbedFiles(std::span<const std::string> path
 absl::StatusOr<EmbedResult> Client::EmbedTexts(std::span<const std::string> texts,
                                                const EmbedOptions& options) const {
   return Embed(*connection_, texts.size(), options,
-               [&](const ServerInfo::Limits&) { return internal::TextSource(texts); });
+               [&](const ServerInfo::Limits& limits) { return internal::TextSource(texts, limits); });
 }
 
 absl::StatusOr<ServerInfo> Client::GetServerInfo() const {
-  return connection_->FetchInfo(internal::AttemptDeadline(connection_->options(), absl::InfiniteFuture()));
+  const absl::Time deadline = internal::AttemptDeadline(connection_->options(), absl::InfiniteFuture());
+  absl::Status failure;
+  for (size_t i = 0; i < connection_->replicas().size(); ++i) {
+    auto info = connection_->FetchInfo(i, deadline);
+    if (info.ok()) return info;
+    if (failure.ok()) failure = connection_->Explained(i, info.status());
+  }
+  return failure;
+}
+
+std::vector<TargetInfo> Client::GetServerInfos() const {
+  auto infos =
+      connection_->FetchAll(internal::AttemptDeadline(connection_->options(), absl::InfiniteFuture()));
+  std::vector<TargetInfo> answers;
+  for (size_t i = 0; i < infos.size(); ++i) {
+    if (!infos[i].ok()) infos[i] = connection_->Explained(i, infos[i].status());
+    answers.push_back({connection_->target(i).name, std::move(infos[i])});
+  }
+  return answers;
 }
 
 }  // namespace embedd::client

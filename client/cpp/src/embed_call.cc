@@ -25,6 +25,8 @@ struct EmbedCall::Request {
 
   // The attempt under way, or the wait before the next one.
   bool waiting = false;
+  size_t replica = 0;
+  size_t largest_file = 0;
   grpc::Alarm alarm;
   absl::Time sent;
   std::unique_ptr<grpc::ClientContext> context;
@@ -34,6 +36,11 @@ struct EmbedCall::Request {
 };
 
 namespace {
+
+// Of all servers together: bounds memory.
+constexpr size_t kMaxInFlight = 256;
+// Longest that a call waits to hear what a server is that came back.
+constexpr absl::Duration kIntroduction = absl::Seconds(3);
 
 void SetTiming(const v1::Timing& from, RequestTiming* to) {
   to->decode = absl::Nanoseconds(from.decode_ns());
@@ -59,10 +66,11 @@ EmbedCall::~EmbedCall() {
 
 absl::StatusOr<EmbedResult> EmbedCall::Run(std::span<const Part> parts, size_t inputs) {
   inputs_ = inputs;
+  const size_t in_flight = std::min(kMaxInFlight, static_cast<size_t>(connection_.options().max_in_flight) *
+                                                      static_cast<size_t>(connection_.replicas().servers()));
   size_t next = 0;
   while (true) {
-    while (status_.ok() && next < parts.size() &&
-           active_.size() < static_cast<size_t>(connection_.options().max_in_flight)) {
+    while (status_.ok() && next < parts.size() && active_.size() < in_flight) {
       Start(parts[next++]);
     }
     if (active_.empty()) break;
@@ -95,6 +103,7 @@ void EmbedCall::Start(const Part& part) {
     if (auto error = source_.Fill(i, &input)) {
       result_.errors.push_back(*std::move(error));
     } else {
+      request->largest_file = std::max(request->largest_file, input.image().size());
       *request->message.add_inputs() = std::move(input);
       request->positions.push_back(i);
     }
@@ -107,54 +116,106 @@ void EmbedCall::Start(const Part& part) {
   request->timing.inputs = request->positions.size();
   request->timing.request_bytes = request->message.ByteSizeLong();
   request->timing.prepare = absl::Now() - begin;
-  Send(request.get());
   active_.push_back(std::move(request));
+  Send(active_.back().get());
+}
+
+Load EmbedCall::LoadOf(const Request& request) const {
+  return {.inputs = request.positions.size(),
+          .bytes = request.timing.request_bytes,
+          .largest_file = request.largest_file};
 }
 
 void EmbedCall::Send(Request* request) {
   request->waiting = false;
+  auto& replicas = connection_.replicas();
+  const Load load = LoadOf(*request);
+  const auto replica = replicas.Begin(load, absl::Now());
+  if (!replica) return TooLarge(request);
+  request->replica = *replica;
   ++request->timing.attempts;
+  const absl::Time deadline = AttemptDeadline(connection_.options(), options_.deadline);
+  // A server that came back, or that nobody could ask yet, is asked first what it is.
+  if (!replicas.Known(*replica)) {
+    const auto info = connection_.FetchInfo(*replica, std::min(deadline, absl::Now() + kIntroduction));
+    if (!info.ok()) return Refused(request, {.status = info.status()});
+    replicas.Left(*replica, load, absl::Now());
+    const auto again = replicas.Begin(load, absl::Now());
+    if (!again) return TooLarge(request);
+    request->replica = *again;
+  }
   // Once rows of a model are here, no other model may answer: the server refuses before it computes.
   request->message.set_expect_fingerprint(result_.fingerprint.empty() ? options_.expect_fingerprint
                                                                       : result_.fingerprint);
   request->answer.Clear();
   request->sent = absl::Now();
   request->reader.reset();  // lives in the memory of its context
-  request->context = connection_.NewContext(AttemptDeadline(connection_.options(), options_.deadline));
-  request->reader = connection_.stub().AsyncEmbedBatch(request->context.get(), request->message, &events_);
+  request->context = connection_.NewContext(deadline);
+  request->reader =
+      connection_.stub(request->replica).AsyncEmbedBatch(request->context.get(), request->message, &events_);
   request->reader->Finish(&request->answer, &request->status, request);
 }
 
 void EmbedCall::OnAnswer(Request* request) {
-  if (!status_.ok()) return Remove(request);
-  if (!request->status.ok()) return Refused(request);
-  connection_.ReportAnswer(request->sent);
+  auto& replicas = connection_.replicas();
+  const size_t replica = request->replica;
+  const std::string& target = connection_.target(replica).name;
+  if (!status_.ok()) {
+    replicas.Left(replica, LoadOf(*request), absl::Now());
+    return Remove(request);
+  }
+  if (!request->status.ok()) {
+    auto failure = FailureOf(request->status, request->context->GetServerTrailingMetadata(),
+                             connection_.target(replica));
+    if (absl::IsUnimplemented(failure.status) && replicas.AnsweredBefore(replica)) {
+      failure.status = connection_.BrokenProxy(replica);
+    }
+    return Refused(request, std::move(failure));
+  }
+  if (replicas.Answered(replica, LoadOf(*request), request->sent, absl::Now()))
+    connection_.ReportReturn(replica);
   request->timing.round_trip = absl::Now() - request->sent;
   SetTiming(request->answer.timing(), &request->timing);
-  auto status = PlaceAnswer(request->answer, request->positions, inputs_, &result_);
+  if (first_target_.empty()) first_target_ = target;
+  auto status = PlaceAnswer(request->answer, request->positions, inputs_, first_target_, target, &result_);
   result_.requests.push_back(request->timing);
   Remove(request);
   if (!status.ok()) Fail(std::move(status));
 }
 
-void EmbedCall::Refused(Request* request) {
-  const auto failure =
-      FailureOf(request->status, request->context->GetServerTrailingMetadata(), connection_.options().target);
+void EmbedCall::Refused(Request* request, Failure failure) {
+  const size_t replica = request->replica;
   const auto now = absl::Now();
-  const auto wait = request->retry.WaitAfter(failure, now, Chance());
+  const double chance = Chance();
+  const auto elsewhere = connection_.replicas().Failed(replica, LoadOf(*request), failure, now, chance);
+  const auto wait = request->retry.WaitAfter(failure, now, chance, elsewhere);
   if (!wait) {
     Remove(request);
-    return Fail(failure.status);
+    const std::string& target = connection_.target(replica).name;
+    if (ErrorReason(failure.status) == "MODEL_MISMATCH" && !first_target_.empty() &&
+        first_target_ != target) {
+      return Fail(TwoModels(first_target_, result_.fingerprint, target,
+                            "another: " + std::string(failure.status.message())));
+    }
+    return Fail(connection_.Explained(replica, failure.status));
   }
-  connection_.ReportRefusal(failure.status);
+  connection_.ReportRefusal(replica, failure.status);
   request->waiting = true;
   request->alarm.Set(&events_, absl::ToChronoTime(now + *wait), request);
+}
+
+void EmbedCall::TooLarge(Request* request) {
+  const size_t bytes = request->timing.request_bytes, inputs = request->positions.size();
+  Remove(request);
+  Fail(absl::InvalidArgumentError(
+      absl::StrCat("no server takes a request of ", inputs, " inputs and ", bytes,
+                   " bytes any more; call again, or set max_request_images lower")));
 }
 
 void EmbedCall::Fail(absl::Status status) {
   status_ = std::move(status);
   for (auto& request : active_) {
-    request->context->TryCancel();
+    if (request->context) request->context->TryCancel();
     request->alarm.Cancel();
   }
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -35,10 +36,14 @@ class EmbedCall {
 
   // Builds the message of a part and sends it; does neither when no input of it is fit to be sent.
   void Start(const Part& part);
+  // Sends it to the replica that will be through first.
   void Send(Request* request);
   // The answer of an attempt, good or bad.
   void OnAnswer(Request* request);
-  void Refused(Request* request);
+  void Refused(Request* request, Failure failure);
+  // No server takes a request of its size, though they did when the call was cut.
+  void TooLarge(Request* request);
+  Load LoadOf(const Request& request) const;
   // Ends the call with an error: what is in flight is cancelled, what waits is woken.
   void Fail(absl::Status status);
   void Remove(Request* request);
@@ -48,6 +53,7 @@ class EmbedCall {
   const EmbedOptions& options_;
   size_t inputs_ = 0;
   EmbedResult result_;
+  std::string first_target_;  // where the first rows came from
   absl::Status status_;
   std::vector<std::unique_ptr<Request>> active_;
   grpc::CompletionQueue events_;

@@ -16,7 +16,12 @@ ServerInfo::Model ModelOf(const v1::ModelInfo& m) {
           .interpolation = m.interpolation(),
           .mean = {m.mean().begin(), m.mean().end()},
           .std = {m.std().begin(), m.std().end()},
-          .towers = {m.towers().begin(), m.towers().end()}};
+          .towers = {m.towers().begin(), m.towers().end()},
+          .text_context_length = m.text_context_length(),
+          .text_fingerprint = m.text_fingerprint(),
+          .similarity = m.similarity(),
+          .logit_scale = m.has_logit_scale() ? std::optional(m.logit_scale()) : std::nullopt,
+          .logit_bias = m.has_logit_bias() ? std::optional(m.logit_bias()) : std::nullopt};
 }
 
 ServerInfo::Memory MemoryOf(const v1::MemoryInfo& m) {

@@ -32,13 +32,18 @@ class Retry {
 
   // How long to wait before the next attempt, or nothing when there shall be none. `chance`, in [0, 1),
   // spreads callers that were refused together: never below what the server asked for, else by a fifth either
-  // way.
-  std::optional<absl::Duration> WaitAfter(const Failure& failure, absl::Time now, double chance);
+  // way. `elsewhere`: how long until another server can be asked, where there is one; what one server asks
+  // for does not hold for the others. There a request that ran out of time is sent once more too.
+  std::optional<absl::Duration> WaitAfter(const Failure& failure, absl::Time now, double chance,
+                                          std::optional<absl::Duration> elsewhere = std::nullopt);
 
  private:
+  absl::Duration OwnWait(const Failure& failure, double chance);
+
   const Options options_;
   absl::Time first_refusal_ = absl::InfiniteFuture();
   int refusals_ = 0;
+  bool moved_ = false;  // after it ran out of time
 };
 
 // The server is not there, or not ready. CANCELLED only counts as long as this side did not cancel.

@@ -49,17 +49,6 @@ absl::Status CheckShape(const v1::EmbedBatchResponse& answer, size_t inputs) {
   return absl::OkStatus();
 }
 
-absl::Status CheckModel(const v1::EmbedBatchResponse& answer, const EmbedResult& result) {
-  if (result.dimension == 0 ||
-      (answer.model_fingerprint() == result.fingerprint && answer.dimension() == result.dimension)) {
-    return absl::OkStatus();
-  }
-  return FailureWithReason(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
-                           absl::StrCat("the server changed its model during the call, from ",
-                                        result.fingerprint, " to ", answer.model_fingerprint(),
-                                        "; vectors of two models cannot be mixed. Embed all inputs again"));
-}
-
 }  // namespace
 
 float HalfToFloat(uint16_t half) {
@@ -76,10 +65,24 @@ float HalfToFloat(uint16_t half) {
   return std::copysign(magnitude, half & 0x8000 ? -1.0F : 1.0F);
 }
 
+absl::Status TwoModels(const std::string& first, const std::string& first_model, const std::string& target,
+                       const std::string& model) {
+  const std::string what =
+      first == target
+          ? absl::StrCat(target, " changed its model during the call, from ", first_model, " to ", model)
+          : absl::StrCat(first, " runs model ", first_model, ", ", target, " runs model ", model);
+  return FailureWithReason(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
+                           what + "; vectors of two models cannot be mixed. Embed all inputs again");
+}
+
 absl::Status PlaceAnswer(const v1::EmbedBatchResponse& answer, std::span<const size_t> positions,
-                         size_t total, EmbedResult* result) {
+                         size_t total, const std::string& first, const std::string& target,
+                         EmbedResult* result) {
   if (auto status = CheckShape(answer, positions.size()); !status.ok()) return status;
-  if (auto status = CheckModel(answer, *result); !status.ok()) return status;
+  if (result->dimension != 0 &&
+      (answer.model_fingerprint() != result->fingerprint || answer.dimension() != result->dimension)) {
+    return TwoModels(first, result->fingerprint, target, answer.model_fingerprint());
+  }
   result->fingerprint = answer.model_fingerprint();
   if (result->dimension != answer.dimension()) {
     result->dimension = answer.dimension();

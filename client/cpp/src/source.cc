@@ -123,24 +123,55 @@ class Images final : public Source {
   const uint64_t largest_raw_;
 };
 
+// As protobuf checks it: no overlong forms, no surrogates, at most U+10FFFF. A server would refuse the whole
+// request.
+bool IsUtf8(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto at = [&](size_t k) { return i + k < text.size() ? static_cast<uint8_t>(text[i + k]) : 0U; };
+    const auto lead = at(0);
+    const size_t length = lead < 0x80       ? 1
+                          : lead >> 5 == 6  ? 2
+                          : lead >> 4 == 14 ? 3
+                          : lead >> 3 == 30 ? 4
+                                            : 0;
+    if (length == 0) return false;
+    uint32_t code = length == 1 ? lead : lead & (0x7fU >> length);
+    for (size_t k = 1; k < length; ++k) {
+      if (at(k) >> 6 != 2) return false;
+      code = code << 6 | (at(k) & 0x3f);
+    }
+    constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (code < kLeast[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return false;
+    i += length;
+  }
+  return true;
+}
+
 class Texts final : public Source {
  public:
-  explicit Texts(std::span<const std::string> texts) : texts_(texts) {}
+  Texts(std::span<const std::string> texts, uint64_t largest) : texts_(texts), largest_(largest) {}
+
+  bool texts() const override { return true; }
 
   std::vector<size_t> Bytes() const override {
     std::vector<size_t> bytes;
-    for (const auto& text : texts_) bytes.push_back(text.size());
+    for (const auto& text : texts_) bytes.push_back(text.size() <= largest_ ? text.size() : 0);
     return bytes;
   }
 
   std::optional<InputError> Fill(size_t i, v1::Input* input) const override {
-    if (texts_[i].empty()) return Invalid(i, "EMPTY_TEXT", "the text is empty");
+    if (texts_[i].size() > largest_) {
+      return Invalid(i, "TEXT_TOO_LARGE",
+                     absl::StrCat("the text has ", texts_[i].size(), " bytes; a message takes ", largest_));
+    }
+    if (!IsUtf8(texts_[i])) return Invalid(i, "INVALID_TEXT", "the text is not UTF-8");
     input->set_text(texts_[i]);
     return std::nullopt;
   }
 
  private:
   const std::span<const std::string> texts_;
+  const uint64_t largest_;
 };
 
 }  // namespace
@@ -151,8 +182,8 @@ std::unique_ptr<Source> FileSource(std::span<const std::string> paths, const Ser
 std::unique_ptr<Source> ImageSource(std::span<const ImageRef> images, const ServerInfo::Limits& limits) {
   return std::make_unique<Images>(images, limits);
 }
-std::unique_ptr<Source> TextSource(std::span<const std::string> texts) {
-  return std::make_unique<Texts>(texts);
+std::unique_ptr<Source> TextSource(std::span<const std::string> texts, const ServerInfo::Limits& limits) {
+  return std::make_unique<Texts>(texts, LargestFile({limits.max_message_bytes}));
 }
 
 }  // namespace embedd::client::internal

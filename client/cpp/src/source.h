@@ -20,6 +20,7 @@ namespace embedd::client::internal {
 class Source {
  public:
   virtual ~Source() = default;
+  virtual bool texts() const { return false; }
   // Bytes of every input; zero where it will fail in Fill.
   virtual std::vector<size_t> Bytes() const = 0;
   // Puts input `i` into `input`, or says why the server need not be asked; then `input` is unchanged.
@@ -29,6 +30,6 @@ class Source {
 // The spans must stay in place as long as the source.
 std::unique_ptr<Source> FileSource(std::span<const std::string> paths, const ServerInfo::Limits& limits);
 std::unique_ptr<Source> ImageSource(std::span<const ImageRef> images, const ServerInfo::Limits& limits);
-std::unique_ptr<Source> TextSource(std::span<const std::string> texts);
+std::unique_ptr<Source> TextSource(std::span<const std::string> texts, const ServerInfo::Limits& limits);
 
 }  // namespace embedd::client::internal

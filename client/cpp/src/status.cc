@@ -38,17 +38,22 @@ void ReadPushback(const Trailers& trailers, Failure* failure) {
 
 }  // namespace
 
-Failure FailureOf(const grpc::Status& status, const Trailers& trailers, const std::string& target) {
+Failure FailureOf(const grpc::Status& status, const Trailers& trailers, const Target& target) {
   Failure failure;
   std::string message = status.error_message();
   v1::wire::Status details;
   const bool detailed = !status.error_details().empty() && details.ParseFromString(status.error_details());
   // A server of ours that answers UNAVAILABLE says why; without a reason nobody answered.
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE && !detailed) {
-    message = absl::StrCat("cannot reach ", target, " (", message,
+    message = absl::StrCat("cannot reach ", target.name, " (", message,
                            "). Is embedd running, and is this an address it listens on?");
+    if (const std::string proxy = ProxyVariable(target); !proxy.empty()) {
+      absl::StrAppend(&message, " The variable ", proxy,
+                      " sends this connection through a proxy; no_proxy=", target.host, " would not");
+    }
   }
-  if (status.error_code() == grpc::StatusCode::CANCELLED && !detailed) message = target + " ended the call";
+  if (status.error_code() == grpc::StatusCode::CANCELLED && !detailed)
+    message = target.name + " ended the call";
   failure.status = absl::Status(static_cast<absl::StatusCode>(status.error_code()), message);
   for (const auto& detail : details.details())
     failure.status.SetPayload(detail.type_url(), absl::Cord(detail.value()));

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/cpp/src/target.h"
 #include "grpcpp/support/status.h"
 #include "grpcpp/support/string_ref.h"
 
@@ -30,8 +31,9 @@ struct Failure {
   bool retry_forbidden = false;
 };
 
-// `status` must not be OK. `target` is named when the server could not be reached.
-Failure FailureOf(const grpc::Status& status, const Trailers& trailers, const std::string& target);
+// `status` must not be OK. `target` is named when the server could not be reached, and the variable that
+// sends the connection through a proxy.
+Failure FailureOf(const grpc::Status& status, const Trailers& trailers, const Target& target);
 
 // A failure found on this side, with a reason that ErrorReason gives back.
 absl::Status FailureWithReason(absl::StatusCode code, const std::string& reason, const std::string& message);

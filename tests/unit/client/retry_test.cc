@@ -67,6 +67,27 @@ TEST_CASE("With no time to try again the first refusal is the last") {
   CHECK_FALSE(retry.WaitAfter(Unavailable(), kNow, 0));
 }
 
+TEST_CASE("Where another server can be asked, what one asked for does not hold") {
+  Retry retry({.retry_for = absl::Minutes(1), .deadline = kNow + absl::Seconds(1)});
+  auto failure = QueueFull();
+  failure.pushback = absl::Minutes(10);
+  CHECK(*retry.WaitAfter(failure, kNow, 0, absl::ZeroDuration()) == absl::ZeroDuration());
+  CHECK(*retry.WaitAfter(failure, kNow, 0, absl::Milliseconds(300)) == absl::Milliseconds(300));
+  CHECK_FALSE(retry.WaitAfter(failure, kNow, 0));
+  auto going = Unavailable();
+  going.retry_forbidden = true;
+  CHECK(retry.WaitAfter(going, kNow, 0, absl::ZeroDuration()));
+  CHECK_FALSE(retry.WaitAfter(going, kNow, 0));
+}
+
+TEST_CASE("A request that ran out of time is sent once more, to another server only") {
+  Retry retry({.retry_for = absl::Minutes(1)});
+  const Failure late = {.status = absl::DeadlineExceededError("late")};
+  CHECK_FALSE(retry.WaitAfter(late, kNow, 0));
+  CHECK(retry.WaitAfter(late, kNow, 0, absl::ZeroDuration()));
+  CHECK_FALSE(retry.WaitAfter(late, kNow, 0, absl::ZeroDuration()));
+}
+
 TEST_CASE("No attempt starts after the deadline of the call") {
   Retry retry({.retry_for = absl::Hours(1), .deadline = kNow + absl::Milliseconds(300)});
   auto failure = QueueFull();

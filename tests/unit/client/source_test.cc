@@ -49,11 +49,12 @@ TEST_CASE("Raw pixels must be 3 * width * height bytes") {
   for (const size_t i : {1, 2, 3}) CHECK(Reason(*source, i) == "CORRUPT_IMAGE");
 }
 
-TEST_CASE("An empty text is not sent") {
-  const std::vector<std::string> texts{"a cat", ""};
-  const auto source = TextSource(texts);
+TEST_CASE("An empty text is sent, one over a message is not") {
+  const std::vector<std::string> texts{"a cat", "", std::string(2000, 'x')};
+  const auto source = TextSource(texts, {.max_message_bytes = 1000});
   CHECK(Reason(*source, 0).empty());
-  CHECK(Reason(*source, 1) == "EMPTY_TEXT");
+  CHECK(Reason(*source, 1).empty());
+  CHECK(Reason(*source, 2) == "TEXT_TOO_LARGE");
 }
 
 }  // namespace

@@ -29,11 +29,11 @@ grpc::Status QueueFull() {
 Failure WithPushback(const char* text) {
   Trailers trailers;
   trailers.emplace(kPushbackTrailer, text);
-  return FailureOf(QueueFull(), trailers, "host:1");
+  return FailureOf(QueueFull(), trailers, ParseTargets("host:1")[0]);
 }
 
 TEST_CASE("The reason and the wait of a refusal come out of its details") {
-  const auto failure = FailureOf(QueueFull(), {}, "host:1");
+  const auto failure = FailureOf(QueueFull(), {}, ParseTargets("host:1")[0]);
   CHECK(absl::IsResourceExhausted(failure.status));
   CHECK(ErrorReason(failure.status) == "QUEUE_FULL");
   CHECK(RetryAfter(failure.status) == absl::Milliseconds(250));
@@ -53,13 +53,14 @@ TEST_CASE("A pushback of milliseconds is a wait; a negative or unreadable one fo
 TEST_CASE("A status without details, or with garbage in them, has no reason") {
   CHECK(ErrorReason(absl::UnavailableError("x")).empty());
   CHECK_FALSE(RetryAfter(absl::UnavailableError("x")));
-  const auto failure = FailureOf({grpc::StatusCode::INTERNAL, "boom", "\xff\xff\xff"}, {}, "host:1");
+  const auto failure =
+      FailureOf({grpc::StatusCode::INTERNAL, "boom", "\xff\xff\xff"}, {}, ParseTargets("host:1")[0]);
   CHECK(ErrorReason(failure.status).empty());
   CHECK(failure.status.message() == "boom");
 }
 
 TEST_CASE("When nobody answered, the message names the address") {
-  const auto failure = FailureOf({grpc::StatusCode::UNAVAILABLE, "refused"}, {}, "host:1");
+  const auto failure = FailureOf({grpc::StatusCode::UNAVAILABLE, "refused"}, {}, ParseTargets("host:1")[0]);
   CHECK(std::string(failure.status.message()).find("host:1") != std::string::npos);
 }
 

@@ -210,6 +210,83 @@ TEST_CASE("embedctl batches prints the records as a table") {
   CHECK(RunCtl({"--http", "nonsense", "batches"}).exit_code == 1);
 }
 
+TEST_CASE("embedctl embeds texts, each on its line") {
+  FakeServer server;
+  const TempDir dir;
+  const auto run = RunCtl({"--target", server.target(), "embed", "--text", "a cat", "--texts",
+                           dir.File("texts", "second\n\nbad\n"), "--json"});
+  CHECK(run.exit_code == 1);
+  std::istringstream lines(run.out);
+  std::string line;
+  std::vector<Json> objects;
+  while (std::getline(lines, line)) objects.push_back(Json::parse(line));
+  REQUIRE(objects.size() == 4);
+  CHECK(objects[0]["text"] == "a cat");
+  CHECK(objects[0]["vector"][0] == 5);
+  CHECK(objects[2]["vector"][0] == 0);
+  CHECK(objects[3]["error"]["reason"] == "CORRUPT_IMAGE");
+  const auto text = RunCtl({"--target", server.target(), "embed", "--text", "a cat"});
+  CHECK(text.exit_code == 0);
+  CHECK(Contains(text.out, "\"a cat\"  [4]"));
+  CHECK(RunCtl({"--target", server.target(), "embed", "--text", "a", dir.File("a.jpg", "a")}).exit_code == 2);
+}
+
+TEST_CASE("embedctl rank sorts the texts of each image, with the model's probabilities") {
+  FakeServer server;
+  server.service.info.mutable_model()->set_similarity("cosine");
+  server.service.info.mutable_model()->set_logit_scale(0.001);
+  const TempDir dir;
+  const auto image = dir.File("a.jpg", "aaa");
+  const std::vector<std::string> command{"--target", server.target(), "rank",
+                                         image,      "--text",        "b",
+                                         "--text",   "cccccccc",      dir.File("bad.jpg", "bad")};
+  const auto run = RunCtl(command);
+  CHECK(run.exit_code == 1);
+  CHECK(Contains(run.err, "bad.jpg: CORRUPT_IMAGE"));
+  CHECK(run.out.find("cccccccc") < run.out.find("  b  "));
+  CHECK(Contains(run.out, "probability"));
+  auto json_command = command;
+  json_command.insert(json_command.end(), {"--json", "--top", "1"});
+  const auto json = Json::parse(RunCtl(json_command).out);
+  CHECK(json["file"] == image);
+  REQUIRE(json["texts"].size() == 1);
+  CHECK(json["texts"][0]["text"] == "cccccccc");
+  CHECK(json["texts"][0]["probability"].get<double>() > 0.5);
+  CHECK(RunCtl({"--target", server.target(), "rank", image}).exit_code == 1);
+}
+
+TEST_CASE("embedctl speaks to several servers with every command") {
+  FakeServer a, b;
+  const std::string gone = [] {
+    FakeServer server;
+    return server.target();
+  }();
+  const std::string both = "grpc://" + a.target() + "," + b.target();
+  const TempDir dir;
+  const auto info = RunCtl({"--target", both, "info"});
+  CHECK(info.exit_code == 0);
+  CHECK(Contains(info.out, a.target()));
+  CHECK(Contains(info.out, b.target()));
+  const auto json = RunCtl({"--target", both + "," + gone, "info", "--json"});
+  CHECK(json.exit_code == 1);
+  CHECK(Json::parse(json.out).size() == 3);
+  CHECK(Json::parse(json.out)[2]["error"]["code"] == "UNAVAILABLE");
+  CHECK(RunCtl({"--target", both, "probe"}).exit_code == 0);
+  CHECK(RunCtl({"--target", both + "," + gone, "probe"}).exit_code == 2);
+  const auto embed = RunCtl({"--target", gone + "," + both, "embed", dir.File("a.jpg", "aaa")});
+  CHECK(embed.exit_code == 0);
+  CHECK(Contains(embed.err, gone));
+  CHECK(RunCtl({"--target", both, "bench", "--warmup", "0", "--duration", "300ms", "--width", "8", "--height",
+                "8"})
+            .exit_code == 0);
+  CHECK_FALSE(a.service.seen().empty());
+  CHECK_FALSE(b.service.seen().empty());
+  b.service.info.mutable_model()->set_fingerprint("fake-2");
+  const auto odd = RunCtl({"--target", both, "info"});
+  CHECK(odd.exit_code == 1);
+  CHECK(Contains(odd.err, "fake-2"));
+}
+
 TEST_CASE("embedctl request writes a message that load tools can send") {
   const TempDir dir;
   const auto run =

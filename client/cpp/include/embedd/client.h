@@ -46,7 +46,10 @@ struct TlsOptions {
 };
 
 struct Options {
-  // HOST:PORT, unix:/path/to/socket, or any other gRPC target.
+  // HOST:PORT, unix:/path/to/socket, any other gRPC name (dns:///name:port for all addresses of a name), or
+  // one of those after grpc:// or grpcs:// (TLS). Several, divided by commas, share the work: each gets
+  // requests as fast as it answers them, and one that is away, drains or refuses is left out until it is
+  // back. All must run the same model.
   std::string target = "127.0.0.1:50051";
   // Unset: plain text.
   std::optional<TlsOptions> tls = std::nullopt;
@@ -57,13 +60,13 @@ struct Options {
   // How long a request that was refused (UNAVAILABLE, QUEUE_FULL) or cut off is tried again, from the first
   // time on. Zero: never. The default outlives the restart of a server.
   absl::Duration retry_for = absl::Minutes(2);
-  // Requests of one call in flight at once. >= 1.
+  // Requests of one call in flight at once, for each server. >= 1.
   int max_in_flight = 4;
   // A call is cut into requests of at most this many bytes and images, fewer where the server allows fewer.
   // An image larger than `max_request_bytes` travels alone. >= 1.
   size_t max_request_bytes = size_t{8} << 20;
   size_t max_request_images = 64;
-  // Called once when the server cannot be reached and once when it is back, from the thread of a call, with a
+  // Called once when a server cannot be reached and once when it is back, from the thread of a call, with a
   // sentence for people. May be called from several threads.
   std::function<void(const std::string&)> on_outage = nullptr;
 };
@@ -147,6 +150,13 @@ struct ServerInfo {
     std::string resize_mode, interpolation;
     std::vector<float> mean, std;
     std::vector<std::string> towers;
+    // Of the text tower; 0 and empty without one.
+    uint32_t text_context_length = 0;
+    std::string text_fingerprint;
+    // How to compare images with texts, of models with both towers: "cosine", or "sigmoid" where there is a
+    // bias. The scale is the factor itself.
+    std::string similarity;
+    std::optional<double> logit_scale, logit_bias;
   };
   struct Limits {
     uint64_t max_message_bytes = 0;
@@ -180,11 +190,17 @@ struct ServerInfo {
   absl::Duration uptime;
 };
 
+// What one of several servers says, or why it does not.
+struct TargetInfo {
+  std::string target;
+  absl::StatusOr<ServerInfo> info;
+};
+
 // Thread-safe: one client serves any number of threads. After a fork, make a new one in the child.
 class Client {
  public:
-  // Checks the options and reads the files they name. Does not connect: the first call does.
-  // Errors: INVALID_ARGUMENT, naming the option; NOT_FOUND, naming the file.
+  // Checks the options, reads the files they name and looks host names up. Does not connect: the first call
+  // does. Errors: INVALID_ARGUMENT, naming the option; NOT_FOUND, naming the file.
   static absl::StatusOr<std::unique_ptr<Client>> Create(Options options);
   ~Client();
   Client(const Client&) = delete;
@@ -201,8 +217,10 @@ class Client {
   absl::StatusOr<EmbedResult> EmbedTexts(std::span<const std::string> texts,
                                          const EmbedOptions& options = {}) const;
 
-  // Asks the server; not tried again when refused.
+  // Asks the server, of several the first that answers; not tried again when refused.
   absl::StatusOr<ServerInfo> GetServerInfo() const;
+  // Asks every server, in the order of `target`.
+  std::vector<TargetInfo> GetServerInfos() const;
 
  private:
   explicit Client(std::unique_ptr<internal::Connection> connection);
