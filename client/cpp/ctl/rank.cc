@@ -71,7 +71,8 @@ int Run(const Common& common, const Flags& flags) {
   const auto described = (*client)->EmbedTexts(*texts);
   if (!described.ok()) return Fail(described.status());
   for (const auto& error : described->errors) {
-    absl::FPrintF(stderr, "embedctl: \"%s\": %s: %s\n", Shown((*texts)[error.index]), error.reason, error.message);
+    absl::FPrintF(stderr, "embedctl: \"%s\": %s: %s\n", Shown((*texts)[error.index]), error.reason,
+                  error.message);
   }
   if (!described->errors.empty()) return kFailed;
   const auto images = (*client)->EmbedFiles(flags.files);
@@ -111,7 +112,8 @@ std::optional<std::vector<double>> Probabilities(std::span<const double> cosines
                                                  const client::ServerInfo::Model& model) {
   if (!model.logit_scale) return std::nullopt;
   std::vector<double> values;
-  for (const double cosine : cosines) values.push_back(*model.logit_scale * cosine + model.logit_bias.value_or(0));
+  for (const double cosine : cosines)
+    values.push_back(*model.logit_scale * cosine + model.logit_bias.value_or(0));
   if (model.similarity == "sigmoid") {
     for (double& value : values) value = 1 / (1 + std::exp(-value));
     return values;

@@ -45,7 +45,8 @@ std::string Shown(const std::string& text) {
   std::string shown = text.substr(0, kShown);
   if (text.size() > kShown) {
     // Not in the middle of a character.
-    while (!shown.empty() && (static_cast<unsigned char>(text[shown.size()]) & 0xc0) == 0x80) shown.pop_back();
+    while (!shown.empty() && (static_cast<unsigned char>(text[shown.size()]) & 0xc0) == 0x80)
+      shown.pop_back();
     shown += "...";
   }
   for (char& c : shown) {

@@ -21,8 +21,8 @@ struct TextFlags {
 
 void AddTextFlags(CLI::App& command, TextFlags* flags);
 
-// Those of --text, then the lines of --texts; an empty line is an empty text. Errors: NOT_FOUND and its like, naming the
-// file.
+// Those of --text, then the lines of --texts; an empty line is an empty text. Errors: NOT_FOUND and its like,
+// naming the file.
 absl::StatusOr<std::vector<std::string>> Texts(const TextFlags& flags);
 
 // How a text is shown in a line: its beginning, without line ends.

@@ -20,21 +20,20 @@ namespace {
 constexpr int kTimeoutMs = 500;
 constexpr int kMaxAddresses = 4;
 
-// A TLS 1.2 greeting with the two commonest ciphers, curve P-256 and X25519, and h2: every TLS server answers it with a
-// record of its own, a greeting or an alert.
+// A TLS 1.2 greeting with the two commonest ciphers, curve P-256 and X25519, and h2: every TLS server answers
+// it with a record of its own, a greeting or an alert.
 constexpr unsigned char kClientHello[] = {
-    0x16, 0x03, 0x01, 0x00, 0x64, 0x01, 0x00, 0x00, 0x60, 0x03, 0x03,                       // record, handshake
-    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,   14,   15,  16,  // random
-    17,   18,   19,   20,   21,   22,   23,   24,   25,   26,   27,   28,   29,   30,   31,  32,
-    0x00,                                                                                   // no session
-    0x00, 0x0a, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0xff,                 // ciphers
-    0x01, 0x00,                                                                             // no compression
-    0x00, 0x2d,                                                                             // extensions
-    0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17,                             // groups
-    0x00, 0x0b, 0x00, 0x02, 0x01, 0x00,                                                     // point format
-    0x00, 0x0d, 0x00, 0x10, 0x00, 0x0e, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03,     // signatures
-    0x08, 0x05, 0x05, 0x01, 0x08, 0x06,
-    0x00, 0x10, 0x00, 0x05, 0x00, 0x03, 0x02, 'h',  '2'};                                   // ALPN
+    0x16, 0x03, 0x01, 0x00, 0x64, 0x01, 0x00, 0x00, 0x60, 0x03, 0x03,  // record, handshake
+    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,   14,   15, 16,  // random
+    17,   18,   19,   20,   21,   22,   23,   24,   25,   26,   27,   28,   29,   30,   31, 32,
+    0x00,                                                                                // no session
+    0x00, 0x0a, 0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x2c, 0xc0, 0x30, 0x00, 0xff,              // ciphers
+    0x01, 0x00,                                                                          // no compression
+    0x00, 0x2d,                                                                          // extensions
+    0x00, 0x0a, 0x00, 0x06, 0x00, 0x04, 0x00, 0x1d, 0x00, 0x17,                          // groups
+    0x00, 0x0b, 0x00, 0x02, 0x01, 0x00,                                                  // point format
+    0x00, 0x0d, 0x00, 0x10, 0x00, 0x0e, 0x04, 0x03, 0x08, 0x04, 0x04, 0x01, 0x05, 0x03,  // signatures
+    0x08, 0x05, 0x05, 0x01, 0x08, 0x06, 0x00, 0x10, 0x00, 0x05, 0x00, 0x03, 0x02, 'h',  '2'};  // ALPN
 
 #ifdef MSG_NOSIGNAL
 constexpr int kSendFlags = MSG_NOSIGNAL;  // a server that closed first must not end this process
@@ -58,9 +57,11 @@ bool Connect(int socket, const addrinfo& to) {
 
 enum class Speaks { kNothing, kTls, kPlain };
 
-// HTTP/2 in plain text begins with a SETTINGS frame, whose first byte is 0, TLS with a record of type 21 or 22.
+// HTTP/2 in plain text begins with a SETTINGS frame, whose first byte is 0, TLS with a record of type 21
+// or 22.
 Speaks Greet(int socket) {
-  if (send(socket, kClientHello, sizeof kClientHello, kSendFlags) != static_cast<ssize_t>(sizeof kClientHello)) {
+  if (send(socket, kClientHello, sizeof kClientHello, kSendFlags) !=
+      static_cast<ssize_t>(sizeof kClientHello)) {
     return Speaks::kNothing;
   }
   unsigned char first = 0;
@@ -100,11 +101,13 @@ std::string DiagnoseTls(const Target& target, bool tls) {
       return Address(*one) + " speaks TLS, and this client does not. Use TLS, or grpcs:// in the target";
     }
     if (speaks == Speaks::kPlain && tls) {
-      return Address(*one) + " speaks no TLS, and this client does. Leave TLS out, or write grpc:// in the target";
+      return Address(*one) +
+             " speaks no TLS, and this client does. Leave TLS out, or write grpc:// in the target";
     }
     if (speaks == Speaks::kTls) {
       return Address(*one) +
-             " speaks TLS, and the two do not agree: is its certificate signed by the authority that was given, is it "
+             " speaks TLS, and the two do not agree: is its certificate signed by the authority that was "
+             "given, is it "
              "for this host name, and does it want a certificate of this client?";
     }
   }

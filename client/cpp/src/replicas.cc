@@ -118,7 +118,8 @@ std::optional<absl::Duration> Replicas::Failed(size_t replica, const Load& load,
     ++one.failures;  // gRPC asks another address the next time
   } else {
     if (now >= one.resume_at) {  // else one of several requests that noticed the same
-      const auto hold = std::min(kFirstHold * static_cast<double>(1 << std::min(one.failures, 8)), kLongestHold);
+      const auto hold =
+          std::min(kFirstHold * static_cast<double>(1 << std::min(one.failures, 8)), kLongestHold);
       one.resume_at = now + hold * (0.8 + 0.4 * chance);
       ++one.failures;
     }
@@ -166,9 +167,9 @@ std::optional<double> Replicas::Replica::Rate(absl::Time now) const {
 
 bool Replicas::Replica::Takes(const Load& load) const {
   const auto within = [](uint64_t value, uint64_t limit) { return limit == 0 || value <= limit; };
-  return !known || (within(load.inputs, limits.max_inputs_per_request) &&
-                    within(load.bytes, limits.max_message_bytes) &&
-                    within(load.largest_file, limits.max_image_bytes));
+  return !known ||
+         (within(load.inputs, limits.max_inputs_per_request) &&
+          within(load.bytes, limits.max_message_bytes) && within(load.largest_file, limits.max_image_bytes));
 }
 
 bool Replicas::Replica::Free(absl::Time now) const {

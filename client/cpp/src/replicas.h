@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which server gets the next request. Every request goes where it is expected to be answered first: each replica gets
-// as much as it answers, a slow one less, one that refused or is away nothing until its time is over. Knows no gRPC;
-// time and chance are passed in, so its tests never wait. Thread-safe. A name with several servers behind it is one
-// replica here; gRPC spreads its calls.
+// Which server gets the next request. Every request goes where it is expected to be answered first: each
+// replica gets as much as it answers, a slow one less, one that refused or is away nothing until its time is
+// over. Knows no gRPC; time and chance are passed in, so its tests never wait. Thread-safe. A name with
+// several servers behind it is one replica here; gRPC spreads its calls.
 
 #pragma once
 
@@ -48,8 +48,8 @@ class Replicas {
   // How it ended. Answered: true when an outage that was told is over.
   bool Answered(size_t replica, const Load& load, absl::Time sent, absl::Time now);
   // Refused, or lost: how long until another server can be asked; nothing when there is none.
-  std::optional<absl::Duration> Failed(size_t replica, const Load& load, const Failure& failure, absl::Time now,
-                                       double chance);
+  std::optional<absl::Duration> Failed(size_t replica, const Load& load, const Failure& failure,
+                                       absl::Time now, double chance);
   // Given up on this side.
   void Left(size_t replica, const Load& load, absl::Time now);
 

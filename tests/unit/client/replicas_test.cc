@@ -124,7 +124,8 @@ TEST_CASE("Calls are planned by what all take; a request goes to a replica that 
   CHECK(shared.max_inputs_per_request == 5);
   CHECK(shared.max_image_bytes == 900);
   replicas.Learn(2, {.max_inputs_per_request = 1});
-  for (int i = 0; i < 6; ++i) CHECK(*replicas.Begin({.inputs = 2, .bytes = 500, .largest_file = 500}, kNow) == 1);
+  for (int i = 0; i < 6; ++i)
+    CHECK(*replicas.Begin({.inputs = 2, .bytes = 500, .largest_file = 500}, kNow) == 1);
   CHECK_FALSE(replicas.Begin({.inputs = 2, .bytes = 6000}, kNow));
 }
 

@@ -16,7 +16,9 @@
 namespace embedd::client {
 namespace {
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // Images of 1, 2, 3, … bytes: the fake's vector begins with the number of bytes.
 struct Images {
@@ -47,8 +49,9 @@ std::string Gone() {
 
 TEST_CASE("One call uses all servers, and each input once") {
   FakeServer a, b, c;
-  const auto client = Connect({.target = absl::StrCat(a.target(), ",grpc://", b.target(), ", ipv4:", c.target()),
-                               .max_request_images = 5});
+  const auto client =
+      Connect({.target = absl::StrCat(a.target(), ",grpc://", b.target(), ", ipv4:", c.target()),
+               .max_request_images = 5});
   const Images images(300);
   CheckRows(client->EmbedImages(images.refs), 300);
   size_t inputs = 0;
@@ -125,7 +128,8 @@ TEST_CASE("Texts are embedded, empty ones too; what is not UTF-8 fails alone") {
   FakeServer server;
   server.service.info.mutable_model()->set_text_fingerprint("fake-1");
   const auto client = Connect({.target = server.target()});
-  const std::vector<std::string> texts{"four", "", "na\xc3\xafve", "\xff", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80"};
+  const std::vector<std::string> texts{"four",         "",         "na\xc3\xafve",    "\xff",
+                                       "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80"};
   const auto result = client->EmbedTexts(texts);
   REQUIRE(result.ok());
   CHECK(result->row(0)[0] == 4);
@@ -145,7 +149,8 @@ TEST_CASE("A server on this machine is never asked through a proxy") {
   setenv("https_proxy", proxy.c_str(), 1);
   const Images images(3);
   CheckRows(Connect({.target = server.target()})->EmbedImages(images.refs), 3);
-  const auto far = Connect({.target = "192.0.2.1:50051", .timeout = absl::Seconds(5), .retry_for = absl::ZeroDuration()});
+  const auto far =
+      Connect({.target = "192.0.2.1:50051", .timeout = absl::Seconds(5), .retry_for = absl::ZeroDuration()});
   CHECK(Contains(std::string(far->GetServerInfo().status().message()), "https_proxy=" + proxy));
   unsetenv("http_proxy");
   unsetenv("https_proxy");
@@ -153,10 +158,10 @@ TEST_CASE("A server on this machine is never asked through a proxy") {
 
 TEST_CASE("TLS against a server without it is explained, also where the name has another address") {
   FakeServer server;
-  const auto status =
-      Connect({.target = absl::StrCat("grpcs://localhost:", server.port()), .retry_for = absl::ZeroDuration()})
-          ->GetServerInfo()
-          .status();
+  const auto status = Connect({.target = absl::StrCat("grpcs://localhost:", server.port()),
+                               .retry_for = absl::ZeroDuration()})
+                          ->GetServerInfo()
+                          .status();
   CHECK(absl::IsUnavailable(status));
   CHECK(Contains(std::string(status.message()), "speaks no TLS"));
   CHECK(internal::DiagnoseTls(internal::ParseTargets(server.target())[0], false).empty());

@@ -41,18 +41,14 @@ TEST_CASE("Host, port and place are read out of every form") {
     int port;
     bool local;
   };
-  for (const Case& one : {Case{"localhost:50051", "localhost", 50051, true},
-                          Case{"127.0.0.9:1", "127.0.0.9", 1, true},
-                          Case{"ipv4:127.0.0.1:1", "127.0.0.1", 1, true},
-                          Case{"ipv6:[::1]:1", "::1", 1, true},
-                          Case{"[::1]:7", "::1", 7, true},
-                          Case{"dns:///localhost:5", "localhost", 5, true},
-                          Case{"dns://8.8.8.8/gpu-host:5", "gpu-host", 5, false},
-                          Case{"dns:gpu-host:5", "gpu-host", 5, false},
-                          Case{"unix:/run/embedd.sock", "", 0, true},
-                          Case{"unix:///run/embedd.sock", "", 0, true},
-                          Case{"gpu-host:50051", "gpu-host", 50051, false},
-                          Case{"127.gpu.example:50051", "127.gpu.example", 50051, false}}) {
+  for (const Case& one :
+       {Case{"localhost:50051", "localhost", 50051, true}, Case{"127.0.0.9:1", "127.0.0.9", 1, true},
+        Case{"ipv4:127.0.0.1:1", "127.0.0.1", 1, true}, Case{"ipv6:[::1]:1", "::1", 1, true},
+        Case{"[::1]:7", "::1", 7, true}, Case{"dns:///localhost:5", "localhost", 5, true},
+        Case{"dns://8.8.8.8/gpu-host:5", "gpu-host", 5, false}, Case{"dns:gpu-host:5", "gpu-host", 5, false},
+        Case{"unix:/run/embedd.sock", "", 0, true}, Case{"unix:///run/embedd.sock", "", 0, true},
+        Case{"gpu-host:50051", "gpu-host", 50051, false},
+        Case{"127.gpu.example:50051", "127.gpu.example", 50051, false}}) {
     const auto targets = ParseTargets(one.text);
     REQUIRE(targets.size() == 1);
     INFO(one.text);

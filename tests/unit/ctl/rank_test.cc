@@ -34,7 +34,10 @@ TEST_CASE("CLIP's probabilities are a softmax over all texts, SigLIP's each text
 
 TEST_CASE("Texts are the arguments, then the lines of the file as they are") {
   const client::TempDir dir;
-  const TextFlags flags{.texts = {"first"}, .file = dir.File("texts", "\xef\xbb\xbf" "one\r\n\n two \nlast")};
+  const TextFlags flags{.texts = {"first"},
+                        .file = dir.File("texts",
+                                         "\xef\xbb\xbf"
+                                         "one\r\n\n two \nlast")};
   const auto texts = Texts(flags);
   REQUIRE(texts.ok());
   CHECK(*texts == std::vector<std::string>{"first", "one", "", " two ", "last"});

@@ -322,6 +322,6 @@ async def _work(
             return
         step = retry.after(error, 1)
         if step.delay is None:
-            raise await asyncio.to_thread(_diagnose.explained, error, connection.endpoint)
+            raise await asyncio.to_thread(_diagnose.explained, log.named(error), connection.endpoint)
         connection.pool.retrying(error)
         await asyncio.sleep(step.delay)

@@ -18,10 +18,11 @@ _TIMEOUT_S = 0.5
 _MAX_ADDRESSES = 4
 
 
-def explained(error: errors.ServerUnavailable, endpoint: Endpoint) -> errors.ServerUnavailable:
+def explained(error: errors.EmbedError, endpoint: Endpoint) -> errors.EmbedError:
     """`error`, with the reason that matters in its text where one is found."""
     target = next((one for one in endpoint.targets if one.name == error._target), None)
-    if target is None or error.reason or target.port is None or target.proxy():
+    unreachable = isinstance(error, errors.ServerUnavailable) and not error.reason
+    if target is None or not unreachable or target.port is None or target.proxy():
         return error
     try:
         found = _reason(target)

@@ -144,7 +144,7 @@ class Job:
                 try:
                     answer = yield Call("EmbedBatch", payload, timeout, len(loaded), largest)
                 except errors.ModelMismatch as error:
-                    raise self._named(error) from None
+                    raise name_both(error, self._fingerprint, self._fingerprint_from) from None
                 except errors.EmbedError as error:
                     if isinstance(error, errors.DeadlineExceeded) and refusal and timeout < options.timeout / 2:
                         raise _given_up(refusal, retry)  # refusals took the time, not the last attempt
@@ -188,17 +188,6 @@ class Job:
             self._fingerprint = self._fingerprint or actual
             self._fingerprint_from = self._fingerprint_from or target
         check_same_model(self._fingerprint, actual, self._fingerprint_from, target)
-
-    def _named(self, error: errors.ModelMismatch) -> errors.EmbedError:
-        """A server's refusal; of two servers that differ, with both their names."""
-        if self._fingerprint_from in ("", error._target) or not error.actual:
-            return error
-        try:
-            check_same_model(self._fingerprint, error.actual, self._fingerprint_from, error._target)
-        except errors.ModelMismatch as named:
-            named.code = error.code
-            return named
-        return error
 
     def merge(self, parts: List[Part]) -> None:
         """Takes in the answer of one call. Calls may come in any order."""
@@ -280,6 +269,18 @@ def check_same_model(expected: str, actual: str, first: str, target: str) -> Non
             actual=actual,
             reason="MODEL_MISMATCH",
         )
+
+
+def name_both(error: errors.EmbedError, fingerprint: str, first: str) -> errors.EmbedError:
+    """`error`; where a server refused because `first` gave vectors of another model, with both their names."""
+    if not isinstance(error, errors.ModelMismatch) or first in ("", error._target) or not error.actual:
+        return error
+    try:
+        check_same_model(fingerprint, error.actual, first, error._target)
+    except errors.ModelMismatch as named:
+        named.code = error.code
+        return named
+    return error
 
 
 def unread(rejections: List[errors.InputRejected]) -> Part:

@@ -178,6 +178,10 @@ class StreamLog:
         error = errors.ServerUnavailable("the server ended the stream early", reason=_status.TRANSPORT)
         return attempt.failed(error, "EmbedStream")
 
+    def named(self, error: errors.EmbedError) -> errors.EmbedError:
+        """An error for good; of two servers that differ, with both their names."""
+        return _job.name_both(error, self._fingerprint, self._fingerprint_from)
+
     def end(self) -> None:
         """Nothing more is to come: raises what ended it, if it did not just end."""
         reason = self.broken or self.failure
@@ -323,6 +327,6 @@ def _work(connection: Any, feeder: _Feeder, log: StreamLog, number: int, calls: 
             return
         step = retry.after(error, 1)
         if step.delay is None:
-            raise _diagnose.explained(error, connection.endpoint)
+            raise _diagnose.explained(log.named(error), connection.endpoint)
         connection.pool.retrying(error)
         feeder.stopped.wait(step.delay)
