@@ -54,8 +54,8 @@ def _photo(width: int, height: int, seed: int) -> Image.Image:
 
 
 def files(kind: str) -> list[pathlib.Path]:
-    """JPEG files of 500x375 ("jpeg") or 4000x3000 ("12mp")."""
-    width, height, count = (500, 375, 16) if kind == "jpeg" else (4000, 3000, 2)
+    """JPEG files of 500x375 ("jpeg"), 320x240 ("small") or 4000x3000 ("12mp")."""
+    width, height, count = {"jpeg": (500, 375, 16), "small": (320, 240, 2), "12mp": (4000, 3000, 2)}[kind]
     folder = WORK / f"pictures-{kind}"
     folder.mkdir(parents=True, exist_ok=True)
     made = [folder / f"{number:02}.jpg" for number in range(count)]
