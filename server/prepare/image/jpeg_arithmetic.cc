@@ -12,14 +12,15 @@
 namespace embedd {
 namespace {
 
-// Longer than what a decoder holds, so that it never reaches the marker behind.
-constexpr size_t kPadding = 4096;
+// A few times what a decoder holds of bytes that it has not used yet.
+constexpr size_t kPadding = 16;
 // Blocks in a row that may depend on what follows the data: those of the coder's last three bytes.
 constexpr int kMostOpenBlocks = 12;
 
 bool IsRestart(uint32_t marker) { return marker >= 0xD0 && marker <= 0xD7; }
 
-// `file` with `padding` in front of each marker that ends coded data.
+// `file` with `padding` in front of each marker that ends coded data; no more than the file again, since
+// hostile ones hold nothing but markers.
 std::string Padded(absl::string_view file, absl::string_view padding) {
   std::string out;
   bool coded = false;
@@ -30,7 +31,7 @@ std::string Padded(absl::string_view file, absl::string_view padding) {
       continue;
     }
     const uint32_t marker = Byte(file, at + 1);
-    if (coded) {
+    if (coded && out.size() < 2 * file.size()) {
       size_t end = at;  // before any bytes that fill up to the marker
       while (end > from && Byte(file, end - 1) == 0xFF) --end;
       out.append(file.data() + from, end - from);
