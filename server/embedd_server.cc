@@ -33,6 +33,11 @@ namespace {
 
 int OrCores(int threads) { return threads > 0 ? threads : UsableCores(); }
 
+// Messages of streams that wait for a place in the queue: half of it, and any single one.
+int64_t WaitingBytes(const Config& config) {
+  return std::max(config.queue_bytes / 2, config.max_message_bytes);
+}
+
 bool AllLocal(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(address);
@@ -50,6 +55,8 @@ struct EmbeddServer::Stages {
         parts(std::move(parts)),
         on_device_lost(std::move(on_lost)),
         budget({.images = config.queue_images, .bytes = config.queue_bytes}),
+        waiting_room({.images = 1 << 30, .bytes = WaitingBytes(config)}),
+        answered(clock),
         queue({}, clock),
         policy({.kind = ReleasePolicy::Parse(config.release).value_or(ReleasePolicy::Kind::kWatermark)}),
         device(clock),
@@ -79,6 +86,8 @@ struct EmbeddServer::Stages {
   BatchLedger ledger;
   std::unique_ptr<TokenCheck> tokens;
   PlaceBudget budget;
+  PlaceBudget waiting_room;
+  RateMeter answered;
   BoundedQueue queue;
   const ReleasePolicy policy;
   Model model;
@@ -108,6 +117,8 @@ struct EmbeddServer::Stages {
     road.state = &state;
     road.tokens = tokens.get();
     road.budget = &budget;
+    road.waiting_room = &waiting_room;
+    road.answered = &answered;
     road.queue = &queue;
     road.prepare = &prepare;
     road.prepare_cost = &prepare_cost;
@@ -144,8 +155,11 @@ struct EmbeddServer::Stages {
   Metrics::Gauges ReadGauges() const {
     const PlaceBudget::Usage used = budget.usage();
     const MemoryBoard::View view = memory.view();
+    const int64_t answers = road.answer_bytes.load();
     return {.queue_images = used.images,
-            .queue_bytes = used.bytes,
+            .queue_bytes = std::max<int64_t>(0, used.bytes - answers),
+            .answer_bytes = answers,
+            .stream_waiting_bytes = waiting_room.usage().bytes,
             .baseline = view.baseline,
             .allocated = view.now.allocated,
             .reserved = view.now.reserved,
@@ -225,7 +239,9 @@ struct EmbeddServer::Stages {
          .tls_client_ca = config.tls_client_ca,
          .reflection = config.reflection.value_or(AllLocal(config.listen)),
          .max_message_bytes = config.max_message_bytes,
-         .queue_bytes = config.queue_bytes},
+         .queue_bytes = config.queue_bytes,
+         .waiting_bytes = WaitingBytes(config),
+         .max_connection_age = config.max_connection_age},
         &road, [this] { return ReadFacts(); },
         [this](bool onto_device, MoveDone done) { Move(onto_device, std::move(done)); });
     if (!started_grpc.ok()) return started_grpc.status();

@@ -53,6 +53,7 @@ struct Config {
   // Life
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration drain_delay = absl::ZeroDuration();
+  absl::Duration max_connection_age = absl::ZeroDuration();  // zero: no limit
   std::string log_level = "info";
   std::string log_format = "auto";
 };

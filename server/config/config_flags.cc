@@ -219,6 +219,11 @@ std::vector<Flag> MakeFlags() {
           "After SIGTERM, health says NOT_SERVING for this long before new calls are refused. Set it behind "
           "a load balancer that polls health."),
       &Config::drain_delay, absl::Milliseconds(1), absl::Hours(1)));
+  flags.push_back(Time(
+      row("max-connection-age", "TIME",
+          "Callers are asked to open a new connection after this long; what runs on the old one ends there. "
+          "Set it behind DNS: callers look the name up again and find new replicas."),
+      &Config::max_connection_age, absl::Seconds(1), absl::Hours(24 * 365)));
   flags.push_back(Choice(row("log-level", "LEVEL", "debug, info, warn or error."), &Config::log_level,
                          {"debug", "info", "warn", "error"}));
   flags.push_back(Choice(row("log-format", "FORMAT",

@@ -27,19 +27,13 @@ bool FailsTheCall(const Answer& answer) {
 }  // namespace
 
 PendingCall::PendingCall(Options options, Metrics* metrics, Done done)
-    : options_(options),
-      metrics_(metrics),
-      data_(
-          size_t{options.inputs} * static_cast<size_t>(options.dimension) * BytesPerNumber(options.encoding),
-          '\0'),
-      done_(std::move(done)),
-      unanswered_(options.inputs) {}
+    : options_(options), metrics_(metrics), done_(std::move(done)), unanswered_(options.inputs) {}
 
 void PendingCall::OnAnswer(uint32_t index, Answer answer) {
   const size_t row_bytes = static_cast<size_t>(options_.dimension) * BytesPerNumber(options_.encoding);
   // A dead call's data may be on its way out already: its rows are not touched any more.
   if (answer.outcome == Outcome::kOk && !dead()) {
-    char* row = data_.data() + index * row_bytes;
+    char* row = Rows() + index * row_bytes;
     if (!PackRow(answer.row, options_.normalize, options_.encoding, row)) {
       std::fill_n(row, row_bytes, '\0');
       answer.outcome = Outcome::kFailed;
@@ -73,6 +67,17 @@ void PendingCall::OnAnswer(uint32_t index, Answer answer) {
   }
 }
 
+char* PendingCall::Rows() {
+  MutexLock lock(&mu_);
+  if (data_.empty()) data_.resize(AllRowBytes());
+  return data_.data();
+}
+
+size_t PendingCall::AllRowBytes() const {
+  return size_t{options_.inputs} * static_cast<size_t>(options_.dimension) *
+         BytesPerNumber(options_.encoding);
+}
+
 void PendingCall::Fail(absl::Status status, Reason reason) {
   MarkDead();
   Finish(std::move(status), reason);
@@ -96,7 +101,10 @@ void PendingCall::Finish(absl::Status status, Reason reason) {
     }
   }
   // Only a call whose inputs are all answered ends well, so nobody writes rows any more.
-  if (status.ok()) result.data = std::move(data_);
+  if (status.ok()) {
+    result.data = std::move(data_);
+    result.data.resize(AllRowBytes());  // of a call without a single vector: all zero
+  }
   result.status = std::move(status);
   result.reason = reason;
   done(std::move(result));

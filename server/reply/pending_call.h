@@ -63,10 +63,13 @@ class PendingCall final : public CallSink {
 
  private:
   void Finish(absl::Status status, Reason reason);
+  // The rows, made with the first vector: a call waits for long, and many get none.
+  char* Rows();
+  size_t AllRowBytes() const;
 
   const Options options_;
   Metrics* const metrics_;
-  std::string data_;  // each index writes its own row
+  std::string data_;  // empty before the first vector; each index writes its own row
 
   Mutex mu_;
   Done done_ ABSL_GUARDED_BY(mu_);  // null once called

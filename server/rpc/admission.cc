@@ -51,6 +51,15 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
 }
 
+void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
+  if (road.answered == nullptr) return;
+  road.answered->Count(images);
+  context->AddTrailingMetadata(
+      kLoadReportTrailer,
+      OrcaLoadReport(road.answered->PerSecond(),
+                     absl::ToDoubleSeconds(road.expected_time({.images = std::max(1, images)}))));
+}
+
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline) {
   if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
   const auto left = deadline - std::chrono::system_clock::now();

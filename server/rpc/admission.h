@@ -4,6 +4,8 @@
 
 #pragma once
 
+#include <grpcpp/server_context.h>
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -21,6 +23,10 @@ CallFailure QueueFull(const absl::Status& refused, const Road& road, int images)
 // DEADLINE_EXCEEDED when `more` cannot be answered before `deadline`, by the backlog and what preparing and
 // batches were measured to take; nothing when it can, or while nothing was measured.
 std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, absl::Time deadline);
+
+// Tells balancers the load, as the call of `images` images ends: utilization is all images on the road, those
+// of the call included, over what a second can do.
+void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context);
 
 // A gRPC deadline (system clock; may be infinite) on the clock of the road.
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline);

@@ -69,6 +69,13 @@ void FillStreamResponse(CallResult result, const CallSettings& settings, const M
   }
 }
 
+int64_t AnswerBytes(int64_t inputs, const CallSettings& settings, const ModelSpec& model) {
+  constexpr int64_t kCopies = 2;
+  constexpr int64_t kPerInput = 256;  // an error with its text
+  const int64_t number = settings.encoding == v1::ENCODING_FLOAT16 ? 2 : 4;
+  return inputs * kCopies * (model.dimension * number + kPerInput);
+}
+
 Outcome RefusalOutcome(const CallFailure& failure) {
   switch (failure.status.code()) {
     case absl::StatusCode::kInvalidArgument:

@@ -10,6 +10,7 @@
 
 #include "server/reply/pending_call.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/answer_place.h"
 #include "server/rpc/batch_response.h"
 #include "server/rpc/intake.h"
 #include "server/rpc/request_checks.h"
@@ -52,8 +53,10 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
       ++work.images;
     }
     if (auto failure = CheckDeadline(*road_, work, deadline())) return Refuse(*failure);
-    absl::StatusOr<Places> places = road_->budget->Reserve(work.images, all_bytes);
+    const int64_t answer_bytes = AnswerBytes(inputs_, settings_, *model_);
+    absl::StatusOr<Places> places = road_->budget->Reserve(work.images, all_bytes + answer_bytes);
     if (!places.ok()) return Refuse(QueueFull(places.status(), *road_, work.images));
+    answer_ = AnswerPlace(places->Take(0, answer_bytes), &road_->answer_bytes);
 
     flow_ = FlowOf(*context_);
     call_ = std::make_shared<PendingCall>(
@@ -72,6 +75,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
     const absl::Time until = deadline();
     for (size_t i = 0; i < bytes.size(); ++i) {
       if (refusals[i].has_value()) {
+        messages->mutable_request().mutable_inputs(static_cast<int>(i))->clear_content();
         road->metrics->CountRejected(refusals[i]->reason);
         call->OnAnswer(static_cast<uint32_t>(i),
                        Answer::Failure(Outcome::kRejected, refusals[i]->status, refusals[i]->reason));
@@ -121,11 +125,14 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
   void Refuse(const CallFailure& failure) {
     road_->metrics->CountImages(RefusalOutcome(failure), inputs_);
     road_->metrics->CountRejected(failure.reason);
+    v1::EmbedBatchRequest().Swap(
+        &messages_->mutable_request());  // frees it; the caller may take long to read
     End(ToGrpcStatus(failure, context_));
   }
 
   void OnResult(CallResult result) {
     if (!result.status.ok()) {
+      answer_.Release();
       return End(ToGrpcStatus(CutOff(*road_, std::move(result.status), result.reason), context_));
     }
     FillResponse(std::move(result), settings_, *model_, inputs_, road_->clock->TimeNow() - arrived_,
@@ -136,6 +143,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
   void End(const grpc::Status& status) {
     road_->metrics->CountRequest("EmbedBatch", CodeName(status.error_code()),
                                  road_->clock->TimeNow() - arrived_);
+    AddLoadReport(*road_, status.ok() ? inputs_ : 0, context_);
     Finish(status);
   }
 
@@ -150,6 +158,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
   CallSettings settings_;
   const ModelSpec* model_ = nullptr;
   std::shared_ptr<PendingCall> call_;
+  AnswerPlace answer_;  // until OnDone
 };
 
 }  // namespace

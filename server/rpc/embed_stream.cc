@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/answer_place.h"
 #include "server/rpc/batch_response.h"
 #include "server/rpc/intake.h"
 #include "server/rpc/request_checks.h"
@@ -52,11 +53,17 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   }
 
   void OnWriteDone(bool ok) override {
+    AnswerPlace sent;  // given back without the lock: that may wake another stream
     {
       MutexLock lock(&mu_);
       writing_ = false;
+      if (const auto answer = answers_.find(written_); answer != answers_.end()) {
+        sent = std::move(answer->second);
+        answers_.erase(answer);
+      }
       ++written_;
     }
+    sent.Release();
     if (!ok) return Abandon();
     Advance();
   }
@@ -70,6 +77,12 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   }
 
  private:
+  // A message that is read and waits for a place.
+  struct Waiting {
+    std::shared_ptr<v1::Input> input;
+    Places room;
+  };
+
   void StopReading() {
     {
       MutexLock lock(&mu_);
@@ -120,42 +133,71 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       return true;
     }
     const int64_t bytes = RoadBytes(*input_, *model_);
-    absl::StatusOr<Places> place =
-        road_->budget->ReserveOrWait(1, bytes, [self = shared_from_this()](Places granted) {
-          // A turn of its own: the thread that gave the place back has other things to do.
-          self->road_->prepare->Soon([self, held = std::move(granted)]() mutable {
-            if (self->Finished()) return;  // dropping the place hands it to the next who waits
-            self->PutOnRoad(std::move(held));
-            self->EndRead(/*half_closed=*/false);
-          });
-        });
-    if (absl::IsResourceExhausted(place.status())) return false;
+    const int64_t all_bytes = bytes + AnswerBytes(1, settings_, *model_);
+    absl::StatusOr<Places> place = WaitForPlace(bytes, all_bytes);
+    if (place.ok() && place->images() == 0) return false;
     if (!place.ok()) {
       road_->metrics->CountImages(Outcome::kRefused);
+      road_->metrics->CountRejected(Reason::kQueueFull);
       Fail(QueueFull(place.status(), *road_, 1));
       return false;
     }
-    PutOnRoad(*std::move(place));
+    PutOnRoad(std::move(input_), *std::move(place), bytes);
     return true;
   }
 
-  // Sends `input_`, the one read last, on its way.
-  void PutOnRoad(Places place) {
-    EmbedTask task(NewCall(reads_ - 1), 0);
+  // A place for `input_`, or an empty one: the message waits for its place in the waiting room, or the stream
+  // has ended. The error when the room is full, too.
+  absl::StatusOr<Places> WaitForPlace(int64_t bytes, int64_t all_bytes) {
+    absl::StatusOr<Places> room = road_->waiting_room->Reserve(1, ContentBytes(*input_));
+    if (!room.ok()) return road_->budget->Reserve(1, all_bytes);
+    {
+      MutexLock lock(&mu_);
+      if (finished_) return Places();
+      waiting_ = Waiting{.input = std::move(input_), .room = *std::move(room)};
+    }
+    absl::StatusOr<Places> place =
+        road_->budget->ReserveOrWait(1, all_bytes, [self = shared_from_this(), bytes](Places granted) {
+          // A turn of its own: the thread that gave the place back has other things to do.
+          self->road_->prepare->Soon([self, bytes, held = std::move(granted)]() mutable {
+            std::optional<Waiting> waited = self->TakeWaiting();
+            if (!waited.has_value()) return;  // dropping the place hands it to the next who waits
+            self->PutOnRoad(std::move(waited->input), std::move(held), bytes);
+            waited.reset();
+            self->EndRead(/*half_closed=*/false);
+          });
+        });
+    if (absl::IsResourceExhausted(place.status())) return Places();
+    std::optional<Waiting> waited = TakeWaiting();  // it need not wait
+    if (!waited.has_value()) return Places();       // the stream has ended meanwhile
+    input_ = std::move(waited->input);
+    return place;
+  }
+
+  std::optional<Waiting> TakeWaiting() {
+    MutexLock lock(&mu_);
+    return std::exchange(waiting_, std::nullopt);
+  }
+
+  // Sends the input that was read last on its way.
+  void PutOnRoad(std::shared_ptr<v1::Input> input, Places place, int64_t bytes) {
+    AnswerPlace answer(place.Take(0, place.bytes() - bytes), &road_->answer_bytes);
+    EmbedTask task(NewCall(reads_ - 1, std::move(*input->mutable_id()), std::move(answer)), 0);
     task.place = std::move(place);
     task.lane = settings_.lane;
     task.flow = flow_;
     task.deadline = deadline_;
-    const PrepareLoad load = LoadOf(*road_, *input_);
-    StartIntake(road_, std::move(task), *input_, load);
+    const PrepareLoad load = LoadOf(*road_, *input);
+    StartIntake(road_, std::move(task), *input, load);
   }
 
   void Refuse(uint64_t index, const InputRefusal& refusal) {
     road_->metrics->CountRejected(refusal.reason);
-    NewCall(index)->OnAnswer(0, Answer::Failure(Outcome::kRejected, refusal.status, refusal.reason));
+    NewCall(index, std::move(*input_->mutable_id()), {})
+        ->OnAnswer(0, Answer::Failure(Outcome::kRejected, refusal.status, refusal.reason));
   }
 
-  std::shared_ptr<PendingCall> NewCall(uint64_t index) {
+  std::shared_ptr<PendingCall> NewCall(uint64_t index, std::string id, AnswerPlace answer) {
     const absl::Time arrived = road_->clock->TimeNow();
     auto call = std::make_shared<PendingCall>(
         PendingCall::Options{.inputs = 1,
@@ -164,11 +206,13 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
                                                                                     : RowEncoding::kFloat32,
                              .normalize = settings_.normalize},
         road_->metrics,
-        [self = shared_from_this(), index, arrived, id = std::move(*input_->mutable_id())](
-            CallResult result) mutable { self->OnResult(index, arrived, std::move(id), std::move(result)); });
+        [self = shared_from_this(), index, arrived, id = std::move(id)](CallResult result) mutable {
+          self->OnResult(index, arrived, std::move(id), std::move(result));
+        });
     MutexLock lock(&mu_);
     if (finished_) call->MarkDead();  // it ended meanwhile: nobody waits for this one
     calls_[index] = call;
+    answers_[index] = std::move(answer);
     accepted_ = index + 1;
     return call;
   }
@@ -231,16 +275,21 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   // it is gone once gRPC has seen the end, and answers still come in.
   void End(const CallFailure* failure) {
     std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
+    std::map<uint64_t, AnswerPlace> answers;  // given back without the lock: that may wake another stream
+    std::optional<Waiting> waiting;
     {
       MutexLock lock(&mu_);
       if (std::exchange(finished_, true)) return;
       calls.swap(calls_);
+      answers.swap(answers_);
+      waiting.swap(waiting_);
       ready_.clear();
     }
     for (const auto& [index, call] : calls) call->MarkDead();
     const grpc::Status status = failure == nullptr ? grpc::Status::OK : ToGrpcStatus(*failure, context_);
     road_->metrics->CountRequest("EmbedStream", CodeName(status.error_code()),
                                  road_->clock->TimeNow() - arrived_);
+    AddLoadReport(*road_, 0, context_);
     Finish(status);
   }
 
@@ -277,6 +326,8 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   uint64_t written_ ABSL_GUARDED_BY(mu_) = 0;   // of those, answered to the end
   std::map<uint64_t, v1::EmbedStreamResponse> ready_ ABSL_GUARDED_BY(mu_);
   std::map<uint64_t, std::shared_ptr<PendingCall>> calls_ ABSL_GUARDED_BY(mu_);
+  std::map<uint64_t, AnswerPlace> answers_ ABSL_GUARDED_BY(mu_);  // of inputs not yet answered to the end
+  std::optional<Waiting> waiting_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace

@@ -29,6 +29,10 @@ class GrpcServer {
     bool reflection = true;
     int64_t max_message_bytes = int64_t{64} << 20;
     int64_t queue_bytes = int64_t{512} << 20;
+    int64_t waiting_bytes = 0;  // what Road::waiting_room holds
+    // A connection older than this is asked to go (GOAWAY), so that callers look up the name again and find
+    // new replicas. Zero: never.
+    absl::Duration max_connection_age;
     int max_streams_per_connection = 256;
   };
 

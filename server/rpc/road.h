@@ -17,6 +17,7 @@
 #include "server/queue/places.h"
 #include "server/rpc/auth.h"
 #include "server/rpc/live_count.h"
+#include "server/rpc/load_report.h"
 #include "server/support/clock.h"
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/server_state.h"
@@ -54,6 +55,12 @@ struct Road {
   std::function<absl::Duration(const Work& more)> expected_time;
   // Calls of EmbedBatch and EmbedStream that are not finished: a drain waits for them.
   LiveCount live_calls;
+  // Messages of streams that are read and wait for a place in `budget`. Null: there is no bound (tests).
+  PlaceBudget* waiting_room = nullptr;
+  // Bytes of `budget` that are held for answers.
+  std::atomic<int64_t> answer_bytes{0};
+  // Images that were answered, a second.
+  RateMeter* answered = nullptr;
 };
 
 }  // namespace embedd

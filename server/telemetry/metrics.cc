@@ -78,6 +78,14 @@ struct Metrics::Impl {
       GaugeFamily("embedd_queue_images", "Inputs that hold a place in the queue.").Add({});
   prometheus::Gauge& queue_bytes =
       GaugeFamily("embedd_queue_bytes", "Bytes of the inputs in the queue.").Add({});
+  prometheus::Gauge& answer_bytes =
+      GaugeFamily("embedd_answer_bytes",
+                  "Bytes of --queue-bytes that are held for answers, until the system has taken them.")
+          .Add({});
+  prometheus::Gauge& stream_waiting_bytes =
+      GaugeFamily("embedd_stream_waiting_bytes",
+                  "Bytes of messages of streams that are read and wait for a place in the queue.")
+          .Add({});
   Family<prometheus::Counter>& rejected = Counters(
       "embedd_rejected_total", "Calls and inputs that were refused, by the reason given to the caller.");
   Family<prometheus::Gauge>& device_memory =
@@ -223,6 +231,8 @@ std::string Metrics::Scrape() {
   const Gauges gauges = impl_->source ? impl_->source() : Gauges();
   impl_->queue_images.Set(static_cast<double>(gauges.queue_images));
   impl_->queue_bytes.Set(static_cast<double>(gauges.queue_bytes));
+  impl_->answer_bytes.Set(static_cast<double>(gauges.answer_bytes));
+  impl_->stream_waiting_bytes.Set(static_cast<double>(gauges.stream_waiting_bytes));
   impl_->process_footprint.Set(static_cast<double>(gauges.process_footprint));
   impl_->SetDeviceMemory(gauges);
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());

@@ -51,6 +51,7 @@ class Metrics {
   // process_footprint_bytes.
   struct Gauges {
     int64_t queue_images = 0, queue_bytes = 0;
+    int64_t answer_bytes = 0, stream_waiting_bytes = 0;
     int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
     int64_t process_footprint = 0;
   };

@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
@@ -149,6 +151,66 @@ TEST_CASE("A drain that runs out of time ends a stream once, however many of its
   CHECK(status.error_code() == grpc::StatusCode::UNAVAILABLE);
   CHECK(Reason(status) == "DRAINING");
   CHECK(Trailer(context, "grpc-retry-pushback-ms") == "1000");
+}
+
+TEST_CASE("A stream that is cancelled while its message waits for a place gives the message back at once") {
+  InProcessServer server(Config{.queue_images = 1});
+  server.gate().Close();
+  grpc::ClientContext first_context;
+  auto first = server.stub().EmbedStream(&first_context);
+  REQUIRE(first->Write(Message(1)));
+  server.gate().WaitForArrivals(1);  // holds the only place
+  grpc::ClientContext context;
+  auto second = server.stub().EmbedStream(&context);
+  REQUIRE(second->Write(Message(2)));
+  while (server.Metric("embedd_stream_waiting_bytes") == 0) std::this_thread::yield();
+  context.TryCancel();
+  v1::EmbedStreamResponse response;
+  CHECK_FALSE(second->Read(&response));
+  CHECK(second->Finish().error_code() == grpc::StatusCode::CANCELLED);
+  // The place is still taken: what never comes back is a test that never ends.
+  while (server.Metric("embedd_stream_waiting_bytes") > 0) std::this_thread::yield();
+  server.gate().Open();
+  CHECK(first->Read(&response));
+}
+
+TEST_CASE("A stream whose message finds the waiting room full is told to come back") {
+  InProcessServer server(Config{.max_message_bytes = 20'000, .queue_images = 1, .queue_bytes = 1 << 20});
+  // Half of --queue-bytes is the room; two pictures of 10,000 pixels and more would fit, these do not.
+  server.gate().Close();
+  grpc::ClientContext first_context;
+  auto first = server.stub().EmbedStream(&first_context);
+  REQUIRE(first->Write(Message(1)));
+  server.gate().WaitForArrivals(1);
+  v1::EmbedStreamRequest large;
+  large.mutable_input()->mutable_raw_image()->set_width(64);
+  large.mutable_input()->mutable_raw_image()->set_height(100);
+  large.mutable_input()->mutable_raw_image()->set_rgb(std::string(19'200, 'x'));
+  constexpr int kStreams = 40;  // 768 kB, and 512 KiB may wait
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReaderWriter<v1::EmbedStreamRequest, v1::EmbedStreamResponse>>>
+      streams;
+  for (int i = 0; i < kStreams; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    streams.push_back(server.stub().EmbedStream(contexts.back().get()));
+    REQUIRE(streams.back()->Write(large));
+  }
+  while (server.Metric("embedd_rejected_total{reason=\"QUEUE_FULL\"}") < 13) std::this_thread::yield();
+  CHECK(server.Metric("embedd_stream_waiting_bytes") == 27 * 19'200);
+  server.gate().Open();
+  int refused = 0;
+  for (int i = 0; i < kStreams; ++i) {
+    streams[i]->WritesDone();
+    v1::EmbedStreamResponse response;
+    while (streams[i]->Read(&response)) {
+    }
+    const grpc::Status status = streams[i]->Finish();
+    if (status.ok()) continue;
+    ++refused;
+    CHECK(Reason(status) == "QUEUE_FULL");
+    CHECK_FALSE(Trailer(*contexts[i], "grpc-retry-pushback-ms").empty());
+  }
+  CHECK(refused == 13);
 }
 
 TEST_CASE("Settings come from the first message; a wrong one fails the stream") {

@@ -7,15 +7,17 @@ import socket
 import struct
 import time
 import zlib
+from concurrent import futures
 
 import grpc
 import pytest
 
 from embedd.v1 import embedding_service_pb2 as pb
-from harness import MIB, MODEL, Server, figure, health, request, rows, stub, wait_for
+from harness import MIB, MODEL, Server, figure, health, pushback, reason, request, rows, stub, wait_for
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+Code = grpc.StatusCode
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +190,110 @@ def test_the_largest_picture_allowed_costs_what_security_md_says():
             assert grown < threads * 3 * 64_000_000 * 1.2
     figure(f"a file of {len(largest) / 1024:.1f} KiB holds at most {grown / threads / MIB:.0f} MiB for a decode thread: "
            f"{grown / threads / len(largest):.0f} bytes a byte, for {took / 8 * threads * 1e3:.0f} ms")
+
+
+def test_compressed_requests_are_refused_before_they_are_inflated():
+    """0.25 MB on the wire, 256 MiB inflated, four at once: nobody gets the memory."""
+    queue, largest = 64 * MIB, 8 * MIB
+    with Server("--queue-bytes", str(queue), "--max-message-bytes", str(largest), model=MODEL) as server:
+        with server.channel() as channel:
+            stub(channel).EmbedBatch(request(1), timeout=60)
+            rest = server.resident()
+            server.forget_peak()
+            zeros = bytes(256 * MIB)
+            call = channel.unary_unary("/embedd.v1.EmbeddingService/EmbedBatch", lambda _: zeros, bytes)
+            calls = [call.future(None, timeout=120, compression=grpc.Compression.Gzip) for _ in range(4)]
+            assert {each.code() for each in calls} == {Code.UNIMPLEMENTED}
+            took = server.peak_resident() - rest
+            assert took < 64 * MIB, f"{took / MIB:.0f} MiB"
+            assert health(channel) == "SERVING"
+        figure(f"4 gzip calls that inflate to 256 MiB each: peak +{took / MIB:.1f} MiB")
+
+
+def window(size):
+    """SETTINGS: so many bytes of an answer may come before more are asked for."""
+    return b"\0\0\6\4\0\0\0\0\0" + struct.pack(">HI", 4, size)
+
+
+def test_answers_that_nobody_reads_are_part_of_the_queue():
+    """A small request makes a large answer, here of refusals; the callers do not read what they asked for."""
+    queue = 32 * MIB
+    with Server("--queue-bytes", str(queue), "--max-message-bytes", str(16 * MIB), "--max-pixels", "16", model=MODEL) as server:
+        large = pb.Input(raw_image=pb.RawImage(width=6, height=3, rgb=bytes(54)))
+        content = pb.EmbedBatchRequest(inputs=[large] * 800).SerializeToString()
+        content = b"\0" + struct.pack(">I", len(content)) + content
+        parts = [content[at : at + 16384] for at in range(0, len(content), 16384)]
+        assert len(content) < 65535  # what may be sent before the first WINDOW_UPDATE
+        whole = b"".join(data(part, last=part is parts[-1]) for part in parts)
+        with server.channel() as channel:
+            assert health(channel) == "SERVING"
+            rest = server.resident()
+            server.forget_peak()
+            sockets = [connect(server) for _ in range(256)]
+            for connection in sockets:
+                # A window of one byte for what comes back: it stays in the server.
+                connection.sendall(PREFACE + window(1) + call_headers() + whole)
+            wait_for(lambda: server.all_images() >= 256 * 800, "not all calls are taken in")
+            took = server.peak_resident() - rest
+            assert took < queue + 64 * MIB, f"{took / MIB:.0f} MiB"
+            assert server.images("refused") > 0  # the queue was full of answers
+            assert 0 < server.metric("embedd_answer_bytes") <= queue
+            close(sockets)
+            wait_for(lambda: server.metric("embedd_answer_bytes") == 0, "answers are held for ever")
+            assert health(channel) == "SERVING"
+        figure(f"256 calls of 800 refused inputs that nobody reads: peak +{took / MIB:.1f} MiB")
+
+
+def test_messages_of_streams_that_wait_for_a_place_are_bounded(slow_model):
+    """12 streams, each with one message of 15 MiB, behind a full queue."""
+    queue, largest, streams = 40 * MIB, 16 * MIB, 12
+    room = max(queue // 2, largest)
+    with Server("--queue-bytes", str(queue), "--max-message-bytes", str(largest), "--queue-images", "2",
+                model=slow_model) as server:
+        side = 2290
+        message = pb.EmbedStreamRequest(
+            input=pb.Input(raw_image=pb.RawImage(width=side, height=side, rgb=bytes(3 * side * side))))
+        with server.channel() as channel:
+            stub(channel).EmbedBatch(request(1), timeout=60)
+            rest = server.resident()
+            server.forget_peak()
+            most = 0
+
+            def one(number):
+                with server.channel() as own:
+                    try:
+                        return [answer.error.reason for answer in stub(own).EmbedStream(iter([message]), timeout=120)]
+                    except grpc.RpcError as error:
+                        assert error.code() is Code.RESOURCE_EXHAUSTED and reason(error) == "QUEUE_FULL", error
+                        assert pushback(error) > 0
+                        return None
+
+            with futures.ThreadPoolExecutor(streams) as pool:
+                ended = [pool.submit(one, number) for number in range(streams)]
+                while not all(each.done() for each in ended):
+                    most = max(most, server.metric("embedd_stream_waiting_bytes"))
+            assert any(each.result() == [""] for each in ended)
+            took = server.peak_resident() - rest
+            assert most <= room
+            # The transport's quota is 2 * queue + 8 * largest, less the waiting room.
+            assert took < 3 * queue + 8 * largest, f"{took / MIB:.0f} MiB"
+            wait_for(lambda: server.metric("embedd_stream_waiting_bytes") == 0, "the room is not given back")
+        figure(f"{streams} streams with a message of 15 MiB each: at most {most / MIB:.0f} MiB wait; peak +{took / MIB:.1f} MiB")
+
+
+def test_a_ping_every_six_seconds_is_welcome_also_without_a_call(server):
+    """Go's clients usually ping every 10 s; who pings more often than every 5 s is cut off after a few."""
+    with connect(server) as connection:
+        connection.sendall(PREFACE + SETTINGS)
+        connection.settimeout(10)
+        received = b""
+        for number in range(5):
+            if number:
+                time.sleep(5.5)
+            connection.sendall(b"\0\0\x08\x06\0\0\0\0\0" + struct.pack(">Q", number))
+            pong = b"\0\0\x08\x06\x01\0\0\0\0" + struct.pack(">Q", number)
+            while pong not in received:
+                chunk = connection.recv(4096)
+                assert chunk, "cut off"
+                received += chunk
+        assert b"too_many_pings" not in received

@@ -114,6 +114,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
                                                      {"idle-offload", "5m"},
                                                      {"drain-timeout", "1m30s"},
                                                      {"drain-delay", "250ms"},
+                                                     {"max-connection-age", "10m"},
                                                      {"log-level", "debug"},
                                                      {"log-format", "json"}};
   REQUIRE(values.size() == Flags().size());
@@ -219,7 +220,7 @@ TEST_CASE("Help, version and print-config need no model and make an output") {
   CHECK(Parse({"--version"}).value().output == "embedd " + std::string(Version()) + "\n");
   const std::string printed =
       Parse({"--print-config", "--max-batch", "3"}, {{"EMBEDD_DEVICE", "cpu"}}).value().output;
-  CHECK(Contains(printed, "max-batch          3"));
+  CHECK(Contains(printed, "max-batch           3"));
   CHECK(Contains(printed, "  flag\n"));
   CHECK(Contains(printed, "  env\n"));
   CHECK(Parse({"--model", "m"}).value().output.empty());

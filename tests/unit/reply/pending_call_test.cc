@@ -57,6 +57,17 @@ TEST_CASE("A call ends when its last input is answered, with the rows in the ord
   CHECK(Floats(f.results[0].data) == std::vector<float>{1, 2, 3, 4, 5, 6});
 }
 
+TEST_CASE("A call without a single vector ends well, with a row of zeros for each input") {
+  Fixture f;
+  auto call = f.Make(2);
+  for (const uint32_t i : {0u, 1u}) {
+    call->OnAnswer(i, Bad(Outcome::kRejected, absl::InvalidArgumentError("bad"), Reason::kCorruptImage));
+  }
+  REQUIRE(f.results.size() == 1);
+  CHECK(f.results[0].status.ok());
+  CHECK(Floats(f.results[0].data) == std::vector<float>{0, 0, 0, 0});
+}
+
 TEST_CASE("Rows are written in the encoding and the length asked for") {
   Fixture f;
   const std::vector<float> row = {3, 4};
