@@ -91,7 +91,7 @@ int Main(int argc, char** argv) {
   std::filesystem::path made;
   if (model.empty()) {
     made = std::filesystem::temp_directory_path() / ("embedd-bench-" + std::to_string(::getpid()));
-    Must(WriteRandomModel(made.string(), VisionConfig{}, 1));
+    Must(WriteRandomModel(made.string(), TowerConfig{}, 1));
     model = made.string();
   }
   const auto executor = Must(TorchExecutor::Create(Must(ReadModelFolder(model)),

@@ -348,7 +348,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                                .padded = s.model.padded};
   const ImageSpec& image = s.model.spec.image;
   s.session = std::make_unique<DeviceSession>(
-      DeviceSession::Options{.pixel_bytes = int64_t{3} * image.height * image.width,
+      DeviceSession::Options{.pixel_bytes = image.bytes(),
                              .idle_offload = s.config.idle_offload,
                              // Larger rungs teach little more, and callers wait for the start.
                              .warm_up_slowest = absl::Milliseconds(60)},

@@ -148,6 +148,14 @@ void Shapes(Random& random, Canvas* canvas) {
 
 }  // namespace
 
+std::vector<uint8_t> AsPrepared(std::vector<uint8_t> bytes, const ImageSpec& spec) {
+  if (spec.resize_kind != ResizeKind::kFloat) return bytes;
+  std::vector<uint8_t> wide;  // a byte four times is so much of 2^32 - 1 as the byte is of 255
+  wide.reserve(4 * bytes.size());
+  for (const uint8_t byte : bytes) wide.insert(wide.end(), {byte, byte, byte, byte});
+  return wide;
+}
+
 std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int n, uint64_t seed) {
   constexpr void (*kKinds[])(Random&, Canvas*) = {Clouds, Gradient, Noise, Shapes};
   Random random(seed);
@@ -155,7 +163,7 @@ std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int
   for (int i = 0; i < n; ++i) {
     Canvas canvas(spec);
     kKinds[i % 4](random, &canvas);
-    pictures.push_back(canvas.Bytes());
+    pictures.push_back(AsPrepared(canvas.Bytes(), spec));
   }
   return pictures;
 }

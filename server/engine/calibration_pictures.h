@@ -17,4 +17,7 @@ namespace embedd {
 //   returns  n pictures of uint8 [3, height, width], as the tower takes them
 std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int n, uint64_t seed);
 
+// Bytes [3, height, width] as a prepared image of `spec`.
+std::vector<uint8_t> AsPrepared(std::vector<uint8_t> bytes, const ImageSpec& spec);
+
 }  // namespace embedd

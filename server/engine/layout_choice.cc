@@ -42,7 +42,7 @@ const char* Name(WeightLayout layout) {
 // the fastest of a few runs, so that other load counts less.
 class BlockTimer {
  public:
-  BlockTimer(const VisionConfig& c, at::ScalarType dtype, WeightLayout layout)
+  BlockTimer(const TowerConfig& c, at::ScalarType dtype, WeightLayout layout)
       : layout_(layout),
         dtype_(dtype),
         width_(c.width),
@@ -87,7 +87,7 @@ class BlockTimer {
 
 }  // namespace
 
-MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype) {
+MeasuredLayout MeasureLayouts(const TowerConfig& config, at::ScalarType dtype) {
   const c10::InferenceMode no_gradients;
   std::vector<BlockTimer> timers;
   for (const WeightLayout layout : {WeightLayout::kPlain, WeightLayout::kOneDnn, WeightLayout::kPanels}) {
@@ -119,7 +119,7 @@ MeasuredLayout MeasureLayouts(const VisionConfig& config, at::ScalarType dtype) 
   return {fastest->layout(), fastest->microseconds_per_token()};
 }
 
-WeightLayout FastestLayout(const VisionConfig& config, at::ScalarType dtype) {
+WeightLayout FastestLayout(const TowerConfig& config, at::ScalarType dtype) {
   const bool panels = CanUse(WeightLayout::kPanels, at::kCPU, dtype);
   if (!CpuHasAny({"avx512_f"})) return panels ? WeightLayout::kPanels : WeightLayout::kPlain;
   if (!panels && !CanUse(WeightLayout::kOneDnn, at::kCPU, dtype)) return WeightLayout::kPlain;

@@ -79,15 +79,25 @@ at::Tensor LinearLayer::Apply(const at::Tensor& x) const {
 }
 
 at::Tensor LinearLayer::ApplyActivation(const at::Tensor& x, Activation activation) const {
-  const bool quick = activation == Activation::kQuickGelu;
+  const bool swish = activation == Activation::kQuickGelu || activation == Activation::kSilu;
   const std::string_view approximate = activation == Activation::kGeluTanh ? "tanh" : "none";
-  if (int8_ != nullptr) return int8_->Activate(x, quick ? "swish" : "gelu", quick ? "none" : approximate);
+  if (int8_ != nullptr) return int8_->Activate(x, swish ? "swish" : "gelu", swish ? "none" : approximate);
   if (packed_) {
-    return quick ? Ops().product->call(x, weight_, Optional(bias_), "swish", Scalars(), std::nullopt)
+    return swish ? Ops().product->call(x, weight_, Optional(bias_), "swish", Scalars(), std::nullopt)
                  : Ops().product->call(x, weight_, Optional(bias_), "gelu", Scalars(), approximate);
   }
   at::Tensor out = Apply(x);
-  return quick ? at::silu_(out) : at::gelu_(out, approximate);
+  return swish ? at::silu_(out) : at::gelu_(out, approximate);
+}
+
+at::Tensor LinearLayer::ApplyGated(const at::Tensor& x, Activation activation) const {
+  const at::Tensor both = Apply(x);
+  const int64_t half = both.size(-1) / 2;
+  const at::Tensor gate = both.narrow(-1, 0, half);
+  at::Tensor out = activation == Activation::kSilu
+                       ? at::silu(gate)
+                       : at::gelu(gate, activation == Activation::kGeluTanh ? "tanh" : "none");
+  return out.mul_(both.narrow(-1, half, half)).contiguous();
 }
 
 at::Tensor LinearLayer::ApplyAndAdd(const at::Tensor& x, const at::Tensor& sum) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LinearLayer: x W^T + b with the weight laid out for the processor (WeightLayout). Part of VisionTower. Laid
+// LinearLayer: x W^T + b with the weight laid out for the processor (WeightLayout). Part of Encoder. Laid
 // out weights are ordinary memory of LibTorch's allocator: counted, and freed with the layer. Sees LibTorch;
 // throws what it throws.
 
@@ -13,7 +13,7 @@
 #include "server/engine/int8_product.h"
 #include "server/engine/panel_product.h"
 #include "server/engine/weight_layout.h"
-#include "server/model/vision_config.h"
+#include "server/model/tower_config.h"
 
 namespace embedd {
 
@@ -37,6 +37,9 @@ class LinearLayer {
   // The activation after the product. QuickGELU runs as silu: the caller has scaled this layer by
   // kQuickGeluScale, and scales the next one back.
   at::Tensor ApplyActivation(const at::Tensor& x, Activation activation) const;
+
+  // activation(first half) * second half of the product's outputs. Not for QuickGELU.
+  at::Tensor ApplyGated(const at::Tensor& x, Activation activation) const;
 
   // sum + x W^T + b. May write into `sum`, which must not be used afterwards.
   at::Tensor ApplyAndAdd(const at::Tensor& x, const at::Tensor& sum) const;

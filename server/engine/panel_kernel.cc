@@ -45,6 +45,11 @@ const PanelKernel* PanelKernelFor(int64_t columns) {
   return nullptr;
 }
 
+const PanelKernel* WidestPanelKernel() {
+  const PanelKernel* wide = Avx512PanelKernel();
+  return wide != nullptr ? wide : Avx2PanelKernel();
+}
+
 void MultiplyTile(const PanelKernel& kernel, const PanelTile& tile, int64_t rows) {
   CheckMemory(kernel, tile, rows);
   kernel.multiply[rows - 1](tile);

@@ -48,6 +48,8 @@ const PanelKernel* Avx512PanelKernel();
 
 // The widest of them into whose panels so many columns divide; null without any.
 const PanelKernel* PanelKernelFor(int64_t columns);
+// The widest of them; null without any.
+const PanelKernel* WidestPanelKernel();
 
 // The tile of 1 to kernel.rows rows.
 void MultiplyTile(const PanelKernel& kernel, const PanelTile& tile, int64_t rows);

@@ -3,7 +3,9 @@
 #include "server/engine/panel_product.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +23,8 @@ constexpr int64_t kDepth = 768;
 // equally fast: so many for each thread, of at least so many multiply-adds (30 to 80 microseconds).
 constexpr int64_t kPieces = 12;
 constexpr int64_t kPieceWork = 1 << 22;
+// Of the largest tile of any kernel.
+constexpr int64_t kMostRows = 16, kMostColumns = 32;
 
 // The rows [begin, end), at most kRows, in tiles of almost equal height, so that no small one is left over.
 struct Tiles {
@@ -48,7 +52,7 @@ class Pieces {
   Pieces(const PanelKernel& kernel, const Matrices& m, int64_t threads)
       : kernel_(kernel),
         m_(m),
-        panels_(m.out / kernel.columns),
+        panels_(DivideUp(m.out, kernel.columns)),
         chunks_(DivideUp(m.rows, kRows / kernel.rows * kernel.rows)) {
     const int64_t panel_work = m.rows * m.in * kernel.columns, wanted = kPieces * threads;
     piece_panels_ = std::max(DivideUp(panels_, wanted), DivideUp(kPieceWork, panel_work));
@@ -84,7 +88,7 @@ class Pieces {
   int64_t FirstPanel(int64_t piece) const { return piece / row_parts_ * piece_panels_; }
   int64_t Depth(int64_t first) const { return std::min(kDepth, m_.in - first); }
   const float* Panel(int64_t first, int64_t p) const {
-    return m_.panels + first * m_.out + p * Depth(first) * kernel_.columns;
+    return m_.panels + first * panels_ * kernel_.columns + p * Depth(first) * kernel_.columns;
   }
 
   // The rows by panel p of the inputs from `first` on, while the panel after it is fetched.
@@ -103,7 +107,34 @@ class Pieces {
     for (int64_t t = 0; t < tiles.count; ++t, tile.fetch += fetched) {
       tile.x = m_.x + tiles.top[t] * m_.in + first;
       tile.out = m_.y + tiles.top[t] * m_.out + p * kernel_.columns;
-      MultiplyTile(kernel_, tile, tiles.top[t + 1] - tiles.top[t]);
+      const int64_t rows = tiles.top[t + 1] - tiles.top[t], columns = m_.out - p * kernel_.columns;
+      if (columns >= kernel_.columns) {
+        MultiplyTile(kernel_, tile, rows);
+      } else {
+        MultiplyPart(tile, rows, columns);
+      }
+    }
+  }
+
+  // The last panel of a weight whose outputs do not divide into panels: its columns go through a tile of
+  // their own, or they would be written into the row below.
+  void MultiplyPart(PanelTile tile, int64_t rows, int64_t columns) const {
+    float wide[kMostRows * kMostColumns];
+    float* const out = tile.out;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < kernel_.columns; ++c) {
+        float& value = wide[r * kernel_.columns + c];
+        value = c < columns && tile.add ? out[r * m_.out + c] : 0;
+        if (c < columns && tile.bias != nullptr) value += tile.bias[c];
+      }
+    }
+    tile.bias = nullptr;
+    tile.add = true;
+    tile.out = wide;
+    tile.out_stride = kernel_.columns;
+    MultiplyTile(kernel_, tile, rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(wide + r * kernel_.columns, columns, out + r * m_.out);
     }
   }
 
@@ -119,18 +150,24 @@ bool PanelProduct::Available() { return Avx2PanelKernel() != nullptr; }
 
 const PanelKernel* PanelProduct::KernelFor(const at::Tensor& weight) {
   if (!weight.device().is_cpu() || weight.scalar_type() != at::kFloat) return nullptr;
-  return PanelKernelFor(weight.size(0));
+  // Of many outputs the widest: a last panel that is not full costs less than narrow ones.
+  const int64_t out = weight.size(0);
+  const PanelKernel* widest = WidestPanelKernel();
+  if (widest != nullptr && out >= 8 * widest->columns) return widest;
+  return PanelKernelFor(out);
 }
 
 PanelProduct::PanelProduct(const at::Tensor& weight, const PanelKernel& kernel)
     : kernel_(kernel), out_(weight.size(0)), in_(weight.size(1)) {
-  panels_ = at::empty({out_ * in_}, weight.options());
+  TORCH_CHECK(kernel.rows <= kMostRows && kernel.columns <= kMostColumns);
+  const int64_t padded = DivideUp(out_, kernel.columns) * kernel.columns;
+  panels_ = at::empty({padded * in_}, weight.options());
   for (int64_t first = 0; first < in_; first += kDepth) {
     const int64_t depth = std::min(kDepth, in_ - first);
-    const at::Tensor block = weight.narrow(1, first, depth)
-                                 .reshape({out_ / kernel.columns, kernel.columns, depth})
-                                 .transpose(1, 2);
-    at::Tensor place = panels_.narrow(0, first * out_, depth * out_);
+    at::Tensor rows = weight.narrow(1, first, depth);
+    if (padded != out_) rows = at::cat({rows, at::zeros({padded - out_, depth}, weight.options())});
+    const at::Tensor block = rows.reshape({padded / kernel.columns, kernel.columns, depth}).transpose(1, 2);
+    at::Tensor place = panels_.narrow(0, first * padded, depth * padded);
     place.copy_(block.reshape({-1}));
   }
 }

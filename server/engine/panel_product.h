@@ -26,8 +26,8 @@ class PanelProduct {
   // True when this processor has the instructions.
   static bool Available();
 
-  // The best kernel for an f32 weight [out, in] on cpu, whose `out` must divide into its panels; null without
-  // any.
+  // The best kernel for an f32 weight [out, in] on cpu; null without any, and for a few outputs that do not
+  // divide into panels.
   static const PanelKernel* KernelFor(const at::Tensor& weight);
 
   // Copies the weight.

@@ -72,7 +72,7 @@ std::string Text(LibTorchRelease release) {
 // with the other tomorrow, because the machine was busy while it measured. So only AMX is asked, which gains
 // several times what is needed, and not AVX-512 BF16, which gains up to twice; nor small towers, whose
 // measurement is mostly noise.
-bool Bf16IsMuchFaster(const VisionConfig& config) {
+bool Bf16IsMuchFaster(const TowerConfig& config) {
   constexpr int kSmallWidth = 512;
   if (!CpuHasAny({"amx_bf16"}) || config.width < kSmallWidth) return false;
   const double f32 = MeasureLayouts(config, at::kFloat).microseconds_per_token;
@@ -117,7 +117,7 @@ absl::Status CheckDtype(const std::string& dtype, const std::string& device, boo
 }
 
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device,
-                                         const VisionConfig& config) {
+                                         const TowerConfig& config) {
   if (dtype == "f32" || dtype == "f16" || dtype == "bf16" || dtype == "int8") return dtype;
   if (dtype != "auto") {
     return absl::InvalidArgumentError(

@@ -9,7 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "server/model/vision_config.h"
+#include "server/model/tower_config.h"
 
 namespace embedd {
 
@@ -30,7 +30,7 @@ absl::Status CheckDtype(const std::string& dtype, const std::string& device, boo
 // of such a tower, of width 512 or more, measured in both, is twice as fast in bf16. Errors:
 // kInvalidArgument for another name.
 absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device,
-                                         const VisionConfig& config);
+                                         const TowerConfig& config);
 
 // Of the library that is loaded, such as "2.13.0"; a package manager may replace it under a built server.
 std::string LibTorchVersion();

@@ -14,13 +14,14 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/cpu_features.h"
+#include "server/engine/encoder.h"
 #include "server/engine/layout_choice.h"
+#include "server/engine/text_staging.h"
 #include "server/engine/torch_device.h"
 #include "server/engine/torch_error.h"
 #include "server/engine/torch_int8.h"
 #include "server/engine/torch_parity.h"
 #include "server/engine/torch_staging.h"
-#include "server/engine/vision_tower.h"
 #include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
 
@@ -49,9 +50,10 @@ struct TorchExecutor::Impl {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   std::unique_ptr<PixelStaging> staging;
-  std::unique_ptr<VisionTower> tower;  // null while offloaded
+  std::unique_ptr<Encoder> tower;      // null while offloaded
+  std::unique_ptr<Encoder> text;       // null before the first text and while offloaded
   std::optional<WeightLayout> layout;  // chosen at the first Load
-  bool compared_with_cpu = false;
+  bool compared_with_cpu = false, text_compared_with_cpu = false;
   Int8Calibration int8;  // of int8, from the first Load on
   std::optional<Int8Accuracy> int8_accuracy;
 };
@@ -76,6 +78,7 @@ TorchExecutor::TorchExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 TorchExecutor::~TorchExecutor() {
   const AutoreleasePool pool;
   impl_->tower.reset();
+  impl_->text.reset();
   impl_->staging.reset();
 }
 
@@ -106,7 +109,7 @@ int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_->int8_accuracy; }
 
 absl::Status TorchExecutor::Load(Tower tower) {
-  if (tower != Tower::kImage) return absl::UnimplementedError("the text tower of this model is not served");
+  if (tower == Tower::kText) return LoadText();
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
@@ -121,6 +124,28 @@ absl::Status TorchExecutor::Load(Tower tower) {
   return absl::OkStatus();
 }
 
+absl::Status TorchExecutor::LoadText() {
+  if (!impl_->model.text.has_value()) return absl::UnimplementedError("the model has no text tower");
+  if (impl_->text != nullptr) return absl::OkStatus();
+  if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
+  if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
+  absl::Status status = CatchTorch([&] {
+    const AutoreleasePool pool;
+    const c10::InferenceMode no_gradients;
+    const TextTower& text = *impl_->model.text;
+    impl_->text = std::make_unique<Encoder>(text.config, text.weights,
+                                            Encoder::Options{impl_->device, impl_->dtype, *impl_->layout});
+  });
+  if (!status.ok() || impl_->text_compared_with_cpu || impl_->device.is_cpu()) return status;
+  status = CheckTextParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
+  if (!status.ok()) {
+    impl_->text.reset();
+    return status;
+  }
+  impl_->text_compared_with_cpu = true;
+  return absl::OkStatus();
+}
+
 absl::Status TorchExecutor::PutOnDevice() {
   impl_->memory->Trim();  // what batches left in the cache would lie beside the weights
   const absl::Cleanup drop = [this] { impl_->model.files->DropPages(); };
@@ -129,9 +154,9 @@ absl::Status TorchExecutor::PutOnDevice() {
     const c10::InferenceMode no_gradients;
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
                                                   impl_->device, impl_->dtype);
-    VisionTower::Options options{impl_->device, impl_->dtype, *impl_->layout};
+    Encoder::Options options{impl_->device, impl_->dtype, *impl_->layout};
     if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
-    impl_->tower = std::make_unique<VisionTower>(impl_->model.vision, impl_->model.weights, options);
+    impl_->tower = std::make_unique<Encoder>(impl_->model.vision, impl_->model.weights, options);
     impl_->staging = std::move(staging);
   });
 }
@@ -158,13 +183,16 @@ absl::Status TorchExecutor::Offload() {
   const absl::Status status = CatchTorch([&] {
     const AutoreleasePool pool;
     impl_->tower.reset();
+    impl_->text.reset();
     impl_->staging.reset();
   });
   impl_->memory->Trim();
   return status;
 }
 
-bool TorchExecutor::loaded(Tower tower) const { return tower == Tower::kImage && impl_->tower != nullptr; }
+bool TorchExecutor::loaded(Tower tower) const {
+  return (tower == Tower::kImage ? impl_->tower : impl_->text) != nullptr;
+}
 
 absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
                                 absl::Span<float> rows) {
@@ -174,10 +202,16 @@ absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> in
     return absl::InternalError(
         absl::StrCat("a batch of ", n, " inputs, bucket ", bucket, ", ", rows.size(), " numbers"));
   }
+  if (tower == Tower::kText) {
+    if (absl::Status status = CheckIds(impl_->model.text->config, inputs); !status.ok()) return status;
+  }
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    const at::Tensor result = impl_->staging->Forward(*impl_->tower, inputs, bucket);
+    const at::Tensor result = tower == Tower::kImage
+                                  ? impl_->staging->Forward(*impl_->tower, inputs, bucket)
+                                  : ForwardTexts(*impl_->text, impl_->model.text->config,
+                                                 impl_->model.text->spec, inputs, bucket, impl_->device);
     // Blocking, and the same type on both sides: MPS has lost data in other kinds of copies.
     const at::Tensor host = result.narrow(0, 0, n).to(at::kCPU, /*non_blocking=*/false).contiguous();
     std::memcpy(rows.data(), host.const_data_ptr<float>(), rows.size() * sizeof(float));

@@ -40,7 +40,8 @@ class TorchExecutor final : public Executor {
   // Beside what Executor says: the first Load on a device other than cpu compares it with the cpu on fixed
   // images and answers kFailedPrecondition, with the figure, when they disagree. kDataLoss when the weights
   // file was changed on disk. In int8 the first Load calibrates and compares with f32, kInvalidArgument when
-  // they are too far apart.
+  // they are too far apart. The text tower computes in f32 then: what goes
+  // into its layers would have to be noted of real texts.
   absl::Status Load(Tower tower) override;
   absl::Status Offload() override;
   bool loaded(Tower tower) const override;
@@ -56,6 +57,7 @@ class TorchExecutor final : public Executor {
   static WeightLayout ChooseLayout(const Impl& impl);
   absl::Status PutOnDevice();
   absl::Status LoadInt8();
+  absl::Status LoadText();
   explicit TorchExecutor(std::unique_ptr<Impl> impl);
   const std::unique_ptr<Impl> impl_;
 };

@@ -11,9 +11,9 @@
 #include "absl/strings/str_format.h"
 #include "server/engine/calibration_pictures.h"
 #include "server/engine/cosine.h"
+#include "server/engine/encoder.h"
 #include "server/engine/torch_error.h"
 #include "server/engine/torch_staging.h"
-#include "server/engine/vision_tower.h"
 #include "server/support/log.h"
 
 namespace embedd {
@@ -50,9 +50,9 @@ absl::StatusOr<Int8Calibration> CalibrateInt8(const ModelFolder& model) {
     const c10::InferenceMode no_gradients;
     PixelStaging staging(model.image, model.vision.patch, at::kCPU, at::kFloat);
     InputRanges seen;
-    VisionTower::Options options;
+    Encoder::Options options;
     options.observed = &seen;
-    const VisionTower tower(model.vision, model.weights, options);
+    const Encoder tower(model.vision, model.weights, options);
     const auto run = [&](const std::vector<const uint8_t*>& batch) {
       return staging.Forward(tower, batch, static_cast<int64_t>(batch.size())).contiguous();
     };

@@ -23,4 +23,7 @@ double LowestCosineFor(const std::string& dtype);
 // a cosine is below `lowest` or a number is not finite; what Run answers.
 absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& executor);
 
+// The same of two fixed texts and the text tower.
+absl::Status CheckTextParity(const ModelFolder& model, double lowest, Executor& executor);
+
 }  // namespace embedd

@@ -4,6 +4,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 
 #ifdef __APPLE__
 #include <ATen/mps/MPSAllocatorInterface.h>
@@ -11,6 +12,7 @@
 
 #include <cstring>
 
+#include "server/engine/parallel_for.h"
 #include "server/engine/patches.h"
 
 namespace embedd {
@@ -53,8 +55,9 @@ PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, 
       {255.0f, 255.0f, 255.0f});  // a tensor, since a plain number may be turned into a product with 1/255
 }
 
-at::Tensor PixelStaging::Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images,
+at::Tensor PixelStaging::Forward(const Encoder& tower, absl::Span<const uint8_t* const> images,
                                  int64_t count) {
+  if (spec_.resize_kind == ResizeKind::kFloat) return tower.Forward(Normalized(images, count).to(dtype_));
   if (device_.is_cpu()) {
     return tower.Forward(static_cast<int64_t>(images.size()), [&](int64_t first, int64_t part) {
       return NormalizedPatches(images.subspan(first, part), spec_, table_, patch_).to(dtype_);
@@ -62,6 +65,25 @@ at::Tensor PixelStaging::Forward(const VisionTower& tower, absl::Span<const uint
   }
   at::Tensor pixels = CopyBytes(images, count).to(at::kFloat);
   return tower.Forward(pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_));
+}
+
+at::Tensor PixelStaging::Normalized(absl::Span<const uint8_t* const> images, int64_t count) const {
+  const int64_t n = static_cast<int64_t>(images.size()), rows = device_.is_cpu() ? n : count;
+  const int64_t plane = int64_t{spec_.height} * spec_.width;
+  at::Tensor pixels = at::zeros({rows, 3, spec_.height, spec_.width}, at::kFloat);
+  float* const out = pixels.mutable_data_ptr<float>();
+  ParallelFor(n * 3, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const uint8_t* in = images[i / 3] + i % 3 * plane * 4;
+      const float mean = spec_.mean[i % 3], std = spec_.std[i % 3];
+      for (int64_t k = 0; k < plane; ++k) {
+        uint32_t value = 0;
+        std::memcpy(&value, in + 4 * k, sizeof(value));
+        out[i * plane + k] = (static_cast<float>(value) * (1.0f / 4294967295.0f) - mean) / std;
+      }
+    }
+  });
+  return device_.is_cpu() ? pixels : pixels.to(device_, /*non_blocking=*/false);
 }
 
 at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int64_t count) {

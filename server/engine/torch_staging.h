@@ -11,8 +11,8 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
+#include "server/engine/encoder.h"
 #include "server/engine/pixel_table.h"
-#include "server/engine/vision_tower.h"
 #include "server/model/model_spec.h"
 
 namespace embedd {
@@ -26,9 +26,11 @@ class PixelStaging {
   // elsewhere it is `count` (>= images.size()), the last images being black, since such devices compile or
   // cache per shape. Pixels are (v/255 - mean) / std, computed in f32 in this order, then cast. Throws what
   // LibTorch throws.
-  at::Tensor Forward(const VisionTower& tower, absl::Span<const uint8_t* const> images, int64_t count);
+  at::Tensor Forward(const Encoder& tower, absl::Span<const uint8_t* const> images, int64_t count);
 
  private:
+  // f32, of images with 32 bits a value.
+  at::Tensor Normalized(absl::Span<const uint8_t* const> images, int64_t count) const;
   at::Tensor CopyBytes(absl::Span<const uint8_t* const> images, int64_t count);
 
   const ImageSpec spec_;

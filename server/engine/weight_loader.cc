@@ -5,6 +5,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 
 #include <cstring>
 #include <vector>
@@ -29,6 +30,7 @@ at::ScalarType ScalarTypeOf(TensorType type) {
 // A tensor over the mapped file itself where its bytes may be used as they lie, else a copy; never written
 // to.
 at::Tensor View(const TensorView& view) {
+  if (view.data == nullptr) return at::zeros(view.shape, at::kFloat);
   const at::ScalarType type = ScalarTypeOf(view.type);
   const bool aligned = reinterpret_cast<uintptr_t>(view.data) % TensorTypeBytes(view.type) == 0;
   if (view.strides.empty() && aligned) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LoadWeight: from the mapped file to a tensor on a device. Used by VisionTower. Sees LibTorch.
+// LoadWeight: from the mapped file to a tensor on a device. Used by Encoder. Sees LibTorch.
 
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include "server/model/vision_weights.h"
+#include "server/model/tower_weights.h"
 
 namespace embedd {
 

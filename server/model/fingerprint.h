@@ -9,14 +9,19 @@
 #include <string>
 
 #include "server/model/model_spec.h"
-#include "server/model/vision_config.h"
-#include "server/model/vision_weights.h"
+#include "server/model/text_spec.h"
+#include "server/model/tower_config.h"
+#include "server/model/tower_weights.h"
 
 namespace embedd {
 
 // 32 hexadecimal digits: the first 128 bits of a SHA-256. Reads all weights once (about a second per
 // gigabyte).
-std::string Fingerprint(const VisionConfig& vision, const ImageSpec& image, const VisionWeights& weights,
+std::string Fingerprint(const TowerConfig& vision, const ImageSpec& image, const TowerWeights& weights,
                         const std::string& dtype);
+
+// The same of a text tower. `tokenizer`: what identifies the files and rules that make ids of texts.
+std::string TextFingerprint(const TowerConfig& text, const TextSpec& spec, const TowerWeights& weights,
+                            const std::string& tokenizer, const std::string& dtype);
 
 }  // namespace embedd

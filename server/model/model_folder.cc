@@ -2,6 +2,7 @@
 
 #include "server/model/model_folder.h"
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -14,9 +15,13 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "server/model/fingerprint.h"
-#include "server/model/hf_clip_config.h"
+#include "server/model/hf_config.h"
+#include "server/model/hf_preprocessor.h"
 #include "server/model/json_reader.h"
 #include "server/model/open_clip_config.h"
+#include "server/model/timm_tower.h"
+#include "server/model/tower_layout.h"
+#include "server/support/log.h"
 
 namespace embedd {
 namespace {
@@ -91,6 +96,49 @@ absl::StatusOr<fs::path> FindOpenClipWeights(const fs::path& folder) {
   return found.empty() ? file : *found.begin();
 }
 
+// A text tower that is not as the config says leaves the images of the folder to be served.
+void BindText(const TowerLayout& layout, const WeightFiles& files, std::optional<TextTower>* text) {
+  const TowerConfig& config = (*text)->config;
+  auto weights = BindWeights(
+      config, files, [&](const std::string& name) { return Spell(layout, config, name); },
+      [](const std::string&) { return true; });
+  if (weights.ok()) {
+    (*text)->weights = *std::move(weights);
+  } else {
+    LogWarn("the text tower is not read: only images are served",
+            {{"error", std::string(weights.status().message())}});
+    text->reset();
+  }
+}
+
+// The one number of a tensor of no or one dimension; none where it is not there.
+absl::StatusOr<std::optional<double>> ReadScalar(const WeightFiles& files, const std::string& name) {
+  const auto it = files.tensors().find(name);
+  if (it == files.tensors().end()) return std::nullopt;
+  const TensorView& view = it->second;
+  if (view.type == TensorType::kOther || view.bytes != TensorTypeBytes(view.type))
+    return files.TensorError(name, "must be one number");
+  return ScalarValue(view);
+}
+
+// A model whose towers are read, with what belongs to both.
+absl::StatusOr<ModelFolder> Finished(ModelFolder model, std::unique_ptr<WeightFiles> files) {
+  if (model.text.has_value()) {
+    if (model.text->config.embed_dim != model.vision.embed_dim) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          files->path(), ": images become ", model.vision.embed_dim, " numbers and texts ",
+          model.text->config.embed_dim, ": they cannot be compared, so this is no model of both"));
+    }
+    const auto scale = ReadScalar(*files, "logit_scale"), bias = ReadScalar(*files, "logit_bias");
+    if (!scale.ok()) return scale.status();
+    if (!bias.ok()) return bias.status();
+    if (scale->has_value()) model.logit_scale = std::exp(**scale);
+    model.logit_bias = *bias;
+  }
+  model.files = std::move(files);
+  return model;
+}
+
 absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   const fs::path config_file = folder / "open_clip_config.json";
   absl::StatusOr<std::string> text = ReadConfig(config_file);
@@ -110,64 +158,99 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
         "or serve a folder without open_clip_config.json, which is then read as a Hugging Face one"));
   }
   ModelFolder model;
+  TowerLayout layout = OpenClipImageLayout();
+  if (!config->timm_name.empty()) {
+    const auto timm = ReadTimmTower(
+        config->timm_name, config_file.string() + ": model_cfg.vision_cfg.timm_model_name",
+        config->vision.image_height, config->vision.image_width, **files, "visual.trunk.", config->timm_head);
+    if (!timm.ok()) return timm.status();
+    config->vision = timm->config;
+    layout = timm->layout;
+  }
+  if (config->text.has_value() &&
+      (*files)->Has(Spell(OpenClipTextLayout(*config), *config->text, "token_embedding.weight").parts[0])) {
+    model.text = TextTower{*config->text, config->text_spec, {}};
+    BindText(OpenClipTextLayout(*config), **files, &model.text);
+  }
   auto weights = BindWeights(
-      config->vision, **files,
-      [](const std::string& name) {
-        return StoredName{{"visual." + name}, false};
-      },
+      config->vision, **files, [&](const std::string& name) { return Spell(layout, config->vision, name); },
       [&](const std::string& name) { return IsUnusedOpenClipTensor(*config, name); });
   if (!weights.ok()) return weights.status();
   model.vision = config->vision;
   model.image = config->image;
-  model.files = *std::move(files);
   model.weights = *std::move(weights);
-  return model;
+  return Finished(std::move(model), *std::move(files));
 }
 
-// What stands before "vision_model." in the names of a wrapped model is taken off. A vision model alone, as
-// transformers 5 saves it, has no "vision_model." either; then the answer is "".
-std::string FindHfVisionPrefix(WeightFiles& files) {
-  constexpr absl::string_view kPrefix = "vision_model.", kKnown = "embeddings.class_embedding";
+// What stands before the family's own names is taken off where it is a wrapper's; the rest is the answer: a
+// vision model alone, as transformers 5 saves it, has no "vision_model." either.
+std::string FindHfPrefix(HfFamily family, WeightFiles& files) {
+  const std::string probe = HfProbe(family);
   for (const auto& [name, view] : files.tensors()) {
     absl::string_view before = name;
-    if (!absl::ConsumeSuffix(&before, kKnown)) continue;
-    if (before.empty()) return "";
-    if (absl::ConsumeSuffix(&before, kPrefix)) files.StripCommonPrefix(std::string(before));
-    break;
+    if (!absl::ConsumeSuffix(&before, probe)) continue;
+    for (const std::string& prefix : HfPrefixes(family)) {
+      if (before == prefix) return prefix;
+    }
+    for (const std::string& prefix : HfPrefixes(family)) {
+      absl::string_view wrapper = before;
+      if (prefix.empty() || !absl::ConsumeSuffix(&wrapper, prefix)) continue;
+      files.StripCommonPrefix(std::string(wrapper));
+      return prefix;
+    }
   }
-  return std::string(kPrefix);
+  return HfPrefixes(family)[0];
 }
 
-absl::StatusOr<ModelFolder> ReadHfClip(const fs::path& folder) {
+// Which of the folder's files make ids of a SigLIP's texts, and how. SigLIP and SigLIP2 share a model_type.
+void ChooseSiglipTokenizer(const fs::path& folder, TextSpec* spec) {
+  const bool pieces = IsFile(folder / "spiece.model");
+  spec->tokenizer = pieces ? TokenizerKind::kSentencePiece : TokenizerKind::kTokenizerJson;
+  spec->cleaning = pieces ? TextCleaning::kSiglip : TextCleaning::kLower;
+}
+
+absl::StatusOr<ModelFolder> ReadHf(const fs::path& folder) {
   const fs::path config_file = folder / "config.json";
   absl::StatusOr<std::string> text = ReadConfig(config_file);
   if (!text.ok()) return text.status();
-  absl::StatusOr<VisionConfig> vision = ParseHfClipConfig(*text, config_file.string());
-  if (!vision.ok()) return vision.status();
+  absl::StatusOr<HfModel> config = ParseHfConfig(*text, config_file.string());
+  if (!config.ok()) return config.status();
   // transformers 5 saves the processor of a whole model in the second one only.
   auto processor_file = FindFile(folder, {"preprocessor_config.json", "processor_config.json"});
   if (!processor_file.ok()) return processor_file.status();
   text = ReadConfig(*processor_file);
   if (!text.ok()) return text.status();
-  absl::StatusOr<ImageSpec> image = ParseHfPreprocessor(*text, processor_file->string(), *vision);
+  absl::StatusOr<ImageSpec> image = ParseHfPreprocessor(*text, processor_file->string(), config->image,
+                                                        config->processor, config->image_size_of_processor);
   if (!image.ok()) return image.status();
+  TowerConfig& tower = config->image;
+  if (image->height < tower.patch || image->width < tower.patch) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(processor_file->string(), ": size: is less than a patch of the tower, ", tower.patch));
+  }
+  tower.image_height = image->height;
+  tower.image_width = image->width;
 
   auto weights_file = FindFile(folder, {"model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "pytorch_model.bin.index.json"});
   if (!weights_file.ok()) return weights_file.status();
   auto files = OpenWeights(*weights_file, folder / "model.safetensors");
   if (!files.ok()) return files.status();
-  const std::string prefix = FindHfVisionPrefix(**files);
-  auto weights = BindWeights(
-      *vision, **files, [&](const std::string& name) { return HfStoredName(name, prefix); },
-      IsUnusedHfTensor);
-  if (!weights.ok()) return weights.status();
+  TowerLayout layout = HfImageLayout(*config);
+  layout.prefix = FindHfPrefix(config->family, **files);
   ModelFolder model;
-  model.vision = *vision;
+  auto weights = BindWeights(
+      tower, **files, [&](const std::string& name) { return Spell(layout, tower, name); }, IsUnusedHfTensor);
+  if (!weights.ok()) return weights.status();
+  if (config->text.has_value() && (*files)->Has("text_model.embeddings.token_embedding.weight")) {
+    model.text = TextTower{*config->text, config->text_spec, {}};
+    if (config->family == HfFamily::kSiglip) ChooseSiglipTokenizer(folder, &model.text->spec);
+    BindText(HfTextLayout(*config), **files, &model.text);
+  }
+  model.vision = tower;
   model.image = *image;
-  model.files = *std::move(files);
   model.weights = *std::move(weights);
-  return model;
+  return Finished(std::move(model), *std::move(files));
 }
 
 // A sentence-transformers folder lists its modules in modules.json; the first may be a Hugging Face CLIP in a
@@ -209,15 +292,15 @@ absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path) {
   }
   absl::StatusOr<ModelFolder> model = absl::NotFoundError(
       absl::StrCat((folder / "open_clip_config.json").string(),
-                   ": is missing, and there is no config.json of a Hugging Face CLIP model either"));
+                   ": is missing, and there is no config.json of a Hugging Face model either"));
   if (IsFile(folder / "open_clip_config.json")) {
     model = ReadOpenClip(folder);
   } else if (IsFile(folder / "config.json")) {
-    model = ReadHfClip(folder);
+    model = ReadHf(folder);
   } else if (IsFile(folder / "modules.json")) {
     const absl::StatusOr<fs::path> inner = FollowModules(folder);
     if (!inner.ok()) return inner.status();
-    model = ReadHfClip(*inner);
+    model = ReadHf(*inner);
   }
   if (!model.ok()) return model;
   const fs::path whole = fs::weakly_canonical(folder, error);
@@ -228,13 +311,20 @@ absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path) {
 ModelSpec MakeModelSpec(const ModelFolder& folder, const std::string& device, const std::string& dtype) {
   ModelSpec spec;
   spec.name = folder.name;
-  spec.architecture = DescribeVision(folder.vision);
+  spec.architecture = DescribeTower(folder.vision);
   spec.fingerprint = Fingerprint(folder.vision, folder.image, folder.weights, dtype);
   spec.device = device;
   spec.dtype = dtype;
   spec.dimension = folder.vision.embed_dim;
   spec.image = folder.image;
   spec.towers = {"image"};
+  if (folder.text.has_value()) {
+    spec.text = ModelSpec::Text{.dimension = folder.text->config.embed_dim,
+                                .context_length = folder.text->config.context_length};
+    spec.logit_scale = folder.logit_scale;
+    spec.logit_bias = folder.logit_bias;
+    if (folder.logit_bias.has_value()) spec.similarity = "sigmoid";
+  }
   return spec;
 }
 

@@ -8,22 +8,33 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "server/model/model_spec.h"
-#include "server/model/vision_config.h"
-#include "server/model/vision_weights.h"
+#include "server/model/text_spec.h"
+#include "server/model/tower_config.h"
+#include "server/model/tower_weights.h"
 #include "server/model/weight_files.h"
 
 namespace embedd {
 
+struct TextTower {
+  TowerConfig config;
+  TextSpec spec;  // how texts become ids
+  TowerWeights weights;
+};
+
 struct ModelFolder {
   std::string name;  // last part of the path
-  VisionConfig vision;
+  TowerConfig vision;
   ImageSpec image;
   std::unique_ptr<WeightFiles> files;  // what the views of `weights` point into
-  VisionWeights weights;
+  TowerWeights weights;
+  std::optional<TextTower> text;      // where the folder has one that is read
+  std::optional<double> logit_scale;  // of a model with text: the factor of cosines, and what is added
+  std::optional<double> logit_bias;
 };
 
 // Errors: kNotFound (no folder, no file), kInvalidArgument (something in a file is wrong) or kUnimplemented

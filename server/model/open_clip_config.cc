@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/model/json_reader.h"
+#include "server/model/timm_tower.h"
 
 namespace embedd {
 namespace {
@@ -52,10 +53,11 @@ void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std:
 void Unsupported(JsonReader& reader, absl::string_view key, absl::string_view what) {
   reader.Fail(
       key,
-      absl::StrCat(
-          what, " is not supported: this server runs OpenCLIP's own vision transformers (ViT-*). ",
-          "Choose a model whose vision_cfg has neither timm_model_name nor attentional_pool and whose "
-          "layers is one number"),
+      absl::StrCat(what,
+                   " is not supported: this server runs OpenCLIP's own vision transformers (ViT-*) and those "
+                   "timm towers that docs/models.md lists. Choose a model whose vision_cfg has no "
+                   "attentional_pool and "
+                   "whose layers is one number"),
       absl::StatusCode::kUnimplemented);
 }
 
@@ -69,11 +71,11 @@ void RefuseCustomBlock(JsonReader& reader) {
   }
 }
 
-void ReadActivation(JsonReader& vision, bool quick_gelu, const std::string& file, VisionConfig* config,
-                    absl::Status* status) {
+void ReadActivation(JsonReader& tower, bool quick_gelu, const std::string& file, const std::string& path,
+                    TowerConfig* config, absl::Status* status) {
   config->activation = quick_gelu ? Activation::kQuickGelu : Activation::kGelu;
-  if (const json* kwargs = vision.Find("act_kwargs"); kwargs != nullptr) {
-    JsonReader act(*kwargs, file, "model_cfg.vision_cfg.act_kwargs");
+  if (const json* kwargs = tower.Find("act_kwargs"); kwargs != nullptr) {
+    JsonReader act(*kwargs, file, path + ".act_kwargs");
     const std::string approximate = act.String("approximate", "none");
     if (approximate == "tanh") {
       config->activation = Activation::kGeluTanh;
@@ -84,17 +86,39 @@ void ReadActivation(JsonReader& vision, bool quick_gelu, const std::string& file
       act.Fail("approximate", "does not go with quick_gelu");
     status->Update(act.Finish());
   }
-  if (const json* kwargs = vision.Find("norm_kwargs"); kwargs != nullptr) {
-    JsonReader norm(*kwargs, file, "model_cfg.vision_cfg.norm_kwargs");
+  if (const json* kwargs = tower.Find("norm_kwargs"); kwargs != nullptr) {
+    JsonReader norm(*kwargs, file, path + ".norm_kwargs");
     config->eps = norm.Number("eps", config->eps, 0, 1);
     status->Update(norm.Finish());
   }
 }
 
-absl::Status ReadVision(const json& object, const std::string& file, bool quick_gelu, VisionConfig* config) {
+// A tower of timm: what the weights do not say is in its name.
+absl::Status ReadTimm(JsonReader& r, const std::string& file, OpenClipConfig* config) {
+  config->timm_name = r.String("timm_model_name", "");
+  const auto size = ReadSize(r, "image_size").value_or(std::make_pair(224, 224));
+  config->vision.image_height = size.first;
+  config->vision.image_width = size.second;
+  const std::string proj = r.String("timm_proj", "");
+  if (proj != "" && proj != "none") {
+    Unsupported(r, "timm_proj", absl::StrCat("the projection \"", Printable(proj), "\" of a timm tower"));
+  }
+  config->timm_head = proj.empty();
+  const std::string pool = r.String("timm_pool", "avg");
+  if (pool != "map" && pool != "token" && pool != "avg" && pool != "") r.Fail("timm_pool", "is not known");
+  r.Ignore({"timm_model_pretrained", "timm_proj_bias", "timm_drop", "timm_drop_path", "patch_dropout",
+            "layers", "width", "head_width", "patch_size", "mlp_ratio"});
+  if (r.status().ok()) {
+    absl::Status known =
+        CheckTimmName(config->timm_name, absl::StrCat(file, ": model_cfg.vision_cfg.timm_model_name"));
+    if (!known.ok()) return known;
+  }
+  return r.Finish();
+}
+
+absl::Status ReadVision(const json& object, const std::string& file, bool quick_gelu, TowerConfig* config) {
   JsonReader r(object, file, "model_cfg.vision_cfg");
   absl::Status status;
-  if (r.Find("timm_model_name") != nullptr) Unsupported(r, "timm_model_name", "a timm image tower");
   if (const json* layers = r.Find("layers"); layers != nullptr && layers->is_array()) {
     Unsupported(r, "layers", "a ResNet image tower (a list of layers)");
   }
@@ -124,7 +148,7 @@ absl::Status ReadVision(const json& object, const std::string& file, bool quick_
   const std::string positions =
       r.String("pos_embed_type", "learnable");  // both kinds are stored in the weights
   if (positions != "learnable" && positions != "sin_cos_2d") r.Fail("pos_embed_type", "is not known");
-  ReadActivation(r, quick_gelu, file, config, &status);
+  ReadActivation(r, quick_gelu, file, "model_cfg.vision_cfg", config, &status);
   r.Ignore({"patch_dropout", "attn_pooler_queries", "attn_pooler_heads", "timm_model_pretrained", "timm_pool",
             "timm_proj", "timm_proj_bias", "timm_drop", "timm_drop_path"});
 
@@ -170,43 +194,86 @@ absl::Status ReadPreprocess(const json& object, const std::string& file, ImageSp
   return r.Finish();
 }
 
-// The text tower is not used; its keys are checked for typing errors all the same, its values are not.
-absl::Status ReadText(const json& object, const std::string& file, OpenClipConfig* config) {
+// Which tokenizer, and what happens to text before it. A mode that is not known leaves the tower unread.
+bool ReadTokenizer(JsonReader& r, const std::string& file, TextSpec* spec, absl::Status* status) {
+  const bool hf = r.Find("hf_tokenizer_name") != nullptr;
+  spec->tokenizer = hf ? TokenizerKind::kTokenizerJson : TokenizerKind::kOpenClip;
+  spec->cleaning = hf ? TextCleaning::kOpenClipWhitespace : TextCleaning::kOpenClipLower;
+  if (r.Find("tokenizer_mode") != nullptr) return false;
+  const json* kwargs = r.Find("tokenizer_kwargs");
+  if (kwargs == nullptr) return true;
+  JsonReader k(*kwargs, file, "model_cfg.text_cfg.tokenizer_kwargs");
+  const std::string clean = k.String("clean", "");
+  k.Ignore({"strip_sep_token", "reduction_mask"});
+  status->Update(k.Finish());
+  if (clean == "canonicalize") {
+    spec->cleaning = TextCleaning::kOpenClipCanonicalize;
+  } else if (clean == "lower") {
+    spec->cleaning = TextCleaning::kOpenClipLower;
+  } else if (clean == "whitespace") {
+    spec->cleaning = TextCleaning::kOpenClipWhitespace;
+  } else if (!clean.empty()) {
+    return false;
+  }
+  return k.Find("strip_sep_token") == nullptr || !k.Bool("strip_sep_token", false);
+}
+
+// OpenCLIP's own text transformer. One that is another (of Hugging Face, CoCa's class token) is left unread:
+// its images are served.
+absl::Status ReadText(const json& object, const std::string& file, bool quick_gelu, OpenClipConfig* config) {
   JsonReader r(object, file, "model_cfg.text_cfg");
+  absl::Status status;
   config->has_text = true;
-  if (r.Find("hf_model_name") != nullptr) config->text_prefix = true;
-  r.Ignore({"context_length",
-            "vocab_size",
-            "hf_tokenizer_name",
-            "tokenizer_mode",
-            "tokenizer_kwargs",
-            "width",
-            "heads",
-            "layers",
-            "mlp_ratio",
-            "ls_init_value",
-            "embed_cls",
-            "pad_id",
-            "eos_id",
-            "no_causal_mask",
-            "final_ln_after_pool",
-            "pool_type",
-            "proj_bias",
-            "proj_type",
-            "output_tokens",
-            "act_kwargs",
-            "norm_kwargs",
-            "block_type",
-            "qk_norm",
-            "scaled_cosine_attn",
-            "scale_heads",
-            "scale_attn_inner",
-            "scale_attn",
-            "scale_fc",
-            "hf_model_pretrained",
-            "hf_proj_type",
-            "hf_pooler_type"});
-  return r.Finish();
+  TowerConfig c;
+  TextSpec spec;
+  bool read = ReadTokenizer(r, file, &spec, &status);
+  if (r.Find("hf_model_name") != nullptr) {
+    config->text_prefix = true;
+    read = false;
+  }
+  c.stem = Stem::kWords;
+  c.ln_pre = c.class_token = false;
+  c.pool = Pool::kPosition;
+  c.width = static_cast<int>(r.Int("width", 512, 1, 1 << 16));
+  c.heads = static_cast<int>(r.Int("heads", 8, 1, 1 << 12));
+  c.layers = static_cast<int>(r.Int("layers", 12, 1, 512));
+  c.mlp_width = static_cast<int>(c.width * r.Number("mlp_ratio", 4.0, 1e-3, 64));
+  c.vocabulary = static_cast<int>(r.Int("vocab_size", 49408, 1, 1 << 24));
+  c.context_length = static_cast<int>(r.Int("context_length", 77, 1, 1 << 16));
+  c.causal = !r.Bool("no_causal_mask", false);
+  c.layer_scale = r.Find("ls_init_value") != nullptr;
+  c.embed_dim = config->embed_dim;
+  c.projection_bias = r.Bool("proj_bias", false);
+  const std::string proj = r.String("proj_type", "linear"), pool = r.String("pool_type", "argmax");
+  if (proj == "none") c.projection = c.projection_bias = false;
+  if (proj != "none" && proj != "linear") read = false;
+  if (pool == "last") {
+    spec.pooling = TextPooling::kLast;
+  } else if (pool == "eos") {
+    spec.pooling = TextPooling::kFirstEos;
+    spec.eos_id = static_cast<int>(r.Int("eos_id", 2, 0, 1 << 24));
+  } else if (pool != "argmax") {
+    read = false;
+  }
+  for (const char* key :
+       {"embed_cls", "final_ln_after_pool", "output_tokens", "qk_norm", "scaled_cosine_attn", "scale_heads",
+        "scale_attn_inner", "scale_attn", "scale_fc"}) {
+    if (r.Bool(key, false)) read = false;
+  }
+  if (r.String("block_type", "default") != "default") read = false;
+  ReadActivation(r, quick_gelu, file, "model_cfg.text_cfg", &c, &status);
+  r.Ignore({"ls_init_value", "pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type",
+            "hf_tokenizer_name"});
+  if (read && r.status().ok() && c.width % c.heads != 0)
+    r.Fail("heads", absl::StrCat("does not divide width ", c.width));
+  spec.context_length = c.context_length;
+  spec.vocab_size = c.vocabulary;
+  if (read) {
+    config->text = c;
+    config->text_spec = spec;
+  }
+  if (absl::Status own = r.Finish(); !own.ok()) return own;
+  return status;
 }
 
 absl::Status ReadModel(const json& object, const std::string& file, OpenClipConfig* config) {
@@ -221,12 +288,15 @@ absl::Status ReadModel(const json& object, const std::string& file, OpenClipConf
   const json* text = r.Find("text_cfg");
   r.Ignore({"init_logit_scale", "init_logit_bias", "nonscalar_logit_scale", "output_dict", "cast_dtype"});
   if (!r.status().ok()) return r.status();
-  if (absl::Status s = ReadVision(*vision, file, quick_gelu, &config->vision); !s.ok()) {
+  config->embed_dim = config->vision.embed_dim = embed_dim;
+  if (vision->is_object() && vision->contains("timm_model_name") && !(*vision)["timm_model_name"].is_null()) {
+    JsonReader timm(*vision, file, "model_cfg.vision_cfg");
+    if (absl::Status s = ReadTimm(timm, file, config); !s.ok()) return s;
+  } else if (absl::Status s = ReadVision(*vision, file, quick_gelu, &config->vision); !s.ok()) {
     return s;
   }
-  config->vision.embed_dim = embed_dim;
   if (text != nullptr) {
-    if (absl::Status s = ReadText(*text, file, config); !s.ok()) return s;
+    if (absl::Status s = ReadText(*text, file, quick_gelu, config); !s.ok()) return s;
   }
   return r.Finish();
 }
@@ -253,12 +323,24 @@ absl::StatusOr<OpenClipConfig> ParseOpenClipConfig(absl::string_view text, const
   return config;
 }
 
+TowerLayout OpenClipImageLayout() { return {"visual.", "transformer.resblocks.", {}}; }
+
+TowerLayout OpenClipTextLayout(const OpenClipConfig& config) {
+  TowerLayout layout{config.text_prefix ? "text." : "", "transformer.resblocks.", {}};
+  const bool linear = config.text.has_value() && config.text->projection_bias;
+  layout.names = {{"ln_post", "ln_final"},
+                  {"proj", linear ? "text_projection.weight^T" : "text_projection"},
+                  {"proj_bias", "text_projection.bias"}};
+  return layout;
+}
+
 bool IsUnusedOpenClipTensor(const OpenClipConfig& config, absl::string_view name) {
   // open_clip drops the last three, which old TorchScript archives carried.
   for (absl::string_view known :
        {"logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size"}) {
     if (name == known) return true;
   }
+  if (absl::EndsWith(name, ".num_batches_tracked")) return true;  // counts of BatchNorm's training
   if (!config.has_text) return false;
   if (config.text_prefix && absl::StartsWith(name, "text.")) return true;
   // open_clip also takes the names without prefix for a custom text tower (weights saved by an older

@@ -2,6 +2,8 @@
 
 #include "server/model/tensor_view.h"
 
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 namespace embedd {
@@ -53,6 +55,21 @@ void ForEachPiece(const TensorView& view, const std::function<void(const uint8_t
     while (d > 0 && ++at[d - 1] == view.shape[d - 1]) at[--d] = 0;
     if (d == 0) return;
   }
+}
+
+double ScalarValue(const TensorView& view) {
+  if (view.type == TensorType::kF32) {
+    float value = 0;
+    std::memcpy(&value, view.data, sizeof(value));
+    return value;
+  }
+  uint16_t bits = 0;
+  std::memcpy(&bits, view.data, sizeof(bits));
+  if (view.type == TensorType::kBF16) return std::bit_cast<float>(uint32_t{bits} << 16);
+  const int exponent = bits >> 10 & 31;
+  const double fraction = bits & 1023, sign = bits >> 15 != 0 ? -1 : 1;
+  if (exponent == 31) return sign * (fraction == 0 ? INFINITY : NAN);
+  return sign * (exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(fraction + 1024, exponent - 25));
 }
 
 }  // namespace embedd

@@ -40,4 +40,7 @@ using TensorMap = std::map<std::string, TensorView>;
 // has a known type.
 void ForEachPiece(const TensorView& view, const std::function<void(const uint8_t*, size_t)>& take);
 
+// The first element of `view`, which has a known type and at least one.
+double ScalarValue(const TensorView& view);
+
 }  // namespace embedd

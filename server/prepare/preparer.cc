@@ -17,7 +17,7 @@ using Pixels = std::unique_ptr<uint8_t[]>;
 
 absl::StatusOr<Pixels> PreparePixels(const ImageDecoder& decoder, const PrepareItem& item,
                                      const ImageSpec& spec) {
-  const size_t bytes = size_t{3} * static_cast<size_t>(spec.height) * static_cast<size_t>(spec.width);
+  const size_t bytes = static_cast<size_t>(spec.bytes());
   if (item.width > 0) {
     Pixels pixels(new uint8_t[bytes]);
     Preprocess(reinterpret_cast<const uint8_t*>(item.bytes.data()), item.width, item.height, spec,
@@ -45,7 +45,7 @@ absl::StatusOr<Pixels> PreparePixelsCatching(const ImageDecoder& decoder, const 
 
 }  // namespace
 
-int64_t PixelBytes(const ModelSpec& model) { return int64_t{3} * model.image.height * model.image.width; }
+int64_t PixelBytes(const ModelSpec& model) { return model.image.bytes(); }
 
 void Preparer::Prepare(PrepareItem item) const {
   EmbedTask task = std::move(item.task);

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "server/config/config_file.h"
-#include "server/model/hf_clip_config.h"
+#include "server/model/hf_config.h"
 #include "server/model/open_clip_config.h"
 #include "server/ops/http_message.h"
 
@@ -32,9 +32,9 @@ void Read(uint8_t reader, absl::string_view text) {
       return;
     }
     case 1:
-      return RequireNamed(ParseHfClipConfig(text, "FILE").status());
+      return RequireNamed(ParseHfConfig(text, "FILE").status());
     case 2:
-      return RequireNamed(ParseHfPreprocessor(text, "FILE", VisionConfig{}).status());
+      return RequireNamed(ParseHfPreprocessor(text, "FILE", TowerConfig{}).status());
     case 3: {
       const auto entries = ParseConfigFile("FILE", text);
       RequireNamed(entries.status());

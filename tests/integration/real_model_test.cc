@@ -25,7 +25,7 @@
 namespace embedd {
 namespace {
 
-std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const VisionConfig& vision,
+std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const TowerConfig& vision,
                                                const TorchExecutor::Options& options = {.dtype = "f32"}) {
   REQUIRE(WriteRandomModel(folder, vision, 1).ok());
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory("cpu", 0);
@@ -73,7 +73,7 @@ v1::EmbedBatchRequest OneImage(int seed) {
 
 TEST_CASE("16 callers with one image each ride in at most 4 device batches, and each gets its own vector") {
   const TempFolder folder;
-  const std::unique_ptr<EmbeddServer> server = ServeRandomModel(folder.path() + "/vit-b-32", VisionConfig{});
+  const std::unique_ptr<EmbeddServer> server = ServeRandomModel(folder.path() + "/vit-b-32", TowerConfig{});
   const std::shared_ptr<grpc::Channel> channel =
       grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
   const auto stub = v1::EmbeddingService::NewStub(channel);
@@ -127,11 +127,11 @@ TEST_CASE("16 callers with one image each ride in at most 4 device batches, and 
 
 #ifdef __x86_64__  // int8 runs on no other
 TEST_CASE("A server in int8 says so, publishes how near it is to f32, and holds a third of the memory") {
-  VisionConfig vision;
+  TowerConfig vision;
   vision.image_height = vision.image_width = 64;
   vision.layers = 3;
   double f32_bytes = 0;
-  for (const auto& [name, shape] : VisionTensors(vision)) {
+  for (const auto& [name, shape] : TowerTensors(vision)) {
     double numbers = 1;
     for (const int64_t n : shape) numbers *= static_cast<double>(n);
     f32_bytes += numbers * sizeof(float);

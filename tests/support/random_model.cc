@@ -72,10 +72,10 @@ absl::Status WriteSafetensors(const std::string& path, const std::map<std::strin
   return out ? absl::OkStatus() : absl::UnavailableError(absl::StrCat(path, ": cannot be written"));
 }
 
-std::map<std::string, HostTensor> RandomWeights(const VisionConfig& config, uint64_t seed) {
+std::map<std::string, HostTensor> RandomWeights(const TowerConfig& config, uint64_t seed) {
   Random random(seed);
   std::map<std::string, HostTensor> tensors;
-  for (const auto& [name, shape] : VisionTensors(config)) {
+  for (const auto& [name, shape] : TowerTensors(config)) {
     HostTensor& tensor = tensors[name];
     tensor.shape = shape;
     int64_t count = 1;
@@ -89,7 +89,7 @@ std::map<std::string, HostTensor> RandomWeights(const VisionConfig& config, uint
   return tensors;
 }
 
-std::string OpenClipConfigJson(const VisionConfig& c) {
+std::string OpenClipConfigJson(const TowerConfig& c) {
   // OpenCLIP truncates width * mlp_ratio: half a unit more keeps a ratio that is not exact from losing one.
   const double mlp_width = c.mlp_width % c.width == 0 ? c.mlp_width : c.mlp_width + 0.5;
   json vision = {{"layers", c.layers},
@@ -118,7 +118,7 @@ std::string OpenClipConfigJson(const VisionConfig& c) {
       .dump(2);
 }
 
-absl::Status WriteRandomModel(const std::string& folder, const VisionConfig& config, uint64_t seed) {
+absl::Status WriteRandomModel(const std::string& folder, const TowerConfig& config, uint64_t seed) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return absl::UnavailableError(absl::StrCat(folder, ": ", error.message()));

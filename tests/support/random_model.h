@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "server/model/vision_config.h"
+#include "server/model/tower_config.h"
 
 namespace embedd {
 
@@ -24,16 +24,16 @@ struct HostTensor {
 // Writes a safetensors file of F32 tensors.
 absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors);
 
-// Random weights of every tensor in VisionTensors(config), equal for equal seeds on every machine, scaled so
+// Random weights of every tensor in TowerTensors(config), equal for equal seeds on every machine, scaled so
 // that activations stay of order one through all layers.
-std::map<std::string, HostTensor> RandomWeights(const VisionConfig& config, uint64_t seed);
+std::map<std::string, HostTensor> RandomWeights(const TowerConfig& config, uint64_t seed);
 
 // Makes `folder` (with its parents) an OpenCLIP folder: open_clip_config.json and
 // open_clip_model.safetensors, image tower only, OpenAI's mean and std, bicubic, shortest. config.width must
 // be a multiple of config.heads.
-absl::Status WriteRandomModel(const std::string& folder, const VisionConfig& config, uint64_t seed);
+absl::Status WriteRandomModel(const std::string& folder, const TowerConfig& config, uint64_t seed);
 
 // The configuration text WriteRandomModel writes.
-std::string OpenClipConfigJson(const VisionConfig& config);
+std::string OpenClipConfigJson(const TowerConfig& config);
 
 }  // namespace embedd

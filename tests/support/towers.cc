@@ -12,15 +12,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/engine/attention.h"
+#include "server/engine/encoder.h"
 #include "server/engine/layout_choice.h"
 #include "server/engine/panel_product.h"
-#include "server/engine/vision_tower.h"
 #include "server/engine/weight_loader.h"
 
 namespace embedd {
 namespace {
 
-at::Tensor View(const VisionConfig& config, int n, const std::vector<float>& pixels) {
+at::Tensor View(const TowerConfig& config, int n, const std::vector<float>& pixels) {
   return at::from_blob(const_cast<float*>(pixels.data()), {n, 3, config.image_height, config.image_width},
                        at::kFloat);
 }
@@ -37,7 +37,7 @@ std::vector<float> Values(const at::Tensor& rows) {
 }  // namespace
 
 struct PlainTower::Impl {
-  VisionConfig config;
+  TowerConfig config;
   std::map<std::string, at::Tensor> w;
 
   at::Tensor Norm(const std::string& name, const at::Tensor& x) const {
@@ -97,10 +97,10 @@ std::vector<float> PlainTower::Run(int n, const std::vector<float>& pixels) cons
   return Values(impl_->Forward(View(impl_->config, n, pixels)));
 }
 
-std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                                  WeightLayout layout) {
+std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
+                              WeightLayout layout) {
   const c10::InferenceMode no_gradients;
-  const VisionTower tower(model.vision, model.weights, VisionTower::Options{at::kCPU, at::kFloat, layout});
+  const Encoder tower(model.vision, model.weights, Encoder::Options{at::kCPU, at::kFloat, layout});
   return Values(tower.Forward(View(model.vision, n, pixels)));
 }
 
@@ -127,10 +127,11 @@ std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, 
 }
 
 std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
-                                const std::vector<float>& query, const std::vector<float>& key_value) {
+                                const std::vector<float>& query, const std::vector<float>& key_value,
+                                bool causal) {
   const c10::InferenceMode no_gradients;
   const std::vector<at::Tensor> kv = Copy(key_value, {n, tokens, 2 * width}).chunk(2, -1);
-  return Values(Attention(Copy(query, {n, queries, width}), kv[0], kv[1], heads));
+  return Values(Attention(Copy(query, {n, queries, width}), kv[0], kv[1], heads, causal));
 }
 
 std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
@@ -142,7 +143,7 @@ std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
                         KeyValueWeights(Copy(weight, {2 * width, width}), Copy(bias, {2 * width}), heads)));
 }
 
-std::vector<float> NoisePixels(const VisionConfig& config, int n) {
+std::vector<float> NoisePixels(const TowerConfig& config, int n) {
   std::vector<float> pixels(size_t{3} * n * config.image_height * config.image_width);
   uint32_t state = 1;
   for (float& pixel : pixels) {

@@ -29,9 +29,9 @@ class PlainTower {
   const std::unique_ptr<Impl> impl_;
 };
 
-// The same through the server's VisionTower, float32, cpu, its weights laid out as asked.
-std::vector<float> RunVisionTower(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                                  WeightLayout layout);
+// The same through the server's Encoder, float32, cpu, its weights laid out as asked.
+std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
+                              WeightLayout layout);
 
 // Threads of one operation, for this thread from now on.
 void UseTorchThreads(int count);
@@ -48,7 +48,8 @@ std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, 
 // Attention of queries [n, queries, width] to keys and values, which lie side by side in `key_value`
 // [n, tokens, 2 * width].
 std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
-                                const std::vector<float>& query, const std::vector<float>& key_value);
+                                const std::vector<float>& query, const std::vector<float>& key_value,
+                                bool causal = false);
 
 // OneQueryAttention of queries [n, width] to x [n, tokens, width]; weight [2 * width, width] and bias
 // [2 * width] are those of keys and values, as OpenCLIP holds them.
@@ -57,7 +58,7 @@ std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
                                         const std::vector<float>& weight, const std::vector<float>& bias);
 
 // n images of normalised noise, the same on every machine.
-std::vector<float> NoisePixels(const VisionConfig& config, int n);
+std::vector<float> NoisePixels(const TowerConfig& config, int n);
 
 // The largest difference between two sets of rows once every row has length 1.
 double LargestUnitDifference(const std::vector<float>& a, const std::vector<float>& b, int dimension);

@@ -43,17 +43,21 @@ Geometry ComputeGeometry(int width, int height, const ImageSpec& spec) {
     case ResizeMode::kLongest:
       KeepRatio(width, height, std::max(ratio_x, ratio_y), &g);
       break;
-    case ResizeMode::kShortest:
+    case ResizeMode::kShortest: {
       if (spec.width != spec.height) {
         KeepRatio(width, height, std::min(ratio_x, ratio_y), &g);
-      } else if (width <= height) {
-        g.resized_width = spec.width;
-        g.resized_height = LongSide(spec.width, height, width);
+        break;
+      }
+      const int shortest = spec.resize > 0 ? spec.resize : spec.width;
+      if (width <= height) {
+        g.resized_width = shortest;
+        g.resized_height = LongSide(shortest, height, width);
       } else {
-        g.resized_width = LongSide(spec.width, width, height);
-        g.resized_height = spec.width;
+        g.resized_width = LongSide(shortest, width, height);
+        g.resized_height = shortest;
       }
       break;
+    }
   }
   g.x = Offset(g.resized_width, spec.width, spec.crop_rounding);
   g.y = Offset(g.resized_height, spec.height, spec.crop_rounding);

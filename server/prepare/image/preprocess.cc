@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "server/prepare/image/float_resample.h"
 #include "server/prepare/image/geometry.h"
 #include "server/prepare/image/pil_axis.h"
 #include "server/prepare/image/pil_resample.h"
@@ -47,6 +48,7 @@ Samples SamplesFor(int64_t in, int64_t out, const Span& span, Interpolation inte
 // `shrink`: pixels of the whole picture in one of `rgb`. The whole picture decides what is cut out.
 void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_width, int full_height,
              const ImageSpec& spec, uint8_t* out) {
+  if (spec.resize_kind == ResizeKind::kFloat) return FloatResample(rgb, width, height, spec, out);
   const Geometry g = ComputeGeometry(full_width, full_height, spec);
   const Span across = Covered(g.x, g.resized_width, spec.width);
   const Span down = Covered(g.y, g.resized_height, spec.height);

@@ -13,7 +13,8 @@
 
 namespace embedd {
 
-// Writes uint8 [3, spec.height, spec.width], planar R, G, B, to `out`.
+// Writes uint8 [3, spec.height, spec.width], planar R, G, B, to `out`; uint32 where spec.resize_kind is
+// kFloat.
 //   rgb  RGB8 [height, width, 3], rows top to bottom, no padding; width and height at least 1
 // Cost and memory are bounded by the source and the target: only the rows and columns that survive the crop
 // are computed, so a 3000x10 image makes no 67200x224 intermediate.

@@ -21,14 +21,16 @@ std::vector<float> Noise(int count, uint32_t seed, float size = 1) {
 
 // softmax(q k^T / sqrt(head_dim)) v in double; key_value [n, tokens, 2 * width].
 std::vector<double> Reference(int n, int queries, int tokens, int width, int heads,
-                              const std::vector<float>& query, const std::vector<double>& key_value) {
+                              const std::vector<float>& query, const std::vector<double>& key_value,
+                              bool causal = false) {
   const int head_dim = width / heads;
   std::vector<double> out(static_cast<size_t>(n * queries * width));
   for (int row = 0; row < n * queries; ++row) {
     const double* const tokens_of_image = &key_value[static_cast<size_t>(row / queries * tokens * 2 * width)];
     for (int head = 0; head < heads; ++head) {
-      std::vector<double> weight(static_cast<size_t>(tokens));
-      for (int t = 0; t < tokens; ++t) {
+      const int seen = causal ? row % queries + 1 : tokens;
+      std::vector<double> weight(static_cast<size_t>(seen));
+      for (int t = 0; t < seen; ++t) {
         double score = 0;
         for (int i = head * head_dim; i < (head + 1) * head_dim; ++i) {
           score += double{query[static_cast<size_t>(row * width + i)]} * tokens_of_image[t * 2 * width + i];
@@ -40,7 +42,7 @@ std::vector<double> Reference(int n, int queries, int tokens, int width, int hea
       for (double& one : weight) sum += one = std::exp(one - most);
       for (int i = head * head_dim; i < (head + 1) * head_dim; ++i) {
         double& value = out[static_cast<size_t>(row * width + i)];
-        for (int t = 0; t < tokens; ++t) {
+        for (int t = 0; t < seen; ++t) {
           value += weight[static_cast<size_t>(t)] / sum * tokens_of_image[t * 2 * width + width + i];
         }
       }
@@ -68,6 +70,23 @@ void CheckAttention(int n, int queries, int tokens, int width, int heads, float 
   // A score is off by some 2^-24 of its products, and an output by as much of itself; a wrong token or head
   // shows as a tenth of `size`.
   CHECK(worst <= 2e-6 * size * std::max(1.0f, size * size));
+}
+
+TEST_CASE("Where tokens see only those before them, what stands behind has no part in a query") {
+  for (const int tokens : {1, 2, 16, 17, 33, 77}) {
+    for (const int head_dim : {64, 72, 88}) {
+      const int width = 2 * head_dim;
+      INFO(tokens << " tokens, heads of " << head_dim);
+      const std::vector<float> query = Noise(2 * tokens * width, 1),
+                               key_value = Noise(2 * tokens * 2 * width, 2);
+      const std::vector<double> exact(key_value.begin(), key_value.end());
+      const std::vector<float> got =
+          RunAttention(2, tokens, tokens, width, 2, query, key_value, /*causal=*/true);
+      for (const float value : got) REQUIRE(std::isfinite(value));
+      CHECK(WorstDifference(got, Reference(2, tokens, tokens, width, 2, query, exact, /*causal=*/true)) <=
+            2e-6);
+    }
+  }
 }
 
 TEST_CASE("Attention is a softmax over the tokens, whatever its sizes") {

@@ -66,6 +66,13 @@ TEST_CASE("A product in panels is the product, whatever its sizes") {
     for (const int rows : {50, 87, 88, 89, 96, 97, 200}) check(rows, 64, 3, true, false);
     for (const int in : {1, 7, 8, 9, 588, 767, 768, 769, 1600}) check(13, in, 2, true, false);
     for (const int panels : {1, 2, 25}) check(7, 100, panels, true, false);
+    // A last panel that is not full: one output, and all but one.
+    const int columns = static_cast<int>(kernel->columns);
+    for (const int out : {1, columns + 1, 3 * columns - 1}) {
+      for (const bool sum : {false, true})
+        CheckAgainstReference(*kernel, 101, 800, out, /*with_bias=*/true, sum);
+      CheckAgainstReference(*kernel, 13, 64, out, /*with_bias=*/false, /*onto_sum=*/false);
+    }
     for (const int rows : {400, 415})
       check(rows, 1600, 1, true, true);  // enough work to divide the rows, too
     for (const bool bias : {false, true}) {

@@ -46,7 +46,7 @@ TEST_CASE("A start on the cpu loads no CUDA library") {
 #endif
 
 TEST_CASE("The dtype is what was asked for; auto is f16 on GPUs and f32 or bf16 on the cpu") {
-  const VisionConfig small = {.width = 128, .heads = 2}, tower = {.width = 512, .heads = 8, .mlp_width = 512};
+  const TowerConfig small = {.width = 128, .heads = 2}, tower = {.width = 512, .heads = 8, .mlp_width = 512};
   CHECK(*ResolveDtype("bf16", "cpu", tower) == "bf16");
   CHECK(*ResolveDtype("auto", "mps", tower) == "f16");
   CHECK(*ResolveDtype("auto", "cuda", tower) == "f16");

@@ -18,8 +18,8 @@
 namespace embedd {
 namespace {
 
-VisionConfig Small(Activation activation = Activation::kGelu) {
-  VisionConfig config;
+TowerConfig Small(Activation activation = Activation::kGelu) {
+  TowerConfig config;
   config.image_height = config.image_width = 32;
   config.patch = 8;
   config.width = 64;
@@ -31,7 +31,7 @@ VisionConfig Small(Activation activation = Activation::kGelu) {
   return config;
 }
 
-ModelFolder Read(const TempFolder& folder, const VisionConfig& config = Small(), uint64_t seed = 9) {
+ModelFolder Read(const TempFolder& folder, const TowerConfig& config = Small(), uint64_t seed = 9) {
   REQUIRE(WriteRandomModel(folder.path(), config, seed).ok());
   auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());

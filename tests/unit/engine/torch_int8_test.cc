@@ -27,8 +27,8 @@ using Catch::Matchers::Contains;
 #ifdef __x86_64__
 using Weights = std::map<std::string, HostTensor>;
 
-VisionConfig Modest() {
-  VisionConfig config;
+TowerConfig Modest() {
+  TowerConfig config;
   config.image_height = config.image_width = 64;
   config.patch = 16;
   config.width = 128;
@@ -40,8 +40,8 @@ VisionConfig Modest() {
 }
 
 // Every option that int8 must follow.
-std::vector<VisionConfig> Variants() {
-  std::vector<VisionConfig> all(5, Modest());
+std::vector<TowerConfig> Variants() {
+  std::vector<TowerConfig> all(5, Modest());
   all[1].activation = Activation::kQuickGelu;
   all[2].activation = Activation::kGeluTanh;
   all[2].pool = Pool::kAverage;
@@ -51,7 +51,7 @@ std::vector<VisionConfig> Variants() {
   return all;
 }
 
-ModelFolder Write(const TempFolder& folder, const VisionConfig& config, Weights weights = {}) {
+ModelFolder Write(const TempFolder& folder, const TowerConfig& config, Weights weights = {}) {
   REQUIRE(WriteRandomModel(folder.path(), config, 3).ok());
   if (!weights.empty()) {
     Weights named;
@@ -95,8 +95,8 @@ double LeastCosine(const std::vector<float>& a, const std::vector<float>& b, int
 }
 
 TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, and has its own fingerprint") {
-  for (const VisionConfig& config : Variants()) {
-    INFO(DescribeVision(config));
+  for (const TowerConfig& config : Variants()) {
+    INFO(DescribeTower(config));
     const TempFolder folder;
     Write(folder, config);
     const auto f32 = Make(folder.path(), "f32"), int8 = Make(folder.path(), "int8");
@@ -120,7 +120,7 @@ TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, an
 TEST_CASE("A few channels that are much larger than the others cost int8 no accuracy") {
   // Trained towers have such channels. Here LayerNorm makes three of them 40 times as large and the next
   // weights make up for it: the vectors are those of the model without.
-  const VisionConfig config = Modest();
+  const TowerConfig config = Modest();
   Weights weights = RandomWeights(config, 3);
   for (int layer = 0; layer < config.layers; ++layer) {
     const std::string block = "transformer.resblocks." + std::to_string(layer);
@@ -180,7 +180,7 @@ TEST_CASE("int8 where it cannot run is refused with what is missing and what to 
   CHECK(CheckDtype("auto", "mps", false).ok());
 
   const TempFolder folder;
-  REQUIRE(WriteRandomModel(folder.path(), VisionConfig{.layers = 1}, 3).ok());
+  REQUIRE(WriteRandomModel(folder.path(), TowerConfig{.layers = 1}, 3).ok());
   auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());
   const auto made = TorchExecutor::Create(*std::move(model), std::make_unique<NoDeviceMemory>(),

@@ -12,8 +12,8 @@
 namespace embedd {
 namespace {
 
-VisionConfig Tiny() {
-  VisionConfig config;
+TowerConfig Tiny() {
+  TowerConfig config;
   config.image_height = config.image_width = 32;
   config.patch = 16;
   config.width = 16;
@@ -42,13 +42,13 @@ TEST_CASE("Anything that changes a vector changes the fingerprint") {
   TempFolder folder;
   const ModelFolder model = Read(folder, "a", 1), other = Read(folder, "b", 2);
   std::set<std::string> seen = {Fingerprint(model.vision, model.image, model.weights, "f32")};
-  const auto is_new = [&](const VisionConfig& v, const ImageSpec& i, const std::string& dtype) {
+  const auto is_new = [&](const TowerConfig& v, const ImageSpec& i, const std::string& dtype) {
     return seen.insert(Fingerprint(v, i, model.weights, dtype)).second;
   };
   CHECK(seen.insert(Fingerprint(other.vision, other.image, other.weights, "f32")).second);
   CHECK(is_new(model.vision, model.image, "f16"));
   CHECK(is_new(model.vision, model.image, "int8"));
-  VisionConfig vision = model.vision;
+  TowerConfig vision = model.vision;
   vision.activation = Activation::kQuickGelu;
   CHECK(is_new(vision, model.image, "f32"));
   vision = model.vision;

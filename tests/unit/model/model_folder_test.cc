@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <set>
 
-#include "server/model/hf_clip_config.h"
+#include "server/model/hf_config.h"
 #include "tests/support/catch.h"
 #include "tests/support/checkpoint_file.h"
 #include "tests/support/random_model.h"
@@ -16,8 +16,8 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-VisionConfig Tiny() {
-  VisionConfig config;
+TowerConfig Tiny() {
+  TowerConfig config;
   config.image_height = config.image_width = 32;
   config.patch = 8;
   config.width = 32;
@@ -52,7 +52,7 @@ TEST_CASE("An OpenCLIP folder gives config, image spec and every tensor") {
   CHECK(model->name == "my-model");
   CHECK(model->vision.layers == 2);
   CHECK(model->image.width == 32);
-  CHECK(model->weights.tensors.size() == VisionTensors(Tiny()).size());
+  CHECK(model->weights.tensors.size() == TowerTensors(Tiny()).size());
   const ModelSpec spec = MakeModelSpec(*model, "cpu", "f32");
   CHECK(spec.dimension == 16);
   CHECK(spec.fingerprint.size() == 32);
@@ -61,7 +61,7 @@ TEST_CASE("An OpenCLIP folder gives config, image spec and every tensor") {
 }
 
 TEST_CASE("A random model comes back from disk with the config it was written with") {
-  VisionConfig config = Tiny();
+  TowerConfig config = Tiny();
   config.mlp_width = 61;
   config.image_height = 40;
   config.activation = Activation::kGeluTanh;
@@ -74,7 +74,7 @@ TEST_CASE("A random model comes back from disk with the config it was written wi
   REQUIRE(WriteRandomModel(folder.path(), config, 1).ok());
   const auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());
-  CHECK(DescribeVision(model->vision) == DescribeVision(config));
+  CHECK(DescribeTower(model->vision) == DescribeTower(config));
   CHECK(model->vision.mlp_width == 61);
   CHECK(model->vision.final_ln_after_pool);
   CHECK(model->vision.eps == 1e-6);
@@ -197,8 +197,10 @@ constexpr char kHfConfig[] =
 
 std::map<std::string, HostTensor> HfTensors(const std::string& prefix = "vision_model.") {
   std::map<std::string, HostTensor> tensors;
+  TowerLayout layout = HfImageLayout(HfModel{});
+  layout.prefix = prefix;
   for (const auto& [name, tensor] : RandomWeights(Tiny(), 1)) {
-    const StoredName stored = HfStoredName(name, prefix);
+    const StoredName stored = Spell(layout, Tiny(), name);
     for (const std::string& part : stored.parts) {
       HostTensor piece = tensor;
       if (stored.transposed) piece.shape = {tensor.shape[1], tensor.shape[0]};

@@ -32,7 +32,7 @@ std::string Problem(const std::string& patch) {
 TEST_CASE("Keys that are absent take OpenCLIP's defaults") {
   const auto config = ParseOpenClipConfig(R"({"model_cfg": {"embed_dim": 512, "vision_cfg": {}}})", "f.json");
   REQUIRE(config.ok());
-  const VisionConfig& v = config->vision;
+  const TowerConfig& v = config->vision;
   CHECK(v.layers == 12);
   CHECK(v.width == 768);
   CHECK(v.heads == 12);
@@ -55,7 +55,7 @@ TEST_CASE("Every option of a native vision transformer is read") {
       "no_ln_pre": true, "final_ln_after_pool": true, "pool_type": "avg", "act_kwargs": {"approximate": "tanh"},
       "norm_kwargs": {"eps": 1e-6}, "patch_dropout": 0.5, "pos_embed_type": "sin_cos_2d", "timm_model_name": null}}})");
   REQUIRE(config.ok());
-  const VisionConfig& v = config->vision;
+  const TowerConfig& v = config->vision;
   CHECK(v.layers == 40);
   CHECK(v.heads == 16);
   CHECK(v.mlp_width == 6144);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/model/hf_clip_config.h"
+#include "server/model/hf_config.h"
 
 #include "tests/support/catch.h"
 
@@ -10,20 +10,20 @@ namespace {
 using Catch::Matchers::Contains;
 
 std::string ConfigProblem(const std::string& text) {
-  return std::string(ParseHfClipConfig(text, "config.json").status().message());
+  return std::string(ParseHfConfig(text, "config.json").status().message());
 }
 std::string PreprocessorProblem(const std::string& text) {
-  return std::string(ParseHfPreprocessor(text, "p.json", VisionConfig{}).status().message());
+  return std::string(ParseHfPreprocessor(text, "p.json", TowerConfig{}).status().message());
 }
 
 TEST_CASE("Keys that are absent take the defaults of transformers, where the activation is QuickGELU") {
-  const auto config = ParseHfClipConfig(R"({"model_type": "clip", "torch_dtype": "float32"})", "config.json");
+  const auto config = ParseHfConfig(R"({"model_type": "clip", "torch_dtype": "float32"})", "config.json");
   REQUIRE(config.ok());
-  CHECK(config->width == 768);
-  CHECK(config->layers == 12);
-  CHECK(config->patch == 32);
-  CHECK(config->embed_dim == 512);
-  CHECK(config->activation == Activation::kQuickGelu);
+  CHECK(config->image.width == 768);
+  CHECK(config->image.layers == 12);
+  CHECK(config->image.patch == 32);
+  CHECK(config->image.embed_dim == 512);
+  CHECK(config->image.activation == Activation::kQuickGelu);
 }
 
 TEST_CASE("The vision part is read, from wherever the model keeps it") {
@@ -34,22 +34,22 @@ TEST_CASE("The vision part is read, from wherever the model keeps it") {
         R"({"model_type": "clip", "projection_dim": 768, "vision_config": {}, "vision_config_dict": {)" +
             vision + "}}",
         R"({"model_type": "clip_vision_model", "projection_dim": 768, )" + vision + "}"}) {
-    const auto config = ParseHfClipConfig(text, "config.json");
+    const auto config = ParseHfConfig(text, "config.json");
     REQUIRE(config.ok());
-    CHECK(config->width == 1024);
-    CHECK(config->mlp_width == 4096);
-    CHECK(config->layers == 24);
-    CHECK(config->heads == 16);
-    CHECK(config->tokens() == 577);
-    CHECK(config->embed_dim == 768);
-    CHECK(config->activation == Activation::kGelu);
-    CHECK(config->eps == 1e-6);
+    CHECK(config->image.width == 1024);
+    CHECK(config->image.mlp_width == 4096);
+    CHECK(config->image.layers == 24);
+    CHECK(config->image.heads == 16);
+    CHECK(config->image.tokens() == 577);
+    CHECK(config->image.embed_dim == 768);
+    CHECK(config->image.activation == Activation::kGelu);
+    CHECK(config->image.eps == 1e-6);
   }
 }
 
 TEST_CASE("A config that is no CLIP model, or is wrong, is named by file and key") {
-  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip"})"),
-             Contains("config.json: model_type: is \"siglip\""));
+  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip2"})"),
+             Contains("config.json: model_type: is \"siglip2\""));
   CHECK_THAT(ConfigProblem("{}"), Contains("config.json: model_type"));
   CHECK_THAT(ConfigProblem(R"({"model_type": "clip", "vision_config": {"hidden_act": "relu"}})"),
              Contains("config.json: vision_config.hidden_act"));
@@ -61,7 +61,7 @@ TEST_CASE("A CLIP image processor crops with offsets rounded down") {
   const auto image =
       ParseHfPreprocessor(R"({"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224},
       "resample": 2, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3], "rescale_factor": 0.00392156862745098})",
-                          "p.json", VisionConfig{});
+                          "p.json", TowerConfig{});
   REQUIRE(image.ok());
   CHECK(image->crop_rounding == CropRounding::kFloor);
   CHECK(image->resize_mode == ResizeMode::kShortest);
@@ -71,17 +71,17 @@ TEST_CASE("A CLIP image processor crops with offsets rounded down") {
 }
 
 TEST_CASE("Sizes may be one number, as old folders have them, and height and width mean squash") {
-  const auto old = ParseHfPreprocessor(R"({"size": 224, "crop_size": 224})", "p.json", VisionConfig{});
+  const auto old = ParseHfPreprocessor(R"({"size": 224, "crop_size": 224})", "p.json", TowerConfig{});
   REQUIRE(old.ok());
   CHECK(old->resize_mode == ResizeMode::kShortest);
   const auto squash =
-      ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", VisionConfig{});
+      ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", TowerConfig{});
   REQUIRE(squash.ok());
   CHECK(squash->resize_mode == ResizeMode::kSquash);
   // Nothing is left to crop, whatever crop_size says.
   const auto no_crop = ParseHfPreprocessor(
       R"({"size": {"height": 224, "width": 224}, "do_center_crop": false, "crop_size": {"height": 200, "width": 200}})",
-      "p.json", VisionConfig{});
+      "p.json", TowerConfig{});
   REQUIRE(no_crop.ok());
   CHECK(no_crop->resize_mode == ResizeMode::kSquash);
 }
@@ -92,22 +92,26 @@ TEST_CASE("Preprocessing that the server would not do is refused by key") {
              Contains("p.json: size: is 200x224"));
   CHECK_THAT(PreprocessorProblem(R"({"resample": 1})"), Contains("p.json: resample"));
   CHECK_THAT(PreprocessorProblem(R"({"rescale_factor": 1})"), Contains("p.json: rescale_factor"));
-  CHECK_THAT(PreprocessorProblem(R"({"size": {"shortest_edge": 256}})"), Contains("p.json: size"));
+  CHECK_THAT(PreprocessorProblem(R"({"size": {"shortest_edge": 200}})"), Contains("p.json: size"));
   CHECK_THAT(PreprocessorProblem(R"({"size": 336, "crop_size": 336})"),
              Contains("p.json: crop_size: is 336x336"));
   CHECK_THAT(PreprocessorProblem(R"({"image_std": [1, 0, 1]})"), Contains("p.json: image_std"));
 }
 
 TEST_CASE("Every tensor of the tower has its Hugging Face name") {
-  CHECK(HfStoredName("ln_pre.weight").parts == std::vector<std::string>{"vision_model.pre_layrnorm.weight"});
-  CHECK(HfStoredName("proj").transposed);
-  const StoredName qkv = HfStoredName("transformer.resblocks.11.attn.in_proj_bias");
+  const auto model = ParseHfConfig(R"({"model_type": "clip"})", "config.json");
+  REQUIRE(model.ok());
+  TowerLayout layout = HfImageLayout(*model);
+  layout.prefix = "vision_model.";
+  const auto spell = [&](const std::string& name) { return Spell(layout, model->image, name); };
+  CHECK(spell("ln_pre.weight").parts == std::vector<std::string>{"vision_model.pre_layrnorm.weight"});
+  CHECK(spell("proj").parts == std::vector<std::string>{"visual_projection.weight"});
+  CHECK(spell("proj").transposed);
+  const StoredName qkv = spell("transformer.resblocks.11.attn.in_proj_bias");
   REQUIRE(qkv.parts.size() == 3);
   CHECK(qkv.parts[1] == "vision_model.encoder.layers.11.self_attn.k_proj.bias");
-  CHECK(HfStoredName("transformer.resblocks.0.mlp.c_proj.weight").parts[0] ==
+  CHECK(spell("transformer.resblocks.0.mlp.c_proj.weight").parts[0] ==
         "vision_model.encoder.layers.0.mlp.fc2.weight");
-  VisionConfig config;
-  for (const auto& [name, shape] : VisionTensors(config)) CHECK_FALSE(HfStoredName(name).parts.empty());
 }
 
 }  // namespace

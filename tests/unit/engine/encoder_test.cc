@@ -8,8 +8,8 @@
 namespace embedd {
 namespace {
 
-VisionConfig Small() {
-  VisionConfig config;
+TowerConfig Small() {
+  TowerConfig config;
   config.image_height = config.image_width = 64;
   config.patch = 16;
   config.width = 64;
@@ -20,7 +20,7 @@ VisionConfig Small() {
   return config;
 }
 
-ModelFolder RandomModel(const TempFolder& folder, const VisionConfig& config) {
+ModelFolder RandomModel(const TempFolder& folder, const TowerConfig& config) {
   REQUIRE(WriteRandomModel(folder.path(), config, 5).ok());
   auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());
@@ -28,8 +28,8 @@ ModelFolder RandomModel(const TempFolder& folder, const VisionConfig& config) {
 }
 
 // Every option that changes the arithmetic, and the shapes at the edge of the tricks.
-std::vector<VisionConfig> Variants() {
-  std::vector<VisionConfig> all(9, Small());
+std::vector<TowerConfig> Variants() {
+  std::vector<TowerConfig> all(9, Small());
   all[1].activation = Activation::kQuickGelu;
   all[2].activation = Activation::kGeluTanh;
   all[3].pool = Pool::kAverage;
@@ -48,18 +48,18 @@ std::vector<VisionConfig> Variants() {
 
 TEST_CASE(
     "The server's tower computes what plain operators compute, however its weights lie, for every option") {
-  for (const VisionConfig& config : Variants()) {
+  for (const TowerConfig& config : Variants()) {
     TempFolder folder;
     const ModelFolder model = RandomModel(folder, config);
     const PlainTower plain(model);
     for (int n : {1, 2, 5}) {
       const std::vector<float> pixels = NoisePixels(config, n);
       const std::vector<float> wanted = plain.Run(n, pixels);
-      INFO(DescribeVision(config) << ", batch " << n);
+      INFO(DescribeTower(config) << ", batch " << n);
       REQUIRE(wanted.size() == static_cast<size_t>(n) * config.embed_dim);
       // Numbers of a unit vector grow as its dimension falls: 1e-6 at 24 is 2e-7 at 512.
       for (const WeightLayout layout : UsableLayouts()) {
-        const std::vector<float> rows = RunVisionTower(model, n, pixels, layout);
+        const std::vector<float> rows = RunEncoder(model, n, pixels, layout);
         CHECK(LargestUnitDifference(wanted, rows, config.embed_dim) <= 1e-6);
       }
     }
@@ -68,7 +68,7 @@ TEST_CASE(
 
 TEST_CASE("At the width of ViT-B/32 the tower differs from plain operators by at most 3e-7 on unit vectors") {
   for (const Activation activation : {Activation::kGelu, Activation::kQuickGelu}) {
-    VisionConfig config;  // ViT-B/32, with three layers
+    TowerConfig config;  // ViT-B/32, with three layers
     config.layers = 3;
     config.activation = activation;
     TempFolder folder;
@@ -76,18 +76,18 @@ TEST_CASE("At the width of ViT-B/32 the tower differs from plain operators by at
     const std::vector<float> pixels = NoisePixels(config, 2);
     const std::vector<float> wanted = PlainTower(model).Run(2, pixels);
     for (const WeightLayout layout : UsableLayouts()) {
-      CHECK(LargestUnitDifference(wanted, RunVisionTower(model, 2, pixels, layout), 512) <= 3e-7);
+      CHECK(LargestUnitDifference(wanted, RunEncoder(model, 2, pixels, layout), 512) <= 3e-7);
     }
   }
 }
 
 TEST_CASE("The tower of a fixed model answers the numbers that open_clip answered") {
-  VisionConfig config = Small();
+  TowerConfig config = Small();
   config.activation = Activation::kQuickGelu;
   config.embed_dim = 6;
   TempFolder folder;
   const ModelFolder model = RandomModel(folder, config);
-  const std::vector<float> rows = RunVisionTower(model, 2, NoisePixels(config, 2), WeightLayout::kPlain);
+  const std::vector<float> rows = RunEncoder(model, 2, NoisePixels(config, 2), WeightLayout::kPlain);
   // open_clip 3.3.0 over the folder that WriteRandomModel(folder, config, 5) writes, on NoisePixels(config,
   // 2).
   const std::vector<float> wanted = {-0.45611364f, 1.1594019f,   -0.95257974f, -0.26555884f,
@@ -99,13 +99,13 @@ TEST_CASE("The tower of a fixed model answers the numbers that open_clip answere
 
 TEST_CASE("A row does not depend on the other images of its batch") {
   TempFolder folder;
-  const VisionConfig config = Small();
+  const TowerConfig config = Small();
   const ModelFolder model = RandomModel(folder, config);
   const std::vector<float> pixels = NoisePixels(config, 3);
-  const std::vector<float> together = RunVisionTower(model, 3, pixels, WeightLayout::kPlain);
+  const std::vector<float> together = RunEncoder(model, 3, pixels, WeightLayout::kPlain);
   const size_t image = pixels.size() / 3;
   const std::vector<float> last(pixels.begin() + static_cast<ptrdiff_t>(2 * image), pixels.end());
-  const std::vector<float> alone = RunVisionTower(model, 1, last, WeightLayout::kPlain);
+  const std::vector<float> alone = RunEncoder(model, 1, last, WeightLayout::kPlain);
   const std::vector<float> row(together.begin() + 2 * config.embed_dim, together.end());
   CHECK(LargestUnitDifference(row, alone, config.embed_dim) <= 1e-6);
 }

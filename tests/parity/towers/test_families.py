@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every family that is served against its own library, from picture and text files to vectors.
+
+Folders hold narrow models with real names whose every parameter is random (a bias of 0 or a gain of 1 would hide that it
+is not read), saved as their library saves them. The library prepares pictures through Pillow and texts through its own
+tokenizer. The worst difference of each family and kind of folder is the table of docs/models.md:
+EMBEDD_WRITE_DOCS=1 writes it there.
+
+Needs the program family_dump (build target of the same name); it is looked for in EMBEDD_BUILD_DIR, default build/dev.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+import transformers
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.push_to_hf_hub import save_config_for_hf
+from PIL import Image
+from safetensors.torch import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "parity" / "text"))
+import vocabularies  # noqa: E402
+from texts import training_lines  # noqa: E402
+
+LARGEST = 1e-5  # of a component of a unit vector
+TEXTS = ["a photo of a cat", "A Photo of two DOGS, running!", "x", "caf\u00e9 au lait 123", "", "long words " * 60]
+
+_worst = {}
+
+
+def family_dump(folder, kind, inputs, batch, dtype="f32"):
+    """Rows [n, dimension] and what the program printed."""
+    path = pathlib.Path(os.environ.get("EMBEDD_BUILD_DIR", ROOT / "build" / "dev")) / "bin" / "family_dump"
+    assert path.exists(), f"{path} is not built: scripts/build dev family_dump"
+    out = folder.parent / "rows.f32"
+    if kind == "text":
+        (folder.parent / "texts").write_bytes(b"".join(t.encode() + b"\0" for t in inputs))
+        inputs = [folder.parent / "texts"]
+    done = subprocess.run([path, folder, out, dtype, str(batch), kind, *inputs], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    count = len(TEXTS) if kind == "text" else len(inputs)
+    return np.fromfile(out, np.float32).reshape(count, -1), said
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Files of other shapes than a tower's, none of them its own transpose."""
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(5)
+    files = []
+    for i, (width, height) in enumerate([(640, 480), (300, 500), (257, 256), (90, 70)]):
+        y, x = np.mgrid[0:height, 0:width]
+        smooth = np.stack([(x * (i + 1) + y * c * 2) // 3 % 256 for c in (1, 2, 3)], -1)
+        pixels = np.clip(smooth + rng.integers(-40, 40, smooth.shape), 0, 255).astype(np.uint8)
+        files.append(folder / f"{i}.png")
+        Image.fromarray(pixels).save(files[-1])
+    return files
+
+
+def randomise(model, seed=11):
+    """Every parameter and buffer of numbers; spreads that keep activations of order one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in [*model.named_parameters(), *model.named_buffers()]:
+            if not p.is_floating_point() or "rope" in name or "attn_mask" in name or "periods" in name:
+                continue
+            noise = torch.randn(p.shape, generator=generator)
+            if "logit" in name:
+                p.copy_(2 + noise)
+            elif name.endswith("running_var"):
+                p.copy_(0.5 + noise.abs())
+            elif p.ndim >= 2 and "embed" not in name and "token" not in name and "probe" not in name \
+                    and "latent" not in name:
+                p.copy_(noise * (1.4 / p[0].numel() ** 0.5))
+            elif "lambda" in name or "gamma" in name or "norm" in name and name.endswith("weight") \
+                    or "ln" in name and name.endswith("weight"):
+                p.copy_(1 + 0.3 * noise)
+            else:
+                p.copy_(0.3 * noise)
+    return model.eval()
+
+
+def unit(rows):
+    rows = np.asarray(rows, np.float64)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def compare(family, kind, folder, what, inputs, wanted):
+    for batch in (1, 3):
+        rows, said = family_dump(folder, what, inputs, batch)
+        delta = float(np.abs(unit(rows) - unit(wanted)).max())
+        key = (family, kind, what)
+        _worst[key] = max(_worst.get(key, 0), delta)
+        assert delta <= LARGEST, (family, kind, what, batch, delta)
+    return said
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(request):
+    torch.set_num_threads(1)
+    yield
+    lines = ["| family | folder | tower | largest difference |", "|---|---|---|---|"]
+    lines += [f"| {f} | {k} | {w} | {d:.1e} |" for (f, k, w), d in _worst.items()]
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("\n" + "\n".join(lines))
+    if os.environ.get("EMBEDD_WRITE_DOCS"):
+        page = ROOT / "docs" / "models.md"
+        before, rest = page.read_text().split("<!-- table of families -->\n")
+        _, after = rest.split("<!-- end -->")
+        page.write_text(before + "<!-- table of families -->\n" + "\n".join(lines) + "\n<!-- end -->" + after)
+
+
+# ---- Hugging Face folders -------------------------------------------------------------------------------------------
+
+SMALL = {"hidden_size": 144, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 300}
+
+
+def hf_images(model, processor, files, rows):
+    pixels = processor(images=[Image.open(f) for f in files], return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        return rows(model, pixels).numpy()
+
+
+def pil(name):
+    return getattr(transformers, name + "Pil", None) or getattr(transformers, name)
+
+
+def siglip(image=224, patch=16):
+    config = transformers.SiglipConfig(
+        text_config={**SMALL, "vocab_size": 300, "projection_size": 144},
+        vision_config={**SMALL, "image_size": image, "patch_size": patch})
+    return transformers.SiglipModel(config)
+
+
+HF = {
+    # family: model, class and arguments of the processor, what the rows are
+    "SigLIP": (siglip, "SiglipImageProcessor", {}, lambda m, p: m.vision_model(p).pooler_output),
+    "SigLIP, 378 by patches of 16": (lambda: siglip(378), "SiglipImageProcessor",
+                                     {"size": {"height": 378, "width": 378}},
+                                     lambda m, p: m.vision_model(p).pooler_output),
+    "SigLIP2 (bilinear)": (siglip, "SiglipImageProcessor", {"resample": 2},
+                           lambda m, p: m.vision_model(p).pooler_output),
+    "DINOv2": (lambda: transformers.Dinov2Model(transformers.Dinov2Config(
+        hidden_size=128, num_hidden_layers=12, num_attention_heads=2, image_size=518, patch_size=14)),
+        "BitImageProcessor", {"size": {"shortest_edge": 256}, "image_mean": [0.485, 0.456, 0.406],
+                              "image_std": [0.229, 0.224, 0.225]}, lambda m, p: m(p).pooler_output),
+    "DINOv2 giant (SwiGLU)": (lambda: transformers.Dinov2Model(transformers.Dinov2Config(
+        hidden_size=128, num_hidden_layers=4, num_attention_heads=2, image_size=518, patch_size=14,
+        use_swiglu_ffn=True)), "BitImageProcessor", {"size": {"shortest_edge": 256}},
+        lambda m, p: m(p).pooler_output),
+    "DINOv2 with registers": (lambda: transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(
+        hidden_size=128, num_hidden_layers=12, num_attention_heads=2, image_size=518, patch_size=14)),
+        "BitImageProcessor", {"size": {"shortest_edge": 256}}, lambda m, p: m(p).pooler_output),
+    "ViT": (lambda: transformers.ViTModel(transformers.ViTConfig(
+        hidden_size=128, num_hidden_layers=12, num_attention_heads=2, intermediate_size=300)),
+        "ViTImageProcessor", {}, lambda m, p: m(p).last_hidden_state[:, 0]),
+    "CLIP": (lambda: transformers.CLIPModel(transformers.CLIPConfig(
+        text_config={**SMALL, "vocab_size": 300, "eos_token_id": 2}, vision_config={**SMALL}, projection_dim=96)),
+        "CLIPImageProcessor", {}, lambda m, p: m.visual_projection(m.vision_model(p).pooler_output)),
+    "Chinese CLIP (images)": (lambda: transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(
+        text_config={**SMALL, "vocab_size": 300}, vision_config={**SMALL, "patch_size": 16}, projection_dim=96)),
+        "ChineseCLIPImageProcessor", {}, lambda m, p: m.visual_projection(m.vision_model(p).pooler_output)),
+}
+
+
+@pytest.mark.parametrize("family", HF)
+def test_images_of_hugging_face_folders(family, tmp_path, pictures):
+    make, processor, arguments, rows = HF[family]
+    model = randomise(make())
+    model.save_pretrained(tmp_path / "model")
+    processor = pil(processor)(**arguments)
+    processor.save_pretrained(tmp_path / "model")
+    compare(family, "Hugging Face", tmp_path / "model", "image", pictures,
+            hf_images(model, processor, pictures, rows))
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_images_of_dinov3(gated, tmp_path, pictures):
+    model = randomise(transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(
+        hidden_size=128, num_hidden_layers=12, num_attention_heads=2, intermediate_size=300, num_register_tokens=4,
+        use_gated_mlp=gated, hidden_act="silu" if gated else "gelu")))
+    model.save_pretrained(tmp_path / "model")
+    processor = transformers.DINOv3ViTImageProcessor()
+    processor.save_pretrained(tmp_path / "model")
+    compare("DINOv3" + (" (gated)" if gated else ""), "Hugging Face", tmp_path / "model", "image", pictures,
+            hf_images(model, processor, pictures, lambda m, p: m(p).pooler_output))
+
+
+# ---- open_clip folders with towers of timm --------------------------------------------------------------------------
+
+NARROW = {"embed_dim": 128, "num_heads": 2, "depth": 12}
+OPEN_CLIP = {
+    # label: config of open_clip, changes to timm's tower
+    "SigLIP": ("ViT-B-16-SigLIP", NARROW),
+    "SigLIP, so400m head of 72": ("ViT-SO400M-14-SigLIP", {"embed_dim": 144, "num_heads": 2, "depth": 4}),
+    "SigLIP2": ("ViT-B-16-SigLIP2", NARROW),
+    "SigLIP2 (tanh tower)": ("ViT-B-32-SigLIP2-256", NARROW),
+    "PE-Core": ("PE-Core-B-16", NARROW),
+    "PE-Core (stretched)": ("PE-Core-S-16-384", NARROW),
+    "EVA02": ("EVA02-B-16", {**NARROW, "mlp_ratio": 2730 / 1024}),
+    "EVA02 L/14-336": ("EVA02-L-14-336", {**NARROW, "depth": 3, "mlp_ratio": 2730 / 1024}),
+    "MobileCLIP2-L/14": ("MobileCLIP2-L-14", NARROW),
+    "MobileCLIP2-B": ("MobileCLIP2-B", {"depth": 4}),
+    "CLIP": ("ViT-B-32", {}),
+}
+FULL_WIDTH = {"MobileCLIP2-B"}  # its stem has no narrow form
+
+
+def open_clip_model(label, monkeypatch, vocabulary=0):
+    name, changes = OPEN_CLIP[label]
+    config = json.loads(json.dumps(open_clip.get_model_config(name)))
+    text = config["text_cfg"]
+    text.update(width=128, heads=2, layers=12, vocab_size=300 if "hf_tokenizer_name" in text else 49408)
+    if "timm_model_name" in config["vision_cfg"]:
+        config["embed_dim"] = 768 if label in FULL_WIDTH else changes.get("embed_dim", 128)
+        make = timm.create_model
+        monkeypatch.setattr(timm, "create_model", lambda *a, **k: make(*a, **{**k, **changes}))
+        monkeypatch.setattr(open_clip.timm_model, "timm", timm)
+    else:
+        config["vision_cfg"].update(width=128, head_width=64, layers=12)
+        config["embed_dim"] = 96
+    if label in FULL_WIDTH:
+        text.update(layers=1)
+    if vocabulary:
+        text["vocab_size"] = vocabulary
+    kwargs = dict(config)
+    custom = kwargs.pop("custom_text", False)
+    model = (open_clip.CustomTextCLIP if custom else open_clip.CLIP)(**kwargs)
+    return name, config, randomise(model)
+
+
+def save_open_clip(folder, name, config, model):
+    folder.mkdir()
+    cfg = dict(open_clip.transform.PreprocessCfg(size=model.visual.image_size).__dict__)
+    cfg.update({k: v for k, v in PREPROCESS.get(name.split("-")[0], {}).items()})
+    if "SigLIP" in name:
+        cfg.update(mean=(0.5,) * 3, std=(0.5,) * 3, interpolation="bicubic", resize_mode="squash")
+    set_model_preprocess_cfg(model, cfg)
+    save_config_for_hf(model, folder / "open_clip_config.json", config)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    return open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**cfg), is_train=False)
+
+
+PREPROCESS = {"PE": {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bilinear", "resize_mode": "squash"},
+              "MobileCLIP2": {"mean": (0, 0, 0), "std": (1, 1, 1), "interpolation": "bilinear"}}
+
+
+@pytest.mark.parametrize("label", OPEN_CLIP)
+def test_images_of_open_clip_folders(label, tmp_path, pictures, monkeypatch):
+    name, config, model = open_clip_model(label, monkeypatch)
+    transform = save_open_clip(tmp_path / "model", name, config, model)
+    with torch.no_grad():
+        wanted = model.encode_image(torch.stack([transform(Image.open(f)) for f in pictures])).numpy()
+    said = compare(label, "open_clip", tmp_path / "model", "image", pictures, wanted)
+    if "SigLIP" in label:
+        assert said["similarity"] == "sigmoid"
+        assert float(said["logit_bias"]) == pytest.approx(float(model.logit_bias), rel=1e-5)
+        assert float(said["logit_scale"]) == pytest.approx(float(model.logit_scale.exp()), rel=1e-5)
+
+
+# ---- texts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lines():
+    return training_lines()
+
+
+def ids_of(tokenizer, texts, length):
+    return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")["input_ids"]
+
+
+@pytest.mark.parametrize("eos", [49407, 2])
+def test_texts_of_hugging_face_clip(eos, tmp_path):
+    """eos 2 stands in configs that are older than the correction of the pooling: then the greatest id is pooled."""
+    model = randomise(transformers.CLIPModel(transformers.CLIPConfig(
+        text_config={**SMALL, "vocab_size": 49408, "eos_token_id": eos, "bos_token_id": 0 if eos == 2 else 49406},
+        vision_config={**SMALL, "num_hidden_layers": 1}, projection_dim=96)))
+    model.save_pretrained(tmp_path / "model")
+    pil("CLIPImageProcessor")().save_pretrained(tmp_path / "model")
+    vocabularies.clip(tmp_path / "model")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        wanted = model.text_projection(model.text_model(ids_of(tokenizer, TEXTS, 77)).pooler_output).numpy()
+    compare("CLIP", "Hugging Face" + (", eos 2" if eos == 2 else ""), tmp_path / "model", "text", TEXTS, wanted)
+
+
+@pytest.mark.parametrize("generation", [1, 2])
+def test_texts_of_hugging_face_siglip(generation, tmp_path, lines):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    size = (vocabularies.siglip_hf if generation == 1 else vocabularies.gemma)(folder, lines)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = randomise(transformers.SiglipModel(transformers.SiglipConfig(
+        text_config={**SMALL, "vocab_size": max(size or 0, len(tokenizer)), "projection_size": 144},
+        vision_config={**SMALL, "num_hidden_layers": 1})))
+    model.save_pretrained(folder)
+    pil("SiglipImageProcessor")().save_pretrained(folder)
+    texts = TEXTS if generation == 1 else [t.lower() for t in TEXTS]  # as SigLIP2 was trained
+    with torch.no_grad():
+        wanted = model.text_model(ids_of(tokenizer, texts, 64)).pooler_output.numpy()
+    compare("SigLIP" if generation == 1 else "SigLIP2", "Hugging Face", folder, "text", TEXTS, wanted)
+
+
+@pytest.mark.parametrize("label", ["CLIP", "EVA02", "PE-Core", "MobileCLIP2-L/14"])
+def test_texts_of_open_clip_folders(label, tmp_path, monkeypatch):
+    name, config, model = open_clip_model(label, monkeypatch)
+    save_open_clip(tmp_path / "model", name, config, model)
+    vocabularies.clip(tmp_path / "model")
+    tokenizer = open_clip.SimpleTokenizer(context_length=config["text_cfg"]["context_length"])
+    with torch.no_grad():
+        wanted = model.encode_text(tokenizer(TEXTS)).numpy()
+    compare(label, "open_clip", tmp_path / "model", "text", TEXTS, wanted)
+
+
+@pytest.mark.parametrize("label", ["SigLIP", "SigLIP2"])
+def test_texts_of_open_clip_siglip(label, tmp_path, lines, monkeypatch):
+    files = tmp_path / "tokenizer"
+    files.mkdir()
+    (vocabularies.unigram_json if label == "SigLIP" else vocabularies.gemma)(files, lines)
+    tokenizer = open_clip.tokenizer.HFTokenizer(str(files), context_length=64, clean="canonicalize")
+    name, config, model = open_clip_model(label, monkeypatch, len(tokenizer.tokenizer))
+    save_open_clip(tmp_path / "model", name, config, model)
+    for file in files.iterdir():
+        (tmp_path / "model" / file.name).write_bytes(file.read_bytes())
+    with torch.no_grad():
+        wanted = model.encode_text(tokenizer(TEXTS)).numpy()
+    compare(label, "open_clip", tmp_path / "model", "text", TEXTS, wanted)
