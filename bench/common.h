@@ -54,7 +54,11 @@ inline std::string JsonList(const std::vector<double>& values) {
 // does.
 class NullExecutor final : public Executor {
  public:
-  explicit NullExecutor(int dimension, void (*on_run)() = nullptr) : dimension_(dimension), on_run_(on_run) {}
+  // `memory_limit` 0: none.
+  explicit NullExecutor(int dimension, void (*on_run)() = nullptr, int64_t memory_limit = 0)
+      : dimension_(dimension), on_run_(on_run) {
+    memory_.limit = memory_limit;
+  }
   absl::Status Load(Tower) override { return absl::OkStatus(); }
   absl::Status Offload() override { return absl::OkStatus(); }
   bool loaded(Tower) const override { return true; }

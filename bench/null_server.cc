@@ -36,7 +36,7 @@ int Main(int argc, char** argv) {
   model.spec.dtype = "f32";
   model.spec.dimension = 512;
   model.spec.towers = {"image"};
-  model.executor = std::make_unique<NullExecutor>(model.spec.dimension);
+  model.devices.push_back({.executor = std::make_unique<NullExecutor>(model.spec.dimension)});
   Must(server->Serve(std::move(model)));
   sigset_t wanted;
   sigemptyset(&wanted);

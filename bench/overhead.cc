@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench_overhead: CPU time that queue, scheduler, release and reply take per image: all between "the pixels
+// bench_overhead: CPU time that queue, batching, release and reply take per image: all between "the pixels
 // are ready" and "the answer is packed". The device is one that sleeps, so batches form as under load. Prints
 // one JSON line.
 //
-//   bench_overhead [--rounds 7] [--calls 2000] [--images 16]
+//   bench_overhead [--rounds 7] [--calls 2000] [--images 16] [--memory-limit 0]
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "bench/common.h"
-#include "server/device/batch_scheduler.h"
+#include "server/device/device_group.h"
 #include "server/queue/places.h"
 #include "server/reply/pending_call.h"
 #include "server/reply/reply_stage.h"
@@ -30,45 +30,33 @@ void SleepAsADevice() { std::this_thread::sleep_for(std::chrono::milliseconds(1)
 
 // The road from the queue to the reply, put together as the server does.
 struct Road {
-  Road() {
-    scheduler = std::make_unique<BatchScheduler>(
-        CapController::Options{.max_batch = 64, .latency_target = absl::ZeroDuration()},
-        BatchScheduler::Deps{.queue = &queue,
-                             .device = &device,
-                             .session = &session,
-                             .board = &board,
-                             .metrics = &metrics,
-                             .reply = [this](FinishedBatch batch) { reply.Send(std::move(batch)); },
-                             .on_device_lost = [] { std::_Exit(1); }});
-    Must(scheduler->Start());
+  explicit Road(int64_t memory_limit) {
+    std::vector<DeviceGroup::Device> devices;
+    devices.push_back({.options = {.cap = {.max_batch = 64, .latency_target = absl::ZeroDuration()},
+                                   .session = {.pixel_bytes = 1}},
+                       .executor = std::make_unique<NullExecutor>(kDimension, SleepAsADevice, memory_limit)});
+    group = std::make_unique<DeviceGroup>(
+        std::move(devices),
+        DeviceGroup::Deps{.queue = &queue,
+                          .metrics = &metrics,
+                          .ledger = &ledger,
+                          .state = &state,
+                          .reply = [this](FinishedBatch batch) { reply.Send(std::move(batch)); },
+                          .on_all_lost = [] { std::_Exit(1); }});
+    Must(group->Start());
   }
   ~Road() {
-    scheduler->Stop();
-    device.Stop();
+    group->Stop(absl::Seconds(10));
     reply.Stop();
   }
 
   Metrics metrics;
   StateBoard state;
-  MemoryBoard board;
   BatchLedger ledger;
   PlaceBudget budget{{}};
   BoundedQueue queue{{}, Clock::Real()};
-  ReleasePolicy policy{{.kind = ReleasePolicy::Kind::kWatermark}};
-  NullExecutor executor{kDimension, SleepAsADevice};
-  BucketLadder ladder{64};
-  DeviceThread device{Clock::Real()};
   ReplyStage reply{Clock::Real(), &metrics};
-  DeviceSession session{{.pixel_bytes = 1},
-                        {.executor = &executor,
-                         .clock = Clock::Real(),
-                         .metrics = &metrics,
-                         .board = &board,
-                         .ledger = &ledger,
-                         .policy = &policy,
-                         .ladder = &ladder},
-                        &state};
-  std::unique_ptr<BatchScheduler> scheduler;
+  std::unique_ptr<DeviceGroup> group;
 };
 
 // CPU microseconds per image over `calls` calls, of which kCallsInFlight are under way.
@@ -107,13 +95,16 @@ double Round(Road& road, int calls, int images) {
 
 int Main(int argc, char** argv) {
   int rounds = 7, calls = 2000, images = 16;
+  int64_t memory_limit = 0;
   CLI::App app("CPU time of queue, scheduler, release and reply per image");
   app.add_option("--rounds", rounds, "rounds");
   app.add_option("--calls", calls, "calls in a round");
   app.add_option("--images", images, "images in a call");
+  app.add_option("--memory-limit", memory_limit,
+                 "bytes of the device that batches are kept below; 0: no limit");
   CLI11_PARSE(app, argc, argv);
   ConfigureLogging("error", "text");
-  Road road;
+  Road road(memory_limit);
   Round(road, calls / 4, images);
   std::vector<double> micros;
   for (int round = 0; round < rounds; ++round) micros.push_back(Round(road, calls, images));

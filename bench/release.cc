@@ -55,6 +55,7 @@ struct Way {
     runner = std::make_unique<BatchRunner>(BatchRunner::Deps{.executor = executor,
                                                              .clock = Clock::Real(),
                                                              .metrics = metrics,
+                                                             .device_metrics = metrics->AddDevice("cpu"),
                                                              .board = &board,
                                                              .ledger = &ledger,
                                                              .policy = &policy,

@@ -120,7 +120,7 @@ int Main(int argc, char** argv) {
       Must(EmbeddServer::Create(config, {.decoder = Must(FileDecoder::Create({}))}, [] { std::_Exit(5); }));
   auto executor = make_executor();
   EmbeddServer::Model model{.spec = executor->spec()};
-  model.executor = std::move(executor);
+  model.devices.push_back({.executor = std::move(executor), .is_processor = true});
   Must(server->Serve(std::move(model)));
 
   const ImageSpec image = engine->spec().image;

@@ -4,21 +4,18 @@
 
 #include <algorithm>
 #include <atomic>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/config/listen_address.h"
-#include "server/device/batch_scheduler.h"
-#include "server/device/device_thread.h"
-#include "server/device/watchdog.h"
+#include "server/device/device_group.h"
 #include "server/ops/http_server.h"
 #include "server/ops/ops_pages.h"
 #include "server/prepare/prepare_pool.h"
 #include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
-#include "server/release/memory_board.h"
 #include "server/release/release_policy.h"
 #include "server/reply/reply_stage.h"
 #include "server/rpc/grpc_server.h"
@@ -58,8 +55,6 @@ struct EmbeddServer::Stages {
         waiting_room({.images = 1 << 30, .bytes = WaitingBytes(config)}),
         answered(clock),
         queue({}, clock),
-        policy({.kind = ReleasePolicy::Parse(config.release).value_or(ReleasePolicy::Kind::kWatermark)}),
-        device(clock),
         reply(clock, &metrics),
         preparer({.clock = clock,
                   .metrics = &metrics,
@@ -78,30 +73,24 @@ struct EmbeddServer::Stages {
   const std::function<void()> on_device_lost;
   Clock* const clock = Clock::Real();
   const absl::Time started = clock->TimeNow();
-  std::atomic<bool> lost{false};
 
   Metrics metrics;
   StateBoard state;
-  MemoryBoard memory;
   BatchLedger ledger;
   std::unique_ptr<TokenCheck> tokens;
   PlaceBudget budget;
   PlaceBudget waiting_room;
   RateMeter answered;
   BoundedQueue queue;
-  const ReleasePolicy policy;
-  Model model;
-  DeviceThread device;
+  ModelSpec spec;
   ReplyStage reply;
-  std::unique_ptr<BucketLadder> ladder;
-  std::unique_ptr<DeviceSession> session;
-  std::unique_ptr<BatchScheduler> scheduler;
-  std::atomic<BatchScheduler*> serving_scheduler{nullptr};  // set once the scheduler is there
+  std::unique_ptr<DeviceGroup> devices;
+  std::atomic<DeviceGroup*> made_devices{nullptr};  // set once they are there
+  std::atomic<bool> served{false};                  // all of them were ready
   Road road;
   PrepareCost prepare_cost;
   const Preparer preparer;
   PreparePool prepare;
-  std::unique_ptr<Watchdog> watchdog;
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::string http_address;
@@ -128,16 +117,15 @@ struct EmbeddServer::Stages {
       gauges.process_footprint = ProcessFootprintBytes();
       return gauges;
     });
-    metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version,
-                         GrpcVersion());
+    SetBuildInfo("");
     state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
   }
 
   // Preparing and the device work at the same time: what is longer counts, and its last batch.
   absl::Duration ExpectedTime(const Work& more) const {
-    const BatchScheduler* s = serving_scheduler.load();
+    const DeviceGroup* s = made_devices.load();
     if (s == nullptr) return absl::ZeroDuration();
-    // The scheduler does not see the images that are still to be prepared, and those are ahead too.
+    // The devices do not see the images that are still to be prepared, and those are ahead too.
     const LaneSizes undecoded = prepare.sizes();
     const int ahead = undecoded.interactive + (more.lane == Lane::kBulk ? undecoded.bulk : 0);
     const absl::Duration device = s->ExpectedTime(ahead + more.images);
@@ -148,46 +136,64 @@ struct EmbeddServer::Stages {
 
   // What an input needs on the device, at least.
   absl::Duration TimeOncePrepared() const {
-    const BatchScheduler* s = serving_scheduler.load();
+    const DeviceGroup* s = made_devices.load();
     return s == nullptr ? absl::ZeroDuration() : std::min(s->ExpectedTime(1), s->ExpectedBatchTime());
+  }
+
+  void SetBuildInfo(const std::string& fingerprint) {
+    metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version, GrpcVersion(),
+                         fingerprint);
   }
 
   Metrics::Gauges ReadGauges() const {
     const PlaceBudget::Usage used = budget.usage();
-    const MemoryBoard::View view = memory.view();
     const int64_t answers = road.answer_bytes.load();
-    return {.queue_images = used.images,
-            .queue_bytes = std::max<int64_t>(0, used.bytes - answers),
-            .answer_bytes = answers,
-            .stream_waiting_bytes = waiting_room.usage().bytes,
-            .baseline = view.baseline,
-            .allocated = view.now.allocated,
-            .reserved = view.now.reserved,
-            .driver = view.now.driver,
-            .peak = view.highest_peak,
-            .limit = view.now.limit,
-            .process_footprint = LastProcessFootprintBytes()};
+    const BoundedQueue::Sizes prepared = queue.sizes();
+    Metrics::Gauges gauges{.queue_images = used.images,
+                           .queue_bytes = std::max<int64_t>(0, used.bytes - answers),
+                           .answer_bytes = answers,
+                           .stream_waiting_bytes = waiting_room.usage().bytes,
+                           .interactive_images = prepared.interactive,
+                           .bulk_images = prepared.bulk,
+                           .process_footprint = LastProcessFootprintBytes()};
+    const DeviceGroup* group = made_devices.load();
+    if (group == nullptr) return gauges;
+    for (const std::unique_ptr<DeviceThread>& device : group->devices()) {
+      const MemoryBoard::View view = device->memory().view();
+      gauges.devices.push_back({.device = device->name(),
+                                .baseline = view.baseline,
+                                .allocated = view.now.allocated,
+                                .reserved = view.now.reserved,
+                                .driver = view.now.driver,
+                                .peak = view.highest_peak,
+                                .limit = view.now.limit});
+    }
+    return gauges;
   }
 
   ServerFacts ReadFacts() const {
-    const Metrics::Gauges g = ReadGauges();
-    ServerFacts facts{.baseline = g.baseline,
-                      .allocated = g.allocated,
-                      .reserved = g.reserved,
-                      .driver = g.driver,
-                      .peak = g.peak,
-                      .limit = g.limit,
-                      .process_footprint = g.process_footprint,
+    const Metrics::Gauges gauges = ReadGauges();
+    ServerFacts facts{.process_footprint = gauges.process_footprint,
                       .version = std::string(Version()),
                       .libtorch = parts.libtorch_version,
                       .libvips = parts.libvips_version,
                       .grpc = GrpcVersion(),
                       .uptime_seconds = absl::ToDoubleSeconds(clock->TimeNow() - started)};
-    if (const BatchScheduler* s = serving_scheduler.load()) {
-      const BatchScheduler::Batching batching = s->batching();
-      facts.buckets = batching.buckets;
-      facts.cap = batching.cap.images;
-      facts.cap_set_by = batching.cap.set_by;
+    for (size_t i = 0; i < gauges.devices.size(); ++i) {
+      const DeviceThread& device = *devices->devices()[i];
+      const DeviceThread::Batching batching = device.batching();
+      const Metrics::DeviceGauges& memory = gauges.devices[i];
+      facts.devices.push_back({.device = device.name(),
+                               .serving = device.serving(),
+                               .buckets = batching.buckets,
+                               .cap = batching.cap.images,
+                               .cap_set_by = std::string(batching.cap.set_by),
+                               .baseline = memory.baseline,
+                               .allocated = memory.allocated,
+                               .reserved = memory.reserved,
+                               .driver = memory.driver,
+                               .peak = memory.peak,
+                               .limit = memory.limit});
     }
     return facts;
   }
@@ -210,20 +216,24 @@ struct EmbeddServer::Stages {
       info.dimension = spec->dimension;
       info.image_size = spec->image.height;
     }
-    info.batch_cap = f.cap;
     info.max_batch = config.max_batch;
-    info.cap_set_by = f.cap_set_by;
     info.queue_images = used.images;
     info.queue_images_limit = config.queue_images;
     info.queue_bytes = used.bytes;
     info.queue_bytes_limit = config.queue_bytes;
-    info.baseline = f.baseline;
-    info.allocated = f.allocated;
-    info.reserved = f.reserved;
-    info.driver = f.driver;
-    info.peak = f.peak;
-    info.limit = f.limit;
     info.process_footprint = f.process_footprint;
+    for (const ServerFacts::Device& device : f.devices) {
+      info.devices.push_back({.name = device.device,
+                              .serving = device.serving,
+                              .batch_cap = device.cap,
+                              .cap_set_by = device.cap_set_by,
+                              .baseline = device.baseline,
+                              .allocated = device.allocated,
+                              .reserved = device.reserved,
+                              .driver = device.driver,
+                              .peak = device.peak,
+                              .limit = device.limit});
+    }
     return info;
   }
 
@@ -250,16 +260,17 @@ struct EmbeddServer::Stages {
     return absl::OkStatus();
   }
 
-  // By hand, through the admin call: on the device thread, after the batches that are formed.
+  // By hand, through the admin call.
   void Move(bool onto_device, MoveDone done) {
-    device.Post([this, onto_device, done = std::move(done)] {
-      MoveReport report{.allocated_before = memory.view().now.allocated};
-      const absl::Time start = clock->TimeNow();
-      const absl::Status moved = onto_device ? session->Reload() : session->Offload();
-      if (!moved.ok()) return done(moved);
-      report.allocated_after = memory.view().now.allocated;
-      report.took = clock->TimeNow() - start;
-      done(report);
+    DeviceGroup* group = made_devices.load();
+    if (group == nullptr)
+      return done(absl::UnavailableError("the model is still loading"), Reason::kModelLoading);
+    group->Move(onto_device, [done = std::move(done)](absl::StatusOr<WeightsMove> moved, Reason reason) {
+      if (!moved.ok()) return done(moved.status(), reason);
+      done(MoveReport{.allocated_before = moved->allocated_before,
+                      .allocated_after = moved->allocated_after,
+                      .took = moved->took},
+           reason);
     });
   }
 
@@ -278,37 +289,6 @@ struct EmbeddServer::Stages {
     LogInfo(absl::StrCat("status page at http://", http_address, "/"));
     return absl::OkStatus();
   }
-
-  // From any thread; the first word counts.
-  void LoseDevice(const char* why) {
-    if (lost.exchange(true)) return;
-    LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
-             {{"why", why}});
-    state.Set(ServerState::kFailed, why);
-    const absl::Status status = absl::UnavailableError("the device was lost; the server restarts");
-    prepare.FailAll(status, Reason::kDeviceFailed);
-    queue.FailAll(status, Reason::kDeviceFailed);
-    on_device_lost();
-  }
-
-  // Nobody will answer for the batches on the device.
-  void LoseHungDevice() {
-    LoseDevice("a batch hangs");
-    scheduler->FailInFlight(absl::UnavailableError("the device was lost; the server restarts"),
-                            Reason::kDeviceFailed);
-  }
-
-  void StartWatchdog() {
-    Watchdog::Options options{
-        .busy_for = [this] { return device.busy_for(); },
-        .allowed = [this] { return Watchdog::AllowedTime(scheduler->ExpectedBatchTime()); }};
-    if (model.spec.device == "cpu") options.cpu_time = [this] { return device.cpu_time(); };
-    watchdog = std::make_unique<Watchdog>(&state, std::move(options));
-    state.Subscribe([this](ServerState, bool) {
-      // A thread of its own: a listener must not change the state it listens to.
-      if (!state.device_responsive()) std::thread([this] { LoseHungDevice(); }).detach();
-    });
-  }
 };
 
 namespace {
@@ -318,6 +298,8 @@ constexpr absl::Duration kLastWords = absl::Milliseconds(500);
 constexpr absl::Duration kQuiet = absl::Milliseconds(100);
 // For the callers of a lost device to hear of it.
 constexpr absl::Duration kLastWordsOfLoss = absl::Seconds(2);
+// For the batch that runs when a server is destroyed without a drain.
+constexpr absl::Duration kEndOfDevice = absl::Seconds(10);
 }  // namespace
 
 EmbeddServer::EmbeddServer(std::unique_ptr<Stages> stages) : stages_(std::move(stages)) {}
@@ -336,51 +318,58 @@ absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config&
 
 absl::Status EmbeddServer::Serve(Model model) {
   Stages& s = *stages_;
-  s.model = std::move(model);
-  s.ladder = std::make_unique<BucketLadder>(s.config.max_batch);
-  const BatchRunner::Deps deps{.executor = s.model.executor.get(),
-                               .clock = s.clock,
-                               .metrics = &s.metrics,
-                               .board = &s.memory,
-                               .ledger = &s.ledger,
-                               .policy = &s.policy,
-                               .ladder = s.ladder.get(),
-                               .padded = s.model.padded};
-  const ImageSpec& image = s.model.spec.image;
-  s.session = std::make_unique<DeviceSession>(
-      DeviceSession::Options{.pixel_bytes = image.bytes(),
-                             .idle_offload = s.config.idle_offload,
-                             // Larger rungs teach little more, and callers wait for the start.
-                             .warm_up_slowest = absl::Milliseconds(60)},
-      deps, &s.state);
-  s.scheduler = std::make_unique<BatchScheduler>(
-      CapController::Options{.max_batch = s.config.max_batch,
+  s.spec = std::move(model.spec);
+  std::vector<DeviceGroup::Device> devices;
+  for (OnDevice& on : model.devices) {
+    devices.push_back(
+        {.options = {.number = static_cast<int>(devices.size()),
+                     .name = on.name,
+                     .padded = on.padded,
+                     .is_processor = on.is_processor,
+                     .cap = {.max_batch = s.config.max_batch,
                              .latency_target = s.config.latency_target,
-                             .padded = s.model.padded},
-      BatchScheduler::Deps{.queue = &s.queue,
-                           .device = &s.device,
-                           .session = s.session.get(),
-                           .board = &s.memory,
-                           .metrics = &s.metrics,
-                           .reply = [&s](FinishedBatch batch) { s.reply.Send(std::move(batch)); },
-                           .on_device_lost = [&s] { s.LoseDevice("the device failed"); }});
-  // Before READY: whoever sees the state finds the model and the scheduler.
-  s.road.model.store(&s.model.spec);
-  s.serving_scheduler.store(s.scheduler.get());
-  if (absl::Status status = s.scheduler->Start(); !status.ok()) return status;
-  if (const std::optional<Int8Accuracy> int8 = s.model.executor->int8_accuracy()) {
-    s.metrics.SetInt8Cosine(int8->least_cosine, int8->mean_cosine);
+                             .padded = on.padded},
+                     .session = {.pixel_bytes = s.spec.image.bytes(),
+                                 .idle_offload = s.config.idle_offload,
+                                 // Larger rungs teach little more, and callers wait for the start.
+                                 .warm_up_slowest = absl::Milliseconds(60)},
+                     .release = {.kind = ReleasePolicy::Parse(s.config.release)
+                                             .value_or(ReleasePolicy::Kind::kWatermark)}},
+         .executor = std::move(on.executor)});
   }
-  s.StartWatchdog();
-  LogInfo("ready", {{"model", s.model.spec.name},
-                    {"fingerprint", s.model.spec.fingerprint},
-                    {"device", s.model.spec.device},
-                    {"dtype", s.model.spec.dtype},
-                    {"batch_cap", absl::StrCat(s.scheduler->batching().cap.images)}});
+  s.devices = std::make_unique<DeviceGroup>(
+      std::move(devices),
+      DeviceGroup::Deps{.queue = &s.queue,
+                        .metrics = &s.metrics,
+                        .ledger = &s.ledger,
+                        .state = &s.state,
+                        .reply = [&s](FinishedBatch batch) { s.reply.Send(std::move(batch)); },
+                        .on_all_lost =
+                            [&s] {
+                              s.prepare.FailAll(absl::UnavailableError("the device was lost; try again"),
+                                                Reason::kDeviceFailed);
+                              s.on_device_lost();
+                            }});
+  // Before READY: whoever sees the state finds the model and the devices.
+  s.road.model.store(&s.spec);
+  s.made_devices.store(s.devices.get());
+  s.SetBuildInfo(s.spec.fingerprint);
+  if (absl::Status status = s.devices->Start(); !status.ok()) return status;
+  s.served.store(true);
+  std::vector<std::string> caps;
+  for (const std::unique_ptr<DeviceThread>& device : s.devices->devices()) {
+    if (const std::optional<Int8Accuracy> int8 = device->int8_accuracy())
+      s.metrics.SetInt8Cosine(int8->least_cosine, int8->mean_cosine);
+    caps.push_back(absl::StrCat(device->name(), "=", device->batching().cap.images));
+  }
+  LogInfo("ready", {{"model", s.spec.name},
+                    {"fingerprint", s.spec.fingerprint},
+                    {"dtype", s.spec.dtype},
+                    {"batch_cap", absl::StrJoin(caps, ",")}});
   return absl::OkStatus();
 }
 
-void EmbeddServer::Drain() {
+bool EmbeddServer::Drain() {
   Stages& s = *stages_;
   const absl::Time start = s.clock->TimeNow();
   if (s.config.drain_delay > absl::ZeroDuration()) {  // balancers notice before calls are refused
@@ -392,26 +381,30 @@ void EmbeddServer::Drain() {
       never.WaitFor(&mu, start + s.config.drain_delay - s.clock->TimeNow());
     }
   }
+  const absl::Time draining_since = s.clock->TimeNow();
   s.state.Set(ServerState::kDraining);
   s.grpc->open_streams().Drain();
-  s.road.live_calls.WaitUntilNone(s.config.drain_timeout, *s.clock);
-  const int64_t cancelled = s.road.live_calls.live();
+  // What it takes to tell those who are cut off is part of the time there is.
+  s.road.live_calls.WaitUntilNone(
+      std::max(s.config.drain_timeout - 2 * kLastWords, s.config.drain_timeout / 2), *s.clock);
+  const int64_t cut_off = s.road.live_calls.live();
   // Whoever is cut off hears why, and may try again elsewhere: gRPC's own CANCELLED would look like the
   // caller's doing.
   const absl::Status draining =
       absl::UnavailableError("the server is shutting down; try another one, or again");
   s.prepare.FailAll(draining, Reason::kDraining);
   s.queue.FailAll(draining, Reason::kDraining);
-  if (cancelled > 0) {
-    if (BatchScheduler* scheduler = s.serving_scheduler.load()) {
-      scheduler->FailInFlight(draining, Reason::kDraining);
-    }
-  }
+  if (DeviceGroup* devices = s.made_devices.load()) devices->FailInFlight(draining, Reason::kDraining);
   LastWords();
+  // A model that is half loaded cannot be stopped, and nobody waits for it.
+  const absl::Duration left = s.config.drain_timeout - (s.clock->TimeNow() - draining_since);
+  const bool at_rest = !s.served.load() || s.devices->Stop(std::max(left, kLastWords));
   LogInfo("drained", {{"accepted", absl::StrCat(s.road.live_calls.entered())},
-                      {"answered", absl::StrCat(s.road.live_calls.entered() - cancelled)},
-                      {"cancelled", absl::StrCat(cancelled)},
+                      {"answered", absl::StrCat(s.road.live_calls.entered() - cut_off)},
+                      {"cancelled", absl::StrCat(cut_off)},
                       {"seconds", absl::StrCat(absl::ToDoubleSeconds(s.clock->TimeNow() - start))}});
+  if (!at_rest) LogError("a device still works at what was cut off; nobody waits for it");
+  return at_rest;
 }
 
 void EmbeddServer::LastWords() {
@@ -426,16 +419,16 @@ void EmbeddServer::LeaveAfterDeviceLoss() {
 
 EmbeddServer::~EmbeddServer() {
   Stages& s = *stages_;
-  s.watchdog.reset();
   s.http.reset();
+  const absl::Status stopped = absl::UnavailableError("the server stopped");
+  s.queue.FailAll(stopped, Reason::kDraining);
+  const bool at_rest = s.devices == nullptr || s.devices->Stop(kEndOfDevice);
+  if (s.devices != nullptr) s.devices->FailInFlight(stopped, Reason::kDraining);
   s.grpc->Shutdown(absl::ZeroDuration());
   s.prepare.Stop();
-  if (s.scheduler != nullptr) s.scheduler->Stop();
-  s.queue.FailAll(absl::UnavailableError("the server stopped"), Reason::kDraining);
-  // The device's objects end on its own thread; on MPS nothing else is safe.
-  if (s.model.executor != nullptr) s.device.Run([&s] { s.model.executor.reset(); });
-  s.device.Stop();
   s.reply.Stop();
+  // A thread that hangs goes on using the stages: they stay.
+  if (!at_rest) (void)stages_.release();
 }
 
 const std::vector<std::string>& EmbeddServer::addresses() const { return stages_->grpc->addresses(); }

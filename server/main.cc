@@ -3,6 +3,7 @@
 // embedd: flags in, server up, drained out. Knows the exit codes: 0 drained, 2 bad flags, 3 the model cannot
 // be loaded, 4 an address is in use, 5 the device is missing or lost, 130 a second signal.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -10,9 +11,11 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/config/config_parse.h"
+#include "server/config/device_list.h"
 #include "server/embedd_server.h"
 #include "server/engine/cpu_features.h"
 #include "server/engine/torch_device.h"
@@ -68,24 +71,79 @@ int Fail(int exit_code, const absl::Status& status) {
   return exit_code;
 }
 
-// Reads the folder, makes the executor, puts the weights on the device and serves. The exit code of a
+// A device that is there, and what its executor will need.
+struct Place {
+  DeviceChoice choice;
+  std::unique_ptr<DeviceMemory> memory;
+};
+
+// Finds the devices of --device and puts our allocators before LibTorch's. An exit code, or 0.
+int FindDevices(const Config& config, std::vector<Place>* places) {
+  absl::StatusOr<std::vector<DeviceChoice>> choices = ParseDeviceList(config.device);
+  if (!choices.ok()) return Fail(kBadFlags, choices.status());
+  for (DeviceChoice& choice : *choices) {
+    const absl::StatusOr<std::string> word = ResolveDevice(std::string(DeviceWord(choice.kind)));
+    if (!word.ok()) return Fail(kNoDevice, word.status());
+    if (choice.kind == DeviceKind::kAuto) choice = ParseDeviceList(*word)->at(0);
+    if (absl::Status dtype = CheckDtype(config.dtype, *word, CpuMultipliesInt8()); !dtype.ok()) {
+      return Fail(kBadFlags, dtype);
+    }
+  }
+  for (const DeviceChoice& choice : *choices) {
+    const auto of = std::count_if(choices->begin(), choices->end(),
+                                  [&](const DeviceChoice& other) { return other.kind == choice.kind; });
+    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
+        CreateTorchDeviceMemory(std::string(DeviceWord(choice.kind)), config.memory_limit,
+                                {.number = choice.index, .of = static_cast<int>(of)});
+    if (!memory.ok()) return Fail(kNoDevice, memory.status());
+    places->push_back({choice, *std::move(memory)});
+  }
+  return 0;
+}
+
+// Threads of one operator: what the operator of the server said; else LibTorch knows best (one thread for
+// each core, not for each of its hardware threads), where neither a quota nor a second device takes a part of
+// them.
+int OperatorThreads(const Config& config, int on_cpu) {
+  if (config.threads > 0) return config.threads;
+  if (on_cpu > 1) return std::max(1, UsableCores() / on_cpu);
+  return CgroupCores() > 0 ? UsableCores() : 0;
+}
+
+// Reads the folder, makes an executor for each device, puts the weights there and serves. The exit code of a
 // failure, or 0.
-int LoadAndServe(const Config& config, const std::string& device, std::unique_ptr<DeviceMemory> memory,
-                 EmbeddServer* server) {
-  absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
-  if (!folder.ok()) return Fail(kNoModel, folder.status());
-  if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
-  // Without a quota LibTorch knows best: one thread for each core, not for each of its hardware threads.
-  const int quota = CgroupCores() > 0 ? UsableCores() : 0;
-  absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
-      TorchExecutor::Create(*std::move(folder), std::move(memory),
-                            {.device = device,
-                             .dtype = config.dtype,
-                             .threads = config.threads > 0 ? config.threads : quota,
-                             .int8_min_cosine = config.int8_min_cosine});
-  if (!executor.ok()) return Fail(kNoModel, executor.status());
-  EmbeddServer::Model model{.spec = (*executor)->spec(), .padded = device != "cpu"};
-  model.executor = *std::move(executor);
+int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* server) {
+  const auto on_cpu = static_cast<int>(std::count_if(places.begin(), places.end(), [](const Place& place) {
+    return place.choice.kind == DeviceKind::kCpu;
+  }));
+  EmbeddServer::Model model;
+  for (Place& place : places) {
+    absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
+    if (!folder.ok()) return Fail(kNoModel, folder.status());
+    if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
+    // What auto chose for the first device holds for all: their vectors must be those of one model.
+    const bool first = model.devices.empty();
+    absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
+        TorchExecutor::Create(*std::move(folder), std::move(place.memory),
+                              {.device = std::string(DeviceWord(place.choice.kind)),
+                               .device_index = place.choice.index,
+                               .dtype = first ? config.dtype : model.spec.dtype,
+                               .threads = OperatorThreads(config, on_cpu),
+                               .int8_min_cosine = config.int8_min_cosine});
+    if (!executor.ok()) return Fail(kNoModel, executor.status());
+    if (first) {
+      model.spec = (*executor)->spec();
+      model.spec.device = place.choice.name;
+    }
+    if ((*executor)->spec().fingerprint != model.spec.fingerprint) {
+      return Fail(kNoModel, absl::FailedPreconditionError("the model folder changed while it was read"));
+    }
+    const bool processor = place.choice.kind == DeviceKind::kCpu;
+    model.devices.push_back({.executor = *std::move(executor),
+                             .name = place.choice.name,
+                             .padded = !processor,
+                             .is_processor = processor});
+  }
   const absl::Status served = server->Serve(std::move(model));
   if (served.ok()) return 0;
   // The device is gone, or computes something else than the CPU; anything else is about the model.
@@ -111,16 +169,9 @@ int Main(int argc, char** argv) {
   for (const std::string& warning : parsed->warnings) LogWarn(warning);
 
   if (absl::Status torch = CheckLibTorch(); !torch.ok()) return Fail(kNoDevice, torch);
-  absl::StatusOr<std::string> device = ResolveDevice(config.device);
-  if (!device.ok())
-    return Fail(absl::IsInvalidArgument(device.status()) ? kBadFlags : kNoDevice, device.status());
-  if (absl::Status dtype = CheckDtype(config.dtype, *device, CpuMultipliesInt8()); !dtype.ok()) {
-    return Fail(kBadFlags, dtype);
-  }
   // Before LibTorch allocates anything: its allocator becomes ours.
-  absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-      CreateTorchDeviceMemory(*device, config.memory_limit);
-  if (!memory.ok()) return Fail(kNoDevice, memory.status());
+  std::vector<Place> places;
+  if (const int failed = FindDevices(config, &places); failed != 0) return failed;
   absl::StatusOr<std::unique_ptr<FileDecoder>> decoder =
       FileDecoder::Create({.max_image_bytes = config.max_image_bytes,
                            .max_pixels = config.max_pixels,
@@ -138,8 +189,7 @@ int Main(int argc, char** argv) {
   InstallForkGuard();
   const SignalWaiter signals([&events](int) { events.Stop(); });
 
-  std::thread loader(
-      [&] { events.Loaded(LoadAndServe(config, *device, *std::move(memory), server->get())); });
+  std::thread loader([&] { events.Loaded(LoadAndServe(config, std::move(places), server->get())); });
   Events::Seen seen = events.Wait(/*for_load=*/true);
   if (!seen.stop && !seen.device_lost && seen.loaded == 0) seen = events.Wait(/*for_load=*/false);
 
@@ -150,8 +200,7 @@ int Main(int argc, char** argv) {
     std::_Exit(kNoDevice);
   }
   if (seen.stop) {
-    (*server)->Drain();
-    std::_Exit(kDrained);
+    std::_Exit((*server)->Drain() ? kDrained : kNoDevice);
   }
   (*server)->LastWords();
   std::_Exit(*seen.loaded);

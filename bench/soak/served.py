@@ -39,7 +39,7 @@ def run(server: Server, client, files: list[pathlib.Path], batches: int, batch_s
             series = server.metrics()
             unreleased = max(unreleased, series.get("embedd_batch_unreleased_bytes", 0.0))
             recorder.add(batch - in_flight, footprint.of(server.pid),
-                         int(series['embedd_device_memory_bytes{kind="allocated"}']), done, lost,
+                         int(series['embedd_device_memory_bytes{device="cpu",kind="allocated"}']), done, lost,
                          unreleased=int(unreleased), cpu=footprint.cpu_seconds(server.pid) - cpu,
                          own=footprint.own(server.pid))
     recorder.close()

@@ -27,14 +27,6 @@ int MostImages(const BoundedQueue::Sizes& waiting, const CapController::Cap& cap
 
 }  // namespace
 
-bool ShouldForm(const BoundedQueue::Sizes& waiting, int in_flight, const CapController& cap) {
-  if (waiting.interactive + waiting.bulk == 0) return false;
-  if (in_flight == 0) return true;
-  const CapController::Cap now = cap.cap();
-  return in_flight == 1 &&
-         (waiting.interactive >= now.images || waiting.interactive + waiting.bulk >= now.bulk);
-}
-
 BoundedQueue::Want PlanBatch(const BoundedQueue::Sizes& waiting, const CapController& cap, bool padded) {
   const CapController::Cap now = cap.cap();
   BoundedQueue::Want want;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When a batch is formed, and how large. Pure functions, so a test drives them with a simulated clock.
+// How large a batch is. Pure, so a test drives it with a simulated clock.
 //
 // A batch is formed as late as possible: when the device is free and something waits, with what is there.
-// While the device works, the next batch is asked for as soon as a whole one waits, so that the device goes
-// on without a pause; which images it takes is decided when its turn has come. There is never a fixed delay.
+// There is never a fixed delay, and nothing is taken for a device that still works: an image that comes
+// meanwhile may ride in the very next batch, and where there are several devices, on the one that is free
+// first.
 //
 // BOUND. An interactive task at the head of its lane waits at most for the batch on the device and rides in
 // the next: two batches at the latency target. One that is the k-th of its flow, while F flows wait, has at
@@ -18,9 +19,6 @@
 #include "server/queue/bounded_queue.h"
 
 namespace embedd {
-
-// `waiting`: images in the queue, by lane. `in_flight`: batches on the device and asked for.
-bool ShouldForm(const BoundedQueue::Sizes& waiting, int in_flight, const CapController& cap);
 
 // How many images to take of those `waiting`, and how long batches take. Where the device runs whole rungs
 // (`padded`) only the rung below is taken when that costs less per image than padding up (the rule of

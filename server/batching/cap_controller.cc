@@ -11,13 +11,22 @@ CapController::CapController(Options options)
       ladder_(options.max_batch),
       time_(ladder_, options.padded),
       oom_cap_(ladder_.largest()),
-      regrow_after_(options.regrow_after) {}
+      regrow_after_(options.regrow_after) {
+  Update();
+}
 
 void CapController::OnBatch(int n, int bucket, absl::Duration took, const BatchBytes& bytes) {
   time_.Add(options_.padded ? bucket : n, took);
   memory_.Add(bucket, bytes.peak - bytes.before);
+  Update();
+  const int before = oom_cap_;
+  GrowAfterClean(bucket);
+  if (oom_cap_ != before) Update();
+}
+
+void CapController::GrowAfterClean(int bucket) {
   const bool settled = oom_cap_ == ladder_.largest() && !grew_;
-  if (settled || bucket < cap().images || ++clean_ < regrow_after_) return;
+  if (settled || bucket < cap_.images || ++clean_ < regrow_after_) return;
   if (grew_) {  // the size it grew to has proven itself
     grew_ = false;
     regrow_after_ = options_.regrow_after;
@@ -35,11 +44,14 @@ void CapController::OnOutOfMemory(int bucket) {
   grew_ = false;
   oom_cap_ = std::min(oom_cap_, ladder_.Down(bucket / 2));
   clean_ = 0;
+  Update();
 }
 
 void CapController::OnMemory(int64_t limit, int64_t baseline) {
+  if (limit == limit_ && baseline == baseline_) return;
   limit_ = limit;
   baseline_ = baseline;
+  Update();
 }
 
 int CapController::MemoryCap() const {
@@ -57,7 +69,7 @@ int CapController::LargestWithin(absl::Duration target) const {
   return largest;
 }
 
-CapController::Cap CapController::cap() const {
+void CapController::Update() {
   Cap cap{.images = ladder_.largest(), .bulk = ladder_.largest(), .set_by = "max_batch"};
   const auto limit_to = [&cap](int images, int bulk, std::string_view set_by) {
     if (images < cap.images) cap.set_by = set_by;
@@ -73,7 +85,7 @@ CapController::Cap CapController::cap() const {
   const int memory = MemoryCap();
   limit_to(memory, memory, "memory");
   limit_to(oom_cap_, oom_cap_, "oom");
-  return cap;
+  cap_ = cap;
 }
 
 }  // namespace embedd

@@ -17,24 +17,24 @@ double Percentile95(const std::deque<int64_t>& samples) {
 }  // namespace
 
 void MemoryModel::Add(int bucket, int64_t bytes) {
-  std::deque<int64_t>& samples = peaks_[bucket];
-  samples.push_back(bytes);
-  if (samples.size() > kSamples) samples.pop_front();
+  Size& size = sizes_[bucket];
+  size.peaks.push_back(bytes);
+  if (size.peaks.size() > kSamples) size.peaks.pop_front();
+  size.high = Percentile95(size.peaks);
 }
 
 MemoryModel::Line MemoryModel::line() const {
-  if (peaks_.empty()) return {};
-  if (peaks_.size() == 1)
-    return {.alpha = Percentile95(peaks_.begin()->second) / peaks_.begin()->first, .beta = 0};
+  if (sizes_.empty()) return {};
+  if (sizes_.size() == 1) return {.alpha = sizes_.begin()->second.high / sizes_.begin()->first, .beta = 0};
   double mean_x = 0, mean_y = 0;
-  const double n = static_cast<double>(peaks_.size());
-  for (const auto& [b, samples] : peaks_) {
+  const double n = static_cast<double>(sizes_.size());
+  for (const auto& [b, size] : sizes_) {
     mean_x += b / n;
-    mean_y += Percentile95(samples) / n;
+    mean_y += size.high / n;
   }
   double xy = 0, xx = 0;
-  for (const auto& [b, samples] : peaks_) {
-    xy += (b - mean_x) * (Percentile95(samples) - mean_y);
+  for (const auto& [b, size] : sizes_) {
+    xy += (b - mean_x) * (size.high - mean_y);
     xx += (b - mean_x) * (b - mean_x);
   }
   const double alpha = std::max(0.0, xy / xx);

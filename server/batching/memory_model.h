@@ -2,7 +2,7 @@
 //
 // MemoryModel: how much device memory a batch takes, learned from the measured peaks: bytes(b) = alpha * b +
 // beta, fitted through a high percentile of the recent peaks of each size, and which size fits what is free.
-// Not thread-safe; the scheduler guards it.
+// Not thread-safe; DeviceThread guards it.
 
 #pragma once
 
@@ -29,7 +29,11 @@ class MemoryModel {
 
  private:
   static constexpr size_t kSamples = 20;  // of one size: the 95th percentile of 20 is the largest but one
-  std::map<int, std::deque<int64_t>> peaks_;
+  struct Size {
+    std::deque<int64_t> peaks;  // newest last
+    double high = 0;            // their 95th percentile
+  };
+  std::map<int, Size> sizes_;  // by bucket
 };
 
 }  // namespace embedd

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // TimeModel: how long a batch takes on the device, learned from the batches that ran. One median per rung of
-// the ladder; a rung that never ran is guessed from its nearest neighbour. Not thread-safe; the scheduler
+// the ladder; a rung that never ran is guessed from its nearest neighbour. Not thread-safe; DeviceThread
 // guards it.
 
 #pragma once

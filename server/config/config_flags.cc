@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "server/config/config_values.h"
+#include "server/config/device_list.h"
 #include "server/config/listen_address.h"
 
 namespace embedd {
@@ -28,6 +29,16 @@ Flag ListenFlag(Flag flag) {
   };
   flag.show = [](const Config& config) { return absl::StrJoin(config.listen, ","); };
   flag.clear = [](Config* config) { config->listen.clear(); };
+  return flag;
+}
+
+Flag DeviceFlag(Flag flag) {
+  flag = Text(flag, &Config::device);
+  flag.set = [](absl::string_view text, Config* config) {
+    if (absl::Status status = ParseDeviceList(text).status(); !status.ok()) return status;
+    config->device = std::string(text);
+    return absl::OkStatus();
+  };
   return flag;
 }
 
@@ -87,11 +98,12 @@ std::vector<Flag> MakeFlags() {
   };
   flags.push_back(
       Text(row("model", "DIR", "Model folder, OpenCLIP or Hugging Face. Required."), &Config::model));
-  flags.push_back(Choice(
-      row("device", "NAME",
-          "Where the model runs: mps, cuda, cpu, or auto for the first of these that is there. Name one "
-          "to make a missing device an error (exit code 5)."),
-      &Config::device, {"auto", "mps", "cuda", "cpu"}));
+  flags.push_back(DeviceFlag(row("device", "LIST",
+                                 "Where the model runs: mps, cuda, cpu, or auto for the first of these that "
+                                 "is there. Name one to make a "
+                                 "missing device an error (exit code 5). Several share the work, as "
+                                 "cuda:0,cuda:1 or cpu,cpu: each holds "
+                                 "the weights, and --memory-limit and --threads are for each.")));
   flags.push_back(Choice(row("dtype", "TYPE",
                              "Number format of weights and activations: f32, f16, bf16, int8 (cpu with VNNI "
                              "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 with AMX if twice as "

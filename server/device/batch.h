@@ -4,6 +4,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -19,6 +20,7 @@ struct Batch {
 
 // One run on the device: the whole batch, or a part of it after an out-of-memory.
 struct Attempt {
+  uint64_t id = 0;  // of its record
   int images = 0;
   int bucket = 0;
   absl::Duration took;

@@ -54,7 +54,7 @@ BatchReport BatchRunner::Run(Batch batch) {
       continue;
     }
 
-    Attempt attempt{.images = static_cast<int>(next.part.size())};
+    Attempt attempt{.id = deps_.ledger->NextId(), .images = static_cast<int>(next.part.size())};
     attempt.bucket = deps_.padded ? deps_.ladder->Up(attempt.images) : attempt.images;
     const absl::Status status = RunPart(report, next.part, attempt);
     const bool counters_sane = deps_.executor->memory().CheckSane().ok();
@@ -66,7 +66,7 @@ BatchReport BatchRunner::Run(Batch batch) {
       const bool alone = next.part.size() == 1;
       const bool give_up = next.graphs_dropped;
       Record(report, next.part, attempt, give_up ? "oom_failed" : "oom_split");
-      deps_.metrics->CountOom(give_up ? "failed" : "split");
+      deps_.device_metrics->CountOom(give_up ? "failed" : "split");
       // Compiled graphs cost a lot to make again: only for an image that is alone and for which trimming did
       // not do.
       const bool drop_graphs = alone && next.trimmed;
@@ -88,7 +88,7 @@ BatchReport BatchRunner::Run(Batch batch) {
     } else {
       report.device_lost = !counters_sane || absl::IsUnavailable(status);
       Record(report, next.part, attempt, report.device_lost ? "device_failed" : "failed");
-      LogError("a batch failed", {{"batch", absl::StrCat(next_id_ - 1)},
+      LogError("a batch failed", {{"batch", absl::StrCat(attempt.id)},
                                   {"images", absl::StrCat(next.part.size())},
                                   {"error", counters_sane ? std::string(status.message())
                                                           : "the device's memory counters are garbage"}});
@@ -186,14 +186,14 @@ void BatchRunner::AnswerRows(BatchReport& report, const Part& part, const Attemp
       answer.reason = Reason::kBadOutput;
     }
     answer.execute = attempt.took;
-    answer.batch_id = next_id_;
+    answer.batch_id = attempt.id;
     answer.batch_size = attempt.images;
     deps_.metrics->ObserveStage(Stage::kQueue, answer.queue);
   }
   const bool all_good = good == attempt.images;
   Record(report, part, attempt, all_good ? "ok" : "bad_output");
   if (!all_good) {
-    LogError("the model gave a bad vector", {{"batch", absl::StrCat(next_id_ - 1)},
+    LogError("the model gave a bad vector", {{"batch", absl::StrCat(attempt.id)},
                                              {"images", absl::StrCat(attempt.images)},
                                              {"bad", absl::StrCat(attempt.images - good)}});
   }
@@ -220,12 +220,13 @@ void BatchRunner::MakeRoom(bool drop_graphs) {
 
 void BatchRunner::Record(const BatchReport& report, const Part& part, const Attempt& attempt,
                          std::string_view outcome) {
-  BatchRecord record{.id = next_id_++,
+  BatchRecord record{.id = attempt.id,
                      .size = attempt.images,
                      .bucket = attempt.bucket,
                      .bytes = attempt.bytes,
                      .execute = attempt.took,
-                     .outcome = outcome};
+                     .outcome = outcome,
+                     .device = deps_.device_metrics->device()};
   std::set<const CallSink*> calls;
   for (const size_t i : part) {
     calls.insert(report.finished.tasks[i].call());
@@ -235,16 +236,19 @@ void BatchRunner::Record(const BatchReport& report, const Part& part, const Atte
   record.requests = static_cast<int>(calls.size());
   deps_.ledger->Add(record);
 
-  deps_.metrics->CountReleased(record.bytes.released());
-  deps_.metrics->SetUnreleased(record.bytes.unreleased());
+  deps_.device_metrics->CountReleased(record.bytes.released());
+  deps_.device_metrics->SetUnreleased(record.bytes.unreleased());
   leak_watch_.Add(record.bytes.after);
   if (record.bytes.unreleased() > 0) {
     LogError("a batch did not give all of its memory back",
-             {{"batch", absl::StrCat(record.id)}, {"bytes", absl::StrCat(record.bytes.unreleased())}});
+             {{"batch", absl::StrCat(record.id)},
+              {"device", record.device},
+              {"bytes", absl::StrCat(record.bytes.unreleased())}});
   }
   if (leak_watch_.leaking() && !leak_reported_) {
-    LogError("device memory grows batch by batch",
-             {{"batch", absl::StrCat(record.id)}, {"bytes_per_batch", absl::StrCat(leak_watch_.slope())}});
+    LogError("device memory grows batch by batch", {{"batch", absl::StrCat(record.id)},
+                                                    {"device", record.device},
+                                                    {"bytes_per_batch", absl::StrCat(leak_watch_.slope())}});
   }
   leak_reported_ = leak_watch_.leaking();
 }

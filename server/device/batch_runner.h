@@ -28,6 +28,7 @@ class BatchRunner {
     Executor* executor;
     Clock* clock;
     Metrics* metrics;
+    DeviceMetrics* device_metrics;  // those of the device, from metrics->AddDevice
     MemoryBoard* board;
     BatchLedger* ledger;
     const ReleasePolicy* policy;
@@ -57,7 +58,6 @@ class BatchRunner {
 
   const Deps deps_;
   LeakWatch leak_watch_;
-  uint64_t next_id_ = 1;
   bool leak_reported_ = false;
 };
 

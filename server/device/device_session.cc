@@ -3,6 +3,7 @@
 #include "server/device/device_session.h"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 #include <vector>
 
@@ -14,26 +15,38 @@
 namespace embedd {
 
 absl::Status DeviceSession::Start(CapController& cap) {
-  if (absl::Status loaded = Reload(); !loaded.ok()) return loaded;
-  if (absl::Status warm = WarmUp(cap); !warm.ok()) return warm;
-  state_->Set(ServerState::kReady);
-  return absl::OkStatus();
+  absl::Status status = Reload();
+  if (status.ok()) status = WarmUp(cap);
+  if (status.ok()) return status;
+  // What the failed start left there would be kept by a process that lives on.
+  if (absl::Status gone = deps_.executor->Offload(); !gone.ok()) {
+    LogWarn("after a failed start the device was not left", {{"error", std::string(gone.message())}});
+  }
+  on_device_ = false;
+  return status;
+}
+
+absl::Status DeviceSession::RunGrey(int images, BatchBytes* bytes) {
+  const std::vector<uint8_t> grey(static_cast<size_t>(options_.pixel_bytes), 127);
+  const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
+  const std::vector<const uint8_t*> same(static_cast<size_t>(images), grey.data());
+  std::vector<float> rows(same.size() * dimension);
+  BatchMemory memory(&deps_.executor->memory());
+  const absl::Status status = deps_.executor->Run(Tower::kImage, same, images, absl::MakeSpan(rows));
+  *bytes = memory.End();
+  if (!status.ok() || RowIsGood(absl::MakeConstSpan(rows).first(dimension))) return status;
+  return absl::DataLossError("the model gives no finite vector for a grey picture: its weights are damaged");
 }
 
 absl::Status DeviceSession::WarmUp(CapController& cap) {
-  const std::vector<uint8_t> grey(static_cast<size_t>(options_.pixel_bytes), 127);
-  const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
   const MemoryReading rest = deps_.executor->memory().Read();
   cap.OnMemory(rest.limit, rest.allocated);
   for (const int rung : cap.ladder().rungs()) {
-    const std::vector<const uint8_t*> images(static_cast<size_t>(rung), grey.data());
-    std::vector<float> rows(images.size() * dimension);
     // The first run of a shape compiles or allocates; the second is what a batch will cost.
     for (const bool counts : {false, true}) {
       const absl::Time start = deps_.clock->TimeNow();
-      BatchMemory memory(&deps_.executor->memory());
-      const absl::Status status = deps_.executor->Run(Tower::kImage, images, rung, absl::MakeSpan(rows));
-      const BatchBytes bytes = memory.End();
+      BatchBytes bytes;
+      const absl::Status status = RunGrey(rung, &bytes);
       if (absl::IsResourceExhausted(status) && rung > 1) {
         cap.OnOutOfMemory(rung);
         deps_.executor->memory().Trim();
@@ -42,16 +55,27 @@ absl::Status DeviceSession::WarmUp(CapController& cap) {
       if (!status.ok()) return status;
       if (counts) cap.OnBatch(rung, rung, deps_.clock->TimeNow() - start, bytes);
     }
-    if (!RowIsGood(absl::MakeConstSpan(rows).first(dimension))) {
-      return absl::DataLossError(
-          "the model gives no finite vector for a grey picture: its weights are damaged");
-    }
     if (!deps_.padded && cap.time().Predict(rung) > options_.warm_up_slowest) break;
   }
   // What the largest rungs took is more than the batches of callers may ever need.
   if (!deps_.padded) deps_.executor->memory().Trim();
   deps_.board->Publish(deps_.executor->memory().Read());
   return absl::OkStatus();
+}
+
+bool DeviceSession::StillWorks() {
+  absl::Status status;
+  try {
+    BatchBytes bytes;
+    status = RunGrey(1, &bytes);
+  } catch (const std::exception& e) {
+    status = absl::InternalError(e.what());
+  }
+  // Full is not lost.
+  if (status.ok() || absl::IsResourceExhausted(status)) return true;
+  LogError("after several failed batches the device does not compute a grey picture either",
+           {{"error", std::string(status.message())}});
+  return false;
 }
 
 BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool device_lost) {
@@ -81,7 +105,10 @@ BatchReport DeviceSession::Run(Batch batch) {
   for (const Attempt& attempt : report.attempts) {
     if (!attempt.out_of_memory) failures_in_a_row_ = attempt.ok ? 0 : failures_in_a_row_ + 1;
   }
-  if (failures_in_a_row_ >= options_.failures_to_lose) report.device_lost = true;
+  if (!report.device_lost && failures_in_a_row_ >= options_.failures_to_doubt) {
+    failures_in_a_row_ = 0;
+    report.device_lost = !StillWorks();
+  }
   lost_ = report.device_lost;
   return report;
 }
@@ -118,7 +145,7 @@ absl::Status DeviceSession::Offload() {
   deps_.executor->memory().Trim();
   PublishBaseline();
   LogInfo("the weights left the device", {{"allocated", absl::StrCat(deps_.board->view().now.allocated)}});
-  state_->Set(ServerState::kOffloaded);
+  if (moved_) moved_(false);
   return absl::OkStatus();
 }
 
@@ -132,7 +159,7 @@ absl::Status DeviceSession::Reload() {
   LogInfo("the weights are on the device",
           {{"allocated", absl::StrCat(deps_.board->view().now.allocated)},
            {"seconds", absl::StrCat(absl::ToDoubleSeconds(deps_.clock->TimeNow() - start))}});
-  if (state_->state() == ServerState::kOffloaded) state_->Set(ServerState::kReady);
+  if (std::exchange(was_on_device_, true) && moved_) moved_(true);
   return absl::OkStatus();
 }
 

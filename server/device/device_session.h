@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // DeviceSession: the life of the model on the device: load, warm up, run batches, leave the device when idle,
-// come back. Used by the device thread only, except where said.
+// come back. Part of DeviceThread, and used on that thread only.
 
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "server/batching/cap_controller.h"
 #include "server/device/batch_runner.h"
-#include "server/telemetry/server_state.h"
 
 namespace embedd {
 
@@ -23,16 +24,19 @@ class DeviceSession {
     absl::Duration idle_offload = absl::ZeroDuration();
     // Warm-up stops after a rung that takes longer than this, where shapes are not compiled (cpu).
     absl::Duration warm_up_slowest = absl::Milliseconds(500);
-    // Failed batches in a row (not out of memory) after which the device counts as lost.
-    int failures_to_lose = 5;
+    // Failed batches in a row (not out of memory) after which the device has to show that it still works.
+    // Inputs may make a batch fail, and then they fail the next one too; a device that is lost fails all.
+    int failures_to_doubt = 5;
   };
 
-  DeviceSession(Options options, BatchRunner::Deps deps, StateBoard* state)
-      : options_(options), deps_(deps), state_(state), runner_(deps) {}
+  // `moved` is told when the weights leave the device and when they come back, not when they first come. May
+  // be null.
+  DeviceSession(Options options, BatchRunner::Deps deps, std::function<void(bool on_device)> moved = nullptr)
+      : options_(options), deps_(deps), moved_(std::move(moved)), runner_(deps) {}
 
-  // Loads the weights, runs each rung of the ladder once and teaches `cap` what it took. Then the state is
-  // READY. kDataLoss: the model gives numbers that are no vectors. kResourceExhausted: not even one image
-  // fits.
+  // Loads the weights, runs each rung of the ladder once and teaches `cap` what it took. kDataLoss: the model
+  // gives numbers that are no vectors. kResourceExhausted: not even one image fits. After an error nothing is
+  // on the device.
   absl::Status Start(CapController& cap);
 
   // Runs a batch, loading the weights first when they are away. Once the device is lost nothing touches it
@@ -45,9 +49,13 @@ class DeviceSession {
   // By hand. Offload returns when the weights left; Reload when they are back.
   absl::Status Offload();
   absl::Status Reload();
+  bool on_device() const { return on_device_; }
 
  private:
   absl::Status WarmUp(CapController& cap);
+  // One grey picture, as in the warm-up: whether the device still computes.
+  absl::Status RunGrey(int images, BatchBytes* bytes);
+  bool StillWorks();
   static BatchReport AnswerAll(Batch batch, const Answer& failure, bool device_lost);
   void PublishBaseline();
   // One line a minute: what the device and the process hold.
@@ -57,9 +65,10 @@ class DeviceSession {
 
   const Options options_;
   const BatchRunner::Deps deps_;
-  StateBoard* const state_;
+  const std::function<void(bool on_device)> moved_;
   BatchRunner runner_;
   bool on_device_ = false;
+  bool was_on_device_ = false;
   absl::Time memory_logged_ = absl::InfinitePast();
   absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;

@@ -2,96 +2,367 @@
 
 #include "server/device/device_thread.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "server/device/watchdog.h"
+#include "server/support/log.h"
+#include "server/support/process.h"
+
 namespace embedd {
+namespace {
 
-DeviceThread::DeviceThread(Clock* clock)
-    : clock_(clock), since_(clock->TimeNow()), thread_([this] { Loop(); }) {}
+constexpr absl::Duration kTimesStayFresh = absl::Seconds(10);
+// Reading the weights from a slow disk, and on a GPU computing two images on the processor beside it.
+constexpr absl::Duration kFirstLoadAllowed = absl::Minutes(10);
+constexpr absl::Duration kEndAllowed = absl::Seconds(10);
+constexpr int kDeviceFailedExit = 5;
 
-DeviceThread::~DeviceThread() { Stop(); }
+absl::Status LostStatus() { return absl::UnavailableError("the device was lost; the server restarts"); }
 
-bool DeviceThread::Post(std::function<void()> work) {
+}  // namespace
+
+// A piece of work on the device, from the moment it begins.
+class DeviceThread::BusyScope {
+ public:
+  BusyScope(DeviceThread* device, std::string_view doing, absl::Duration allowed)
+      : device_(device), start_(device->deps_.clock->TimeNow()) {
+    MutexLock lock(&device_->mu_);
+    device_->busy_since_ = start_;
+    device_->busy_allowed_ = allowed;
+    device_->doing_ = doing;
+  }
+  ~BusyScope() {
+    const absl::Time now = device_->deps_.clock->TimeNow();
+    device_->metrics_->AddBusy(now - start_);
+    MutexLock lock(&device_->mu_);
+    device_->doing_ = {};
+  }
+  BusyScope(const BusyScope&) = delete;
+  BusyScope& operator=(const BusyScope&) = delete;
+
+ private:
+  DeviceThread* const device_;
+  const absl::Time start_;
+};
+
+DeviceThread::DeviceThread(Options options, std::unique_ptr<Executor> executor, Deps deps)
+    : options_(std::move(options)),
+      deps_(std::move(deps)),
+      policy_(options_.release),
+      ladder_(options_.cap.max_batch),
+      metrics_(deps_.metrics->AddDevice(options_.name)),
+      executor_(std::move(executor)),
+      session_(options_.session, RunnerDeps(), deps_.on_moved),
+      cap_(options_.cap) {}
+
+DeviceThread::~DeviceThread() {
+  if (Stop(kEndAllowed)) return;
+  LogError("a device hangs and its thread cannot be ended", {{"device", options_.name}});
+  std::_Exit(kDeviceFailedExit);
+}
+
+BatchRunner::Deps DeviceThread::RunnerDeps() {
+  return {.executor = executor_.get(),
+          .clock = deps_.clock,
+          .metrics = deps_.metrics,
+          .device_metrics = metrics_,
+          .board = &board_,
+          .ledger = deps_.ledger,
+          .policy = &policy_,
+          .ladder = &ladder_,
+          .padded = options_.padded};
+}
+
+absl::Status DeviceThread::Start() {
+  thread_ = std::thread([this] { Run(); });
   MutexLock lock(&mu_);
-  if (stopping_) return false;  // `work` is the caller's argument: it dies after the lock is gone
-  work_.push_back(std::move(work));
-  wake_.Signal();
-  return true;
+  while (!loaded_.has_value() && !given_up_) changed_.Wait(&mu_);
+  return loaded_.value_or(LostStatus());
 }
 
-bool DeviceThread::Run(const std::function<void()>& work) {
-  Mutex mu;
-  CondVar done_cv;
-  bool done = false;
-  const bool posted = Post([&] {
-    work();
-    MutexLock lock(&mu);
-    done = true;
-    done_cv.Signal();
-  });
-  if (!posted) return false;
-  MutexLock lock(&mu);
-  while (!done) done_cv.Wait(&mu);
-  return true;
-}
-
-void DeviceThread::SetIdleAction(absl::Duration period, std::function<void(absl::Duration)> action) {
-  MutexLock lock(&mu_);
-  idle_period_ = period;
-  idle_action_ = std::move(action);
-  wake_.Signal();
-}
-
-absl::Duration DeviceThread::busy_for() const {
-  MutexLock lock(&mu_);
-  return busy_ ? clock_->TimeNow() - since_ : absl::ZeroDuration();
-}
-
-size_t DeviceThread::waiting() const {
-  MutexLock lock(&mu_);
-  return work_.size();
-}
-
-void DeviceThread::Stop() {
+void DeviceThread::Run() {
+  SetThreadName(absl::StrCat("device-", options_.number).c_str());
   {
+    MutexLock lock(&mu_);
+    self_ = pthread_self();
+  }
+  const absl::Status loaded = Load();
+  {
+    MutexLock lock(&mu_);
+    loaded_ = loaded;
+    changed_.SignalAll();
+  }
+  bool stop = !loaded.ok();
+  while (!stop) {
+    switch (WaitForWork()) {
+      case Next::kStop:
+        stop = true;
+        break;
+      case Next::kMove:
+        RunMove();
+        break;
+      case Next::kBatch:
+        RunBatch();
+        break;
+      case Next::kIdle:
+        RunIdle();
+        break;
+    }
+  }
+  {  // the device's objects end on its own thread; on MPS nothing else is safe
+    const BusyScope busy(this, "the end", kEndAllowed);
+    executor_.reset();
+  }
+  FailInFlight(absl::UnavailableError("the server stopped"), Reason::kDraining);
+  MutexLock lock(&mu_);
+  ended_ = true;
+  changed_.SignalAll();
+}
+
+absl::Status DeviceThread::Load() {
+  CapController learned(options_.cap);  // not cap_: others may ask for that one while the model loads
+  const absl::Time start = deps_.clock->TimeNow();
+  absl::Status status;
+  {
+    const BusyScope busy(this, "loading the model", kFirstLoadAllowed);
+    status = session_.Start(learned);
+  }
+  idle_since_ = idle_looked_at_ = deps_.clock->TimeNow();
+  load_took_ = idle_since_ - start;
+  if (!status.ok()) return status;
+  metrics_->SetBatchCap(learned.cap().images, learned.cap().set_by);
+  MutexLock lock(&mu_);
+  cap_ = std::move(learned);
+  learned_at_ = idle_since_;  // in the warm-up
+  int8_accuracy_ = executor_->int8_accuracy();
+  return absl::OkStatus();
+}
+
+DeviceThread::Next DeviceThread::WaitForWork() {
+  MutexLock lock(&mu_);
+  while (true) {
+    if (stopping_) return Next::kStop;
+    const bool works = !lost_ && !given_up_;
+    if (!moves_.empty()) return Next::kMove;
+    if (works) {
+      waiting_.store(true);
+      if (deps_.queue->size() > 0) {
+        waiting_.store(false);
+        return Next::kBatch;
+      }
+    }
+    wake_.WaitFor(&mu_, options_.idle_period);
+    waiting_.store(false);
+    if (works && !stopping_ && moves_.empty() && deps_.queue->size() == 0 &&
+        deps_.clock->TimeNow() - idle_looked_at_ >= options_.idle_period) {
+      return Next::kIdle;
+    }
+  }
+}
+
+bool DeviceThread::WakeIfWaiting() {
+  if (!waiting_.load() || !waiting_.exchange(false)) return false;
+  // The lock: the thread may be between its look into the queue and its sleep.
+  MutexLock lock(&mu_);
+  wake_.Signal();
+  return true;
+}
+
+void DeviceThread::RunBatch() {
+  BoundedQueue::Want want;
+  absl::Duration expected;
+  {
+    MutexLock lock(&mu_);
+    want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
+    if (!TimesAreFreshLocked()) want.batch_time = nullptr;
+    expected = cap_.time().Predict(cap_.cap().images);
+  }
+  if (!session_.on_device()) expected += load_took_;
+  const BusyScope busy(this, "a batch", Watchdog::AllowedTime(expected));
+  // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
+  Batch batch;
+  batch.tasks = deps_.queue->Pop(want);
+  if (batch.tasks.empty()) return;
+
+  std::vector<std::shared_ptr<CallSink>> calls;
+  for (const EmbedTask& task : batch.tasks) {
+    if (calls.empty() || calls.back().get() != task.call()) calls.push_back(task.shared_call());
+  }
+  {
+    MutexLock lock(&mu_);
+    images_in_flight_ = static_cast<int>(batch.tasks.size());
+    calls_in_flight_.swap(calls);
+  }
+  BatchReport report = session_.Run(std::move(batch));
+  const bool first_loss = Learn(report);
+  deps_.reply(std::move(report.finished));
+  {
+    MutexLock lock(&mu_);
+    images_in_flight_ = 0;
+    calls_in_flight_.swap(calls);  // a call may end where it is dropped: not under the lock
+  }
+  idle_since_ = idle_looked_at_ = deps_.clock->TimeNow();
+  if (first_loss) deps_.on_lost();
+}
+
+void DeviceThread::RunMove() {
+  if (deps_.wake_another && deps_.queue->size() > 0) deps_.wake_another();
+  bool onto_device = false, works = false;
+  {
+    MutexLock lock(&mu_);
+    onto_device = moves_.front().onto_device;
+    works = !lost_ && !given_up_;
+  }
+  absl::Status status = LostStatus();
+  WeightsMove move;
+  if (works) {
+    const BusyScope busy(this, onto_device ? "a reload" : "an offload", Watchdog::AllowedTime(load_took_));
+    move.allocated_before = board_.view().now.allocated;
+    const absl::Time start = deps_.clock->TimeNow();
+    status = onto_device ? session_.Reload() : session_.Offload();
+    move.took = deps_.clock->TimeNow() - start;
+    move.allocated_after = board_.view().now.allocated;
+  }
+  const Reason reason = status.ok()                         ? Reason::kNone
+                        : absl::IsResourceExhausted(status) ? Reason::kDeviceMemory
+                        : absl::IsUnavailable(status)       ? Reason::kDeviceFailed
+                                                            : Reason::kInternalError;
+  WeightsMoved done;
+  bool first_loss = false;
+  {
+    MutexLock lock(&mu_);
+    done = std::move(moves_.front().done);
+    moves_.pop_front();
+    if (works && absl::IsUnavailable(status)) first_loss = !std::exchange(lost_, true) && !given_up_;
+  }
+  if (done && status.ok()) done(move, reason);
+  if (done && !status.ok()) done(status, reason);
+  if (first_loss) deps_.on_lost();
+}
+
+void DeviceThread::RunIdle() {
+  idle_looked_at_ = deps_.clock->TimeNow();
+  const BusyScope busy(this, "an idle trim or offload", Watchdog::AllowedTime(load_took_));
+  session_.OnIdle(idle_looked_at_ - idle_since_);
+}
+
+bool DeviceThread::Learn(const BatchReport& report) {
+  const MemoryBoard::View memory = board_.view();
+  MutexLock lock(&mu_);
+  cap_.OnMemory(memory.now.limit, memory.baseline);
+  learned_at_ = deps_.clock->TimeNow();
+  for (const Attempt& attempt : report.attempts) {
+    if (attempt.out_of_memory) {
+      cap_.OnOutOfMemory(attempt.bucket);
+    } else if (attempt.ok) {
+      cap_.OnBatch(attempt.images, attempt.bucket, attempt.took, attempt.bytes);
+    }
+  }
+  metrics_->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
+  return report.device_lost && !std::exchange(lost_, true) && !given_up_;
+}
+
+void DeviceThread::Move(bool onto_device, WeightsMoved done) {
+  {
+    MutexLock lock(&mu_);
+    if (!lost_ && !given_up_ && !stopping_ && !ended_) {
+      moves_.push_back({onto_device, std::move(done)});
+      wake_.Signal();
+      return;
+    }
+  }
+  done(LostStatus(), Reason::kDeviceFailed);
+}
+
+DeviceThread::Busy DeviceThread::busy() const {
+  MutexLock lock(&mu_);
+  if (doing_.empty()) return {};
+  return {.since = deps_.clock->TimeNow() - busy_since_, .allowed = busy_allowed_, .doing = doing_};
+}
+
+absl::Duration DeviceThread::cpu_time() const {
+  MutexLock lock(&mu_);
+  return doing_.empty() ? absl::ZeroDuration() : ThreadCpuTime(self_);  // it is there as long as it works
+}
+
+void DeviceThread::FailInFlight(const absl::Status& status, Reason reason) {
+  std::vector<std::shared_ptr<CallSink>> calls;
+  std::vector<WeightsMoved> moves;
+  {
+    MutexLock lock(&mu_);
+    calls = calls_in_flight_;
+    for (Asked& asked : moves_) {
+      if (asked.done) moves.push_back(std::exchange(asked.done, nullptr));
+    }
+  }
+  for (const std::shared_ptr<CallSink>& call : calls) call->Fail(status, reason);
+  for (const WeightsMoved& done : moves) done(status, reason);
+}
+
+void DeviceThread::GiveUp() {
+  MutexLock lock(&mu_);
+  given_up_ = true;
+  changed_.SignalAll();
+}
+
+bool DeviceThread::serving() const {
+  MutexLock lock(&mu_);
+  return loaded_.has_value() && loaded_->ok() && !lost_ && !given_up_ && !ended_;
+}
+
+DeviceThread::Batching DeviceThread::batching() const {
+  MutexLock lock(&mu_);
+  return {.buckets = cap_.ladder().rungs(), .cap = cap_.cap()};
+}
+
+std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
+  MutexLock lock(&mu_);
+  return int8_accuracy_;
+}
+
+absl::Duration DeviceThread::TimeOf(int images) const {
+  MutexLock lock(&mu_);
+  const int size = cap_.cap().images;
+  return images / size * cap_.time().Predict(size) + cap_.time().Predict(images % size);
+}
+
+double DeviceThread::Rate() const {
+  MutexLock lock(&mu_);
+  return cap_.time().Rate(cap_.cap().images);
+}
+
+int DeviceThread::images_in_flight() const {
+  MutexLock lock(&mu_);
+  return images_in_flight_;
+}
+
+bool DeviceThread::TimesAreFresh() const {
+  MutexLock lock(&mu_);
+  return TimesAreFreshLocked();
+}
+
+bool DeviceThread::TimesAreFreshLocked() const {
+  return images_in_flight_ > 0 || deps_.clock->TimeNow() - learned_at_ < kTimesStayFresh;
+}
+
+bool DeviceThread::Stop(absl::Duration limit) {
+  if (!thread_.joinable()) return true;
+  {
+    const absl::Time give_up_at = Clock::Real()->TimeNow() + limit;
     MutexLock lock(&mu_);
     stopping_ = true;
     wake_.Signal();
-  }
-  if (thread_.joinable()) thread_.join();
-}
-
-void DeviceThread::Loop() {
-  SetThreadName("embed-device");
-  while (true) {
-    std::function<void()> work;
-    std::function<void(absl::Duration)> idle_action;
-    absl::Duration idle;
-    {
-      MutexLock lock(&mu_);
-      if (work_.empty() && !stopping_) wake_.WaitFor(&mu_, idle_period_);
-      if (!work_.empty()) {
-        work = std::move(work_.front());
-        work_.pop_front();
-        busy_ = true;
-        since_ = clock_->TimeNow();
-      } else if (stopping_) {
-        return;
-      } else {
-        idle_action = idle_action_;
-        idle = clock_->TimeNow() - since_;
-      }
-    }
-    if (work) {
-      work();
-      work = nullptr;  // what it held dies here, before the thread counts as idle
-      MutexLock lock(&mu_);
-      busy_ = false;
-      since_ = clock_->TimeNow();
-    } else if (idle_action) {
-      idle_action(idle);
+    while (!ended_) {
+      const absl::Duration left = give_up_at - Clock::Real()->TimeNow();
+      if (left <= absl::ZeroDuration()) return false;
+      changed_.WaitFor(&mu_, left);
     }
   }
+  thread_.join();
+  return true;
 }
 
 }  // namespace embedd

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/support/log.h"
 #include "server/support/process.h"
 
 namespace embedd {
@@ -14,8 +13,8 @@ absl::Duration Watchdog::AllowedTime(absl::Duration expected) {
   return std::max(absl::Seconds(30), 10 * expected);
 }
 
-Watchdog::Watchdog(StateBoard* board, Options options)
-    : board_(board), options_(std::move(options)), thread_([this] { Run(); }) {}
+Watchdog::Watchdog(std::vector<Watched> devices, absl::Duration interval)
+    : devices_(std::move(devices)), interval_(interval), seen_(devices_.size()), thread_([this] { Run(); }) {}
 
 Watchdog::~Watchdog() {
   {
@@ -27,36 +26,37 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::Look() {
-  MutexLock lock(&look_mu_);
-  const absl::Duration busy = options_.busy_for();
-  const absl::Duration allowed = options_.allowed();
-  const bool hangs = Hangs(StalledFor(busy), busy, allowed);
-  if (hangs == hangs_) return;
-  hangs_ = hangs;
-  if (hangs) {
-    LogError("the device does not answer; health is NOT_SERVING until it does",
-             {{"busy", absl::FormatDuration(busy)}, {"allowed", absl::FormatDuration(allowed)}});
-  } else {
-    LogWarn("the device answers again");
+  std::vector<const Watched*> hung;
+  {
+    MutexLock lock(&mu_);
+    for (size_t i = 0; i < devices_.size(); ++i) {
+      if (seen_[i].hangs || !HangsNow(devices_[i], seen_[i])) continue;
+      seen_[i].hangs = true;
+      hung.push_back(&devices_[i]);
+    }
   }
-  board_->SetDeviceResponsive(!hangs);
+  for (const Watched* device : hung) device->on_hang();
 }
 
-absl::Duration Watchdog::StalledFor(absl::Duration busy) {
-  if (options_.cpu_time == nullptr) return busy;
-  if (const absl::Duration now = options_.cpu_time(); now != cpu_time_) {
-    cpu_time_ = now;
-    busy_when_it_rose_ = busy;
+bool Watchdog::HangsNow(const Watched& device, Seen& seen) {
+  const Work work = device.work();
+  absl::Duration stalled_for = work.since;
+  if (device.cpu_time != nullptr) {
+    if (const absl::Duration now = device.cpu_time(); now != seen.cpu_time) {
+      seen.cpu_time = now;
+      seen.busy_when_it_rose = work.since;
+    }
+    stalled_for -= seen.busy_when_it_rose;
   }
-  return busy - busy_when_it_rose_;
+  return work.since > absl::ZeroDuration() && Hangs(stalled_for, work.since, work.allowed);
 }
 
 void Watchdog::Run() {
-  SetThreadName("embed-watchdog");
+  SetThreadName("watchdog");
   for (;;) {
     {
       MutexLock lock(&mu_);
-      if (!stopping_) stop_.WaitFor(&mu_, options_.interval);
+      if (!stopping_) stop_.WaitFor(&mu_, interval_);
       if (stopping_) return;
     }
     Look();

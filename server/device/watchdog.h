@@ -1,65 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Watchdog: notices a device batch that hangs, and tells the StateBoard, so that health turns to NOT_SERVING
-// and a load balancer or supervisor can act. It touches no device and ends nothing: a batch that ends after
-// all makes the server serve again. Made by main.
+// Watchdog: notices a device that hangs, whatever it was doing, and tells its owner, once. It touches no
+// device and ends nothing itself. Made by DeviceGroup.
 
 #pragma once
 
 #include <functional>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/support/mutex.h"
-#include "server/telemetry/server_state.h"
 
 namespace embedd {
 
 class Watchdog {
  public:
-  struct Options {
-    // How long the device has been busy with its current batch; zero while it is idle. Thread-safe.
-    std::function<absl::Duration()> busy_for;
-    // How long that batch may take: see AllowedTime. Thread-safe.
-    std::function<absl::Duration()> allowed;
-    // Processor time that the device's thread has had, where that is what a batch runs on (cpu); may be null.
-    // As long as the thread gets some, a batch that takes long is starved by other programs, not hung.
+  // What a device is at.
+  struct Work {
+    absl::Duration since;    // how long it has been at this piece of work; zero: at none
+    absl::Duration allowed;  // how long that may take: see AllowedTime
+  };
+  struct Watched {
+    std::function<Work()> work;  // thread-safe
+    // Processor time that the device's thread has had, where that is what its work runs on (cpu); may be
+    // null. As long as the thread gets some, work that takes long is starved by other programs, not hung.
     std::function<absl::Duration()> cpu_time;
-    // Time between two looks: a small part of the least allowed time.
-    absl::Duration interval = absl::Seconds(1);
+    // Called once, on the watchdog's thread, no lock held.
+    std::function<void()> on_hang;
   };
 
-  // Ten times what the batch is expected to take, and at least 30 s: a slow machine is not a hung one.
+  // Ten times what a piece of work is expected to take, and at least 30 s: a slow machine is not a hung one.
   static absl::Duration AllowedTime(absl::Duration expected);
-  // `stalled_for`: the part of `busy_for` since the batch last got processor time. A batch that gets some and
+  // `stalled_for`: the part of `busy_for` since the work last got processor time. Work that gets some and
   // still does not end goes in circles: after ten times the allowed time that is hung too.
   static bool Hangs(absl::Duration stalled_for, absl::Duration busy_for, absl::Duration allowed) {
     return stalled_for > allowed || busy_for > 10 * allowed;
   }
 
-  // Starts the thread embed-watchdog. `board` must outlive this.
-  Watchdog(StateBoard* board, Options options);
+  // Starts the thread, which looks every `interval`: a small part of the least allowed time.
+  explicit Watchdog(std::vector<Watched> devices, absl::Duration interval = absl::Seconds(1));
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
   // One look; the thread does it every interval. Tests call it instead of waiting.
-  void Look() ABSL_LOCKS_EXCLUDED(look_mu_);
+  void Look() ABSL_LOCKS_EXCLUDED(mu_);
 
  private:
+  struct Seen {
+    bool hangs = false;
+    absl::Duration cpu_time;  // when last looked at
+    absl::Duration busy_when_it_rose;
+  };
   void Run();
-  // The part of `busy` since the device's thread was last seen to have had processor time; all of it where
-  // that is not known.
-  absl::Duration StalledFor(absl::Duration busy) ABSL_EXCLUSIVE_LOCKS_REQUIRED(look_mu_);
+  bool HangsNow(const Watched& device, Seen& seen);
 
-  StateBoard* const board_;
-  const Options options_;
-  Mutex look_mu_;  // one look at a time; held while the board is told
-  bool hangs_ ABSL_GUARDED_BY(look_mu_) = false;
-  absl::Duration cpu_time_ ABSL_GUARDED_BY(look_mu_);  // when last looked at
-  absl::Duration busy_when_it_rose_ ABSL_GUARDED_BY(look_mu_);
+  const std::vector<Watched> devices_;
+  const absl::Duration interval_;
   Mutex mu_;
   CondVar stop_;
+  std::vector<Seen> seen_ ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;  // last: it uses the others
 };

@@ -34,8 +34,8 @@ at::ScalarType ScalarTypeOf(const std::string& dtype) {
   return at::kFloat;
 }
 
-at::Device DeviceOf(const std::string& device) {
-  if (device == "cuda") return at::Device(at::kCUDA, 0);
+at::Device DeviceOf(const std::string& device, int index) {
+  if (device == "cuda") return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
   if (device == "mps") return at::Device(at::kMPS, 0);
   return at::kCPU;
 }
@@ -98,7 +98,7 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
   impl->model = std::move(model);
   impl->options = options;
   impl->memory = std::move(memory);
-  impl->device = DeviceOf(options.device);
+  impl->device = DeviceOf(options.device, options.device_index);
   impl->dtype = ScalarTypeOf(*dtype);
   return std::unique_ptr<TorchExecutor>(new TorchExecutor(std::move(impl)));
 }
@@ -119,7 +119,11 @@ absl::Status TorchExecutor::Load(Tower tower) {
   if (impl_->compared_with_cpu || impl_->device.is_cpu()) return absl::OkStatus();
 
   status = CheckParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    // Or the next Load would find the tower there and take it for good.
+    (void)Offload();
+    return status;
+  }
   impl_->compared_with_cpu = true;
   return absl::OkStatus();
 }
@@ -152,6 +156,8 @@ absl::Status TorchExecutor::PutOnDevice() {
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
+    // Of this thread, which is the device's own: what does not name a card means this one.
+    if (impl_->device.is_cuda()) c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(impl_->device);
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
                                                   impl_->device, impl_->dtype);
     Encoder::Options options{impl_->device, impl_->dtype, *impl_->layout};

@@ -21,6 +21,7 @@ class TorchExecutor final : public Executor {
  public:
   struct Options {
     std::string device = "cpu";     // what ResolveDevice answered
+    int device_index = 0;           // of the card
     std::string dtype = "auto";     // "f32", "f16", "bf16", "int8" or "auto"
     int threads = 0;                // of one operator on cpu; 0 = as many as LibTorch finds cores
     double int8_min_cosine = 0.99;  // to f32; below it the first Load fails

@@ -11,37 +11,55 @@
 namespace embedd {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
+Json Batch(const OpsInfo& info, const OpsInfo::Device& device) {
+  return {{"cap", device.batch_cap}, {"set_by", device.cap_set_by}, {"max", info.max_batch}};
+}
+
+Json Memory(const OpsInfo& info, const OpsInfo::Device& device) {
+  return {{"baseline", device.baseline},
+          {"allocated", device.allocated},
+          {"reserved", device.reserved},
+          {"driver", device.driver},
+          {"peak", device.peak},
+          {"limit", device.limit},
+          {"process_footprint", info.process_footprint}};
+}
+
+// "device", "batch" and "memory" are those of the first device.
 std::string InfoJson(const OpsInfo& info) {
-  const nlohmann::ordered_json json = {
-      {"state", info.state},
-      {"serving", info.serving},
-      {"why", info.why},
-      {"version", info.version},
-      {"uptime_seconds", info.uptime_seconds},
-      {"model",
-       {{"name", info.model},
-        {"architecture", info.architecture},
-        {"fingerprint", info.fingerprint},
-        {"dimension", info.dimension},
-        {"image_size", info.image_size}}},
-      {"device", info.device},
-      {"dtype", info.dtype},
-      {"batch", {{"cap", info.batch_cap}, {"set_by", info.cap_set_by}, {"max", info.max_batch}}},
-      {"queue",
-       {{"images", info.queue_images},
-        {"images_limit", info.queue_images_limit},
-        {"bytes", info.queue_bytes},
-        {"bytes_limit", info.queue_bytes_limit}}},
-      {"memory",
-       {{"baseline", info.baseline},
-        {"allocated", info.allocated},
-        {"reserved", info.reserved},
-        {"driver", info.driver},
-        {"peak", info.peak},
-        {"limit", info.limit},
-        {"process_footprint", info.process_footprint}}}};
+  const OpsInfo::Device first = info.devices.empty() ? OpsInfo::Device() : info.devices[0];
+  Json devices = Json::array();
+  for (const OpsInfo::Device& device : info.devices) {
+    devices.push_back({{"device", device.name},
+                       {"serving", device.serving},
+                       {"batch", Batch(info, device)},
+                       {"memory", Memory(info, device)}});
+  }
+  const Json json = {{"state", info.state},
+                     {"serving", info.serving},
+                     {"why", info.why},
+                     {"version", info.version},
+                     {"uptime_seconds", info.uptime_seconds},
+                     {"model",
+                      {{"name", info.model},
+                       {"architecture", info.architecture},
+                       {"fingerprint", info.fingerprint},
+                       {"dimension", info.dimension},
+                       {"image_size", info.image_size}}},
+                     {"device", info.device},
+                     {"dtype", info.dtype},
+                     {"batch", Batch(info, first)},
+                     {"queue",
+                      {{"images", info.queue_images},
+                       {"images_limit", info.queue_images_limit},
+                       {"bytes", info.queue_bytes},
+                       {"bytes_limit", info.queue_bytes_limit}}},
+                     {"memory", Memory(info, first)},
+                     {"devices", devices}};
   // Names of models come from files: what is not UTF-8 is replaced.
-  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
 HttpResponse Health(const OpsHealth& health) {

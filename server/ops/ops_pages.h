@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "server/ops/http_message.h"
 
@@ -21,10 +22,17 @@ struct OpsInfo {
   double uptime_seconds = 0;
   std::string model, architecture, fingerprint, device, dtype;
   int dimension = 0, image_size = 0;
-  int64_t batch_cap = 0, max_batch = 0;
-  std::string cap_set_by;
+  int64_t max_batch = 0;
   int64_t queue_images = 0, queue_images_limit = 0, queue_bytes = 0, queue_bytes_limit = 0;
-  int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0, process_footprint = 0;
+  int64_t process_footprint = 0;
+  struct Device {
+    std::string name;
+    bool serving = false;
+    int64_t batch_cap = 0;
+    std::string cap_set_by;
+    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
+  };
+  std::vector<Device> devices;  // none while the model is read
 };
 
 // What /healthz tells: asked every few seconds by balancers, so nothing else is read for it.

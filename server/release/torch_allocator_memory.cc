@@ -15,7 +15,6 @@ namespace embedd {
 namespace {
 
 constexpr size_t kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-constexpr c10::DeviceIndex kDevice = 0;
 
 }  // namespace
 
@@ -33,7 +32,7 @@ void AllocatorMemory::Lose(const char* doing, const std::exception& e) {
 MemoryReading AllocatorMemory::Read() {
   const AutoreleasePool pool;
   try {
-    const auto stats = allocator_->getDeviceStats(kDevice);
+    const auto stats = allocator_->getDeviceStats(static_cast<c10::DeviceIndex>(options_.index));
     last_.allocated = stats.allocated_bytes[kAll].current;
     last_.peak = stats.allocated_bytes[kAll].peak;
     last_.reserved = stats.reserved_bytes[kAll].current;
@@ -49,7 +48,7 @@ MemoryReading AllocatorMemory::Read() {
 
 void AllocatorMemory::ResetPeak() {
   try {
-    allocator_->resetPeakStats(kDevice);
+    allocator_->resetPeakStats(static_cast<c10::DeviceIndex>(options_.index));
   } catch (const std::exception& e) {
     Lose("its peak was reset", e);
   }

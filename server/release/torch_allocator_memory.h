@@ -16,6 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/release/device_memory.h"
+#include "server/release/torch_device_memory.h"
 
 namespace embedd {
 
@@ -28,6 +29,7 @@ class AllocatorMemory : public DeviceMemory {
     int64_t limit = 0;        // > 0
     int64_t recommended = 0;  // > 0
     int64_t machine = 0;      // memory of the machine, or of the card; 0 = unknown
+    int index = 0;            // of the card
   };
 
   // `allocator` lives as long as the process.
@@ -55,8 +57,8 @@ class AllocatorMemory : public DeviceMemory {
   absl::Status lost_;
 };
 
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit);
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit, DevicePlace place);
 absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateMpsMemory(int64_t limit);
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit);
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit, int index);
 
 }  // namespace embedd

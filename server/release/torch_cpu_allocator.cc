@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <limits>
@@ -62,17 +63,28 @@ void GiveToSystem(void* data, size_t size) {
   }
 }
 
+// Where the tensors of this thread come from; null: from the first allocator.
+thread_local CountingCpuAllocator* of_this_thread = nullptr;
+
 }  // namespace
 
-CountingCpuAllocator& CountingCpuAllocator::Get() {
-  static CountingCpuAllocator* const instance = new CountingCpuAllocator;
-  return *instance;
+CountingCpuAllocator& CountingCpuAllocator::Get(int device) {
+  static const auto* const instances = [] {
+    return new std::array<CountingCpuAllocator*, kMost>{
+        new CountingCpuAllocator(&Delete<0>), new CountingCpuAllocator(&Delete<1>),
+        new CountingCpuAllocator(&Delete<2>), new CountingCpuAllocator(&Delete<3>),
+        new CountingCpuAllocator(&Delete<4>), new CountingCpuAllocator(&Delete<5>),
+        new CountingCpuAllocator(&Delete<6>), new CountingCpuAllocator(&Delete<7>)};
+  }();
+  return *instances->at(static_cast<size_t>(device));
 }
 
 CountingCpuAllocator& CountingCpuAllocator::Install() {
   c10::SetCPUAllocator(&Get(), kPriority);
   return Get();
 }
+
+void CountingCpuAllocator::UseOnThisThread() { of_this_thread = this; }
 
 size_t CountingCpuAllocator::BlockSize(size_t bytes) {
   if (bytes > kLargest) return std::numeric_limits<size_t>::max();
@@ -101,11 +113,12 @@ size_t CountingCpuAllocator::limit() const {
 
 c10::DataPtr CountingCpuAllocator::allocate(size_t bytes) {
   const c10::Device cpu(c10::DeviceType::CPU);
-  if (bytes == 0) return {nullptr, nullptr, &Delete, cpu};
+  CountingCpuAllocator& from = of_this_thread != nullptr ? *of_this_thread : *this;
+  if (bytes == 0) return {nullptr, nullptr, from.deleter_, cpu};
   std::string error;
-  void* data = AllocateBlock(bytes, &error);
+  void* data = from.AllocateBlock(bytes, &error);
   TORCH_CHECK_WITH(OutOfMemoryError, data != nullptr, error);
-  return {data, data, &Delete, cpu};
+  return {data, data, from.deleter_, cpu};
 }
 
 int64_t CountingCpuAllocator::allocated() const { return stats_.allocated_bytes[kAll].current; }
@@ -182,8 +195,17 @@ void* CountingCpuAllocator::TakeCached(size_t size) {
   return data;
 }
 
-void CountingCpuAllocator::Delete(void* data) {
-  if (data != nullptr) Get().Free(data);
+void CountingCpuAllocator::DeleteAny(void* data) {
+  if (data == nullptr) return;
+  for (int device = 1; device < kMost; ++device) {
+    if (Get(device).Owns(data)) return Get(device).Free(data);
+  }
+  Get().Free(data);
+}
+
+bool CountingCpuAllocator::Owns(void* data) const {
+  MutexLock lock(&mu_);
+  return blocks_.find(data) != blocks_.end();
 }
 
 void CountingCpuAllocator::Free(void* data) {

@@ -45,11 +45,18 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   // less, mixed sizes take memory from the system and give it back all the time.
   static constexpr double kCacheShare = 1.4;
 
-  // Makes `Get()` the allocator of CPU tensors, now and for good. Idempotent. Tensors made before stay with
-  // the allocator they came from.
+  // Several CPU devices have one each: its own books, cache and limit.
+  static constexpr int kMost = 8;
+
+  // Makes them the allocators of CPU tensors, now and for good. Idempotent. Tensors made before stay with the
+  // allocator they came from. Returns the first.
   static CountingCpuAllocator& Install();
-  // The one instance; lives as long as the process, since tensors may outlive everything.
-  static CountingCpuAllocator& Get();
+  // Number `device` of them, 0 to kMost - 1; lives as long as the process, since tensors may outlive
+  // everything.
+  static CountingCpuAllocator& Get(int device = 0);
+  // From now on the tensors of the calling thread come from here. Those of threads that never said so,
+  // OpenMP's among them, come from the first one. Whoever frees a block, it goes back to where it came from.
+  void UseOnThisThread();
 
   // Bytes that may be reserved; 0 = no limit. An allocation that would pass it throws c10::OutOfMemoryError
   // after the cache was given back. Below what is allocated now: nothing new fits until enough is freed.
@@ -61,7 +68,7 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
 
   // c10::Allocator
   c10::DataPtr allocate(size_t bytes) override;
-  c10::DeleterFnPtr raw_deleter() const override { return &Delete; }
+  c10::DeleterFnPtr raw_deleter() const override { return &DeleteAny; }
   void copy_data(void* dest, const void* src, size_t count) const override {
     default_copy_data(dest, src, count);
   }
@@ -87,9 +94,14 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   };
   using Stats = c10::CachingDeviceAllocator::DeviceStats;
 
-  CountingCpuAllocator() = default;
+  explicit CountingCpuAllocator(c10::DeleterFnPtr deleter) : deleter_(deleter) {}
   static size_t ClassOf(size_t block_size);
-  static void Delete(void* data);
+  template <int device>
+  static void Delete(void* data) {
+    if (data != nullptr) Get(device).Free(data);
+  }
+  static void DeleteAny(void* data);
+  bool Owns(void* data) const;
 
   void* AllocateBlock(size_t bytes, std::string* error);
   void* NewBlock(size_t size, size_t bytes, std::string* error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -107,6 +119,7 @@ class CountingCpuAllocator final : public c10::DeviceAllocator {
   void ReturnToSystem(void* data) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   std::string LimitMessage(size_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
+  const c10::DeleterFnPtr deleter_;
   mutable Mutex mu_;
   std::unordered_map<void*, Block> blocks_ ABSL_GUARDED_BY(mu_);         // live and cached
   std::array<std::deque<void*>, kClasses> cached_ ABSL_GUARDED_BY(mu_);  // front = longest unused

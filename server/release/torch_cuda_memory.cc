@@ -35,7 +35,7 @@ class CudaMemory final : public AllocatorMemory {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit) {
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit, int index) {
   try {
     if (!at::detail::getCUDAHooks().hasCUDA()) {
       return absl::UnavailableError(
@@ -44,7 +44,8 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit) {
     auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(c10::DeviceType::CUDA));
     if (allocator == nullptr)
       return absl::UnavailableError("LibTorch's CUDA allocator is not a DeviceAllocator");
-    const auto total = static_cast<int64_t>(allocator->getMemoryInfo(0).second);
+    const auto total =
+        static_cast<int64_t>(allocator->getMemoryInfo(static_cast<c10::DeviceIndex>(index)).second);
     if (total <= 0) return absl::UnavailableError("the card says it has no memory");
     if (limit > total) {
       LogWarn("--memory-limit is above the card's memory; it is cut to that",
@@ -57,7 +58,8 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCudaMemory(int64_t limit) {
         absl::StrFormat("per_process_memory_fraction:%.9f", fraction));
     at::globalContext().lazyInitDevice(c10::DeviceType::CUDA);
     return std::make_unique<CudaMemory>(
-        allocator, AllocatorMemory::Options{.limit = bytes, .recommended = total, .machine = total});
+        allocator,
+        AllocatorMemory::Options{.limit = bytes, .recommended = total, .machine = total, .index = index});
   } catch (const std::exception& e) {
     return absl::UnavailableError(absl::StrCat("CUDA does not start: ", Reason(e)));
   }

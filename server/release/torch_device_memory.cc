@@ -19,23 +19,42 @@ constexpr double kCpuShare = 0.8;
 
 class CpuMemory final : public AllocatorMemory {
  public:
-  explicit CpuMemory(Options options) : AllocatorMemory(&CountingCpuAllocator::Install(), options) {}
+  CpuMemory(CountingCpuAllocator* allocator, Options options)
+      : AllocatorMemory(allocator, options), allocator_(allocator) {}
+
+  // Each is called on the device's thread, before it makes a tensor: from then on its tensors count here.
+  MemoryReading Read() override {
+    allocator_->UseOnThisThread();
+    return AllocatorMemory::Read();
+  }
+  void ResetPeak() override {
+    allocator_->UseOnThisThread();
+    AllocatorMemory::ResetPeak();
+  }
+  void Trim() override {
+    allocator_->UseOnThisThread();
+    AllocatorMemory::Trim();
+  }
 
  protected:
   absl::Status ApplyLimit(int64_t bytes) override {
-    CountingCpuAllocator::Get().SetLimit(static_cast<size_t>(bytes));
+    allocator_->SetLimit(static_cast<size_t>(bytes));
     return absl::OkStatus();
   }
+
+ private:
+  CountingCpuAllocator* const allocator_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit) {
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit, DevicePlace place) {
+  CountingCpuAllocator::Install();
   int64_t machine = MachineMemoryBytes();
   const int64_t group = CgroupMemoryLimit();
   if (group > 0 && (machine == 0 || group < machine)) machine = group;
   if (machine == 0) return absl::UnavailableError("the system does not say how much memory it has");
-  const auto recommended = static_cast<int64_t>(kCpuShare * static_cast<double>(machine));
+  const auto recommended = static_cast<int64_t>(kCpuShare * static_cast<double>(machine) / place.of);
   // Asked for by name, more than recommended is allowed, but not more than there is.
   const int64_t most = limit > recommended ? machine : recommended;
   if (limit > most) {
@@ -44,17 +63,18 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit) {
   }
   const int64_t bytes = limit == 0 ? recommended : std::min(limit, most);
   auto memory = std::make_unique<CpuMemory>(
+      &CountingCpuAllocator::Get(place.number),
       AllocatorMemory::Options{.limit = bytes, .recommended = most, .machine = machine});
   if (absl::Status applied = memory->ChangeLimit(bytes); !applied.ok()) return applied;
   return memory;
 }
 
 absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std::string& device,
-                                                                      int64_t limit) {
+                                                                      int64_t limit, DevicePlace place) {
   if (limit < 0) return absl::InvalidArgumentError("--memory-limit is negative");
-  if (device == "cpu") return CreateCpuMemory(limit);
+  if (device == "cpu") return CreateCpuMemory(limit, place);
   if (device == "mps") return CreateMpsMemory(limit);
-  if (device == "cuda") return CreateCudaMemory(limit);
+  if (device == "cuda") return CreateCudaMemory(limit, place.number);
   return absl::InvalidArgumentError(absl::StrCat("no such device: ", device));
 }
 

@@ -16,14 +16,20 @@
 
 namespace embedd {
 
+// Which of several devices of one kind: on cuda the index of the card, on cpu just a number.
+struct DevicePlace {
+  int number = 0;
+  int of = 1;  // devices of that kind in this process: on cpu they share the machine's memory
+};
+
 // The memory of `device` ("cpu", "cuda" or "mps", as ResolveDevice answered), which may hold `limit`
 // bytes; 0 takes
-//   cpu   0.8 of the machine's memory or of the control group's limit, whichever is smaller
+//   cpu   0.8 of the machine's memory or of the control group's limit, whichever is smaller, divided by `of`
 //   mps   the recommended maximum of Metal, which is also the most there is
 //   cuda  0.95 of the card's memory
 // On cpu it installs CountingCpuAllocator for the whole process.
 // kInvalidArgument: negative limit, unknown device. kUnavailable: the device is not there or does not answer.
 absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std::string& device,
-                                                                      int64_t limit);
+                                                                      int64_t limit, DevicePlace place = {});
 
 }  // namespace embedd

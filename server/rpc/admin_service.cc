@@ -40,9 +40,9 @@ grpc::ServerUnaryReactor* AdminServiceImpl::Move(grpc::CallbackServerContext* co
     reactor->Finish(ToGrpcStatus(*failure, context));
     return reactor;
   }
-  move_(onto_device, [reactor, context, response](absl::StatusOr<MoveReport> moved) {
+  move_(onto_device, [reactor, context, response](absl::StatusOr<MoveReport> moved, Reason reason) {
     if (!moved.ok()) {
-      reactor->Finish(ToGrpcStatus({.status = moved.status(), .reason = Reason::kDeviceMemory}, context));
+      reactor->Finish(ToGrpcStatus({.status = moved.status(), .reason = reason}, context));
       return;
     }
     response->set_allocated_before(static_cast<uint64_t>(moved->allocated_before));

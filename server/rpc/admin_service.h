@@ -19,8 +19,9 @@ struct MoveReport {
   int64_t allocated_before = 0, allocated_after = 0;
   absl::Duration took;
 };
-// Starts the move on the device thread and calls `done` there when it ended; must not block.
-using MoveDone = std::function<void(absl::StatusOr<MoveReport>)>;
+// Starts the move on the devices and calls `done` once, from any thread, when it ended or will never: with a
+// reason unless it is OK. Must not block.
+using MoveDone = std::function<void(absl::StatusOr<MoveReport>, Reason)>;
 using MoveModel = std::function<void(bool onto_device, MoveDone done)>;
 
 class AdminServiceImpl final : public v1::AdminService::CallbackService {

@@ -50,8 +50,26 @@ void FillModel(const ModelSpec& spec, v1::GetServerInfoResponse* info) {
   info->set_dtype(spec.dtype);
 }
 
+void FillDevice(const ServerFacts::Device& facts, int64_t process_footprint, v1::DeviceInfo* info) {
+  info->set_device(facts.device);
+  info->set_serving(facts.serving);
+  v1::BatchingInfo* batching = info->mutable_batching();
+  for (const int bucket : facts.buckets) batching->add_buckets(static_cast<uint32_t>(bucket));
+  batching->set_cap(static_cast<uint32_t>(facts.cap));
+  batching->set_cap_set_by(facts.cap_set_by);
+  v1::MemoryInfo* memory = info->mutable_memory();
+  memory->set_baseline_bytes(static_cast<uint64_t>(facts.baseline));
+  memory->set_allocated_bytes(static_cast<uint64_t>(facts.allocated));
+  memory->set_reserved_bytes(static_cast<uint64_t>(facts.reserved));
+  memory->set_driver_bytes(static_cast<uint64_t>(facts.driver));
+  memory->set_peak_bytes(static_cast<uint64_t>(facts.peak));
+  memory->set_limit_bytes(static_cast<uint64_t>(facts.limit));
+  memory->set_process_footprint_bytes(static_cast<uint64_t>(process_footprint));
+}
+
 }  // namespace
 
+// The singular fields are those of the first device.
 void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInfoResponse* info) {
   if (const ModelSpec* spec = road.model.load()) FillModel(*spec, info);
   info->set_state(ToWire(road.state->state()));
@@ -66,19 +84,14 @@ void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInf
   limits->set_queue_bytes(static_cast<uint64_t>(road.budget->options().bytes));
   for (const std::string& format : road.limits.formats.Words()) info->add_accepted_formats(format);
 
-  v1::BatchingInfo* batching = info->mutable_batching();
-  for (const int bucket : facts.buckets) batching->add_buckets(static_cast<uint32_t>(bucket));
-  batching->set_cap(static_cast<uint32_t>(facts.cap));
-  batching->set_cap_set_by(facts.cap_set_by);
-
-  v1::MemoryInfo* memory = info->mutable_memory();
-  memory->set_baseline_bytes(static_cast<uint64_t>(facts.baseline));
-  memory->set_allocated_bytes(static_cast<uint64_t>(facts.allocated));
-  memory->set_reserved_bytes(static_cast<uint64_t>(facts.reserved));
-  memory->set_driver_bytes(static_cast<uint64_t>(facts.driver));
-  memory->set_peak_bytes(static_cast<uint64_t>(facts.peak));
-  memory->set_limit_bytes(static_cast<uint64_t>(facts.limit));
-  memory->set_process_footprint_bytes(static_cast<uint64_t>(facts.process_footprint));
+  info->mutable_memory()->set_process_footprint_bytes(static_cast<uint64_t>(facts.process_footprint));
+  for (const ServerFacts::Device& device : facts.devices) {
+    v1::DeviceInfo* told = info->add_devices();
+    FillDevice(device, facts.process_footprint, told);
+    if (info->devices_size() > 1) continue;
+    *info->mutable_batching() = told->batching();
+    *info->mutable_memory() = told->memory();
+  }
 
   info->mutable_versions()->set_server(facts.version);
   info->mutable_versions()->set_libtorch(facts.libtorch);

@@ -16,10 +16,16 @@ namespace embedd {
 
 // The part that the rpc stage cannot know by itself. Asked at each call.
 struct ServerFacts {
-  std::vector<int> buckets;
-  int cap = 0;
-  std::string cap_set_by;
-  int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0, process_footprint = 0;
+  struct Device {
+    std::string device;
+    bool serving = false;
+    std::vector<int> buckets;
+    int cap = 0;
+    std::string cap_set_by;
+    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
+  };
+  std::vector<Device> devices;  // none while the model is read
+  int64_t process_footprint = 0;
   std::string version, libtorch, libvips, grpc;
   double uptime_seconds = 0;
 };

@@ -2,6 +2,7 @@
 
 #include "server/telemetry/metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <utility>
@@ -27,6 +28,8 @@ constexpr std::array kOutcomes = {Outcome::kOk,      Outcome::kRejected,  Outcom
 constexpr std::array kStages = {"decode", "queue", "execute", "reply"};  // in the order of enum Stage
 constexpr std::array kStates = {ServerState::kLoading, ServerState::kReady, ServerState::kOffloaded,
                                 ServerState::kDraining, ServerState::kFailed};
+constexpr std::array kOomOutcomes = {"split", "failed"};
+constexpr std::array kLanes = {"interactive", "bulk"};
 constexpr std::array kMethods = {"EmbedBatch", "EmbedStream", "GetServerInfo"};
 
 // From a tenth of a small batch on a GPU to a call that waited for a full queue.
@@ -86,6 +89,8 @@ struct Metrics::Impl {
       GaugeFamily("embedd_stream_waiting_bytes",
                   "Bytes of messages of streams that are read and wait for a place in the queue.")
           .Add({});
+  Family<prometheus::Gauge>& queue_lane_images =
+      GaugeFamily("embedd_queue_lane_images", "Inputs that are prepared and wait for a device, by lane.");
   Family<prometheus::Counter>& rejected = Counters(
       "embedd_rejected_total", "Calls and inputs that were refused, by the reason given to the caller.");
   Family<prometheus::Gauge>& device_memory =
@@ -100,6 +105,8 @@ struct Metrics::Impl {
           .Add({});
   Family<prometheus::Counter>& oom = Counters(
       "embedd_device_oom_total", "Device batches that ran out of memory: split and tried again, or failed.");
+  Family<prometheus::Counter>& device_busy =
+      Counters("embedd_device_busy_seconds_total", "Time that a device spent on batches and other work.");
   Family<prometheus::Gauge>& model_state =
       GaugeFamily("embedd_model_state", "1 for the state the server is in.");
   Family<prometheus::Gauge>& int8_cosine = GaugeFamily(
@@ -118,8 +125,7 @@ struct Metrics::Impl {
   Mutex source_mu;
   std::function<Gauges()> source ABSL_GUARDED_BY(source_mu);
   Mutex mu;  // the series that come and go
-  prometheus::Gauge* cap ABSL_GUARDED_BY(mu) = nullptr;
-  std::string cap_set_by ABSL_GUARDED_BY(mu);
+  std::map<std::string, std::unique_ptr<DeviceMetrics>> devices ABSL_GUARDED_BY(mu);
   prometheus::Gauge* build ABSL_GUARDED_BY(mu) = nullptr;
 
   // Every series whose labels are known exists from the start, so that rates and alerts see the first event.
@@ -140,19 +146,39 @@ struct Metrics::Impl {
     for (const ReasonRow& row : AllReasons()) {
       if (row.rejects) rejected.Add({{"reason", std::string(row.word)}});
     }
-    for (const char* outcome : {"split", "failed"}) oom.Add({{"outcome", outcome}});
+    for (const char* lane : kLanes) queue_lane_images.Add({{"lane", lane}});
     gauge_by_state[0]->Set(1);
-    SetDeviceMemory(Gauges());
   }
 
-  void SetDeviceMemory(const Gauges& g) {
+  void SetDeviceMemory(const DeviceGauges& g) {
     const std::pair<const char*, int64_t> kinds[] = {{"baseline", g.baseline}, {"allocated", g.allocated},
                                                      {"reserved", g.reserved}, {"driver", g.driver},
                                                      {"peak", g.peak},         {"limit", g.limit}};
     for (const auto& [kind, bytes] : kinds)
-      device_memory.Add({{"kind", kind}}).Set(static_cast<double>(bytes));
+      device_memory.Add({{"device", g.device}, {"kind", kind}}).Set(static_cast<double>(bytes));
   }
 };
+
+struct DeviceMetrics::Impl {
+  explicit Impl(Metrics::Impl* all, const std::string& device)
+      : all(all), busy(&all->device_busy.Add({{"device", device}})) {
+    for (size_t i = 0; i < kOomOutcomes.size(); ++i)
+      oom[i] = &all->oom.Add({{"device", device}, {"outcome", kOomOutcomes[i]}});
+    all->SetDeviceMemory({.device = device});
+  }
+
+  Metrics::Impl* const all;
+  prometheus::Counter* const busy;
+  std::array<prometheus::Counter*, kOomOutcomes.size()> oom{};
+  Mutex mu;
+  prometheus::Gauge* cap ABSL_GUARDED_BY(mu) = nullptr;
+  std::string cap_set_by ABSL_GUARDED_BY(mu);
+  int64_t unreleased ABSL_GUARDED_BY(mu) = 0;
+};
+
+DeviceMetrics::DeviceMetrics(std::string device, std::unique_ptr<Impl> impl)
+    : device_(std::move(device)), impl_(std::move(impl)) {}
+DeviceMetrics::~DeviceMetrics() = default;
 
 Metrics::Metrics() : impl_(std::make_unique<Impl>()) {}
 Metrics::~Metrics() = default;
@@ -180,24 +206,44 @@ void Metrics::ObserveBatch(int64_t ok, int64_t padding) {
   if (padding > 0) impl_->batch_padding.Increment(static_cast<double>(padding));
 }
 
-void Metrics::SetBatchCap(int64_t cap, std::string_view set_by) {
+DeviceMetrics* Metrics::AddDevice(const std::string& device) {
+  MutexLock lock(&impl_->mu);
+  std::unique_ptr<DeviceMetrics>& made = impl_->devices[device];
+  if (made == nullptr) {
+    made.reset(new DeviceMetrics(device, std::make_unique<DeviceMetrics::Impl>(impl_.get(), device)));
+  }
+  return made.get();
+}
+
+void DeviceMetrics::SetBatchCap(int64_t cap, std::string_view set_by) {
   MutexLock lock(&impl_->mu);
   if (impl_->cap == nullptr || impl_->cap_set_by != set_by) {
-    if (impl_->cap != nullptr) impl_->batch_cap.Remove(impl_->cap);
+    if (impl_->cap != nullptr) impl_->all->batch_cap.Remove(impl_->cap);
     impl_->cap_set_by = std::string(set_by);
-    impl_->cap = &impl_->batch_cap.Add({{"set_by", impl_->cap_set_by}});
+    impl_->cap = &impl_->all->batch_cap.Add({{"device", device_}, {"set_by", impl_->cap_set_by}});
   }
   impl_->cap->Set(static_cast<double>(cap));
 }
 
-void Metrics::CountReleased(int64_t bytes) {
-  if (bytes > 0) impl_->released.Increment(static_cast<double>(bytes));
+void DeviceMetrics::CountReleased(int64_t bytes) {
+  if (bytes > 0) impl_->all->released.Increment(static_cast<double>(bytes));
 }
 
-void Metrics::SetUnreleased(int64_t bytes) { impl_->unreleased.Set(static_cast<double>(bytes)); }
+void DeviceMetrics::SetUnreleased(int64_t bytes) {
+  MutexLock lock(&impl_->mu);
+  if (bytes == impl_->unreleased) return;
+  impl_->all->unreleased.Increment(static_cast<double>(bytes - impl_->unreleased));
+  impl_->unreleased = bytes;
+}
 
-void Metrics::CountOom(std::string_view outcome) {
-  impl_->oom.Add({{"outcome", std::string(outcome)}}).Increment();
+void DeviceMetrics::CountOom(std::string_view outcome) {
+  for (size_t i = 0; i < kOomOutcomes.size(); ++i) {
+    if (kOomOutcomes[i] == outcome) impl_->oom[i]->Increment();
+  }
+}
+
+void DeviceMetrics::AddBusy(absl::Duration took) {
+  impl_->busy->Increment(std::max(0.0, absl::ToDoubleSeconds(took)));
 }
 
 void Metrics::SetState(ServerState state) {
@@ -215,13 +261,14 @@ void Metrics::SetGaugeSource(std::function<Gauges()> source) {
 }
 
 void Metrics::SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
-                           std::string_view grpc) {
+                           std::string_view grpc, std::string_view fingerprint) {
   MutexLock lock(&impl_->mu);
   if (impl_->build != nullptr) impl_->build_info.Remove(impl_->build);
   impl_->build = &impl_->build_info.Add({{"version", std::string(version)},
                                          {"libtorch", std::string(libtorch)},
                                          {"libvips", std::string(libvips)},
-                                         {"grpc", std::string(grpc)}});
+                                         {"grpc", std::string(grpc)},
+                                         {"fingerprint", std::string(fingerprint)}});
   impl_->build->Set(1);
 }
 
@@ -234,7 +281,10 @@ std::string Metrics::Scrape() {
   impl_->answer_bytes.Set(static_cast<double>(gauges.answer_bytes));
   impl_->stream_waiting_bytes.Set(static_cast<double>(gauges.stream_waiting_bytes));
   impl_->process_footprint.Set(static_cast<double>(gauges.process_footprint));
-  impl_->SetDeviceMemory(gauges);
+  const int64_t lanes[] = {gauges.interactive_images, gauges.bulk_images};
+  for (size_t i = 0; i < kLanes.size(); ++i)
+    impl_->queue_lane_images.Add({{"lane", kLanes[i]}}).Set(static_cast<double>(lanes[i]));
+  for (const DeviceGauges& device : gauges.devices) impl_->SetDeviceMemory(device);
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }
 

@@ -11,6 +11,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "server/telemetry/outcome.h"
@@ -20,6 +22,31 @@
 namespace embedd {
 
 enum class Stage { kDecode, kQueue, kExecute, kReply };
+
+// The series that carry the label `device`, of one device. Thread-safe.
+class DeviceMetrics {
+ public:
+  ~DeviceMetrics();
+  const std::string& device() const { return device_; }
+
+  // The cap of its batches and what set it: "max_batch", "memory", "latency" or "oom".
+  void SetBatchCap(int64_t cap, std::string_view set_by);
+  // Bytes that a batch took and gave back.
+  void CountReleased(int64_t bytes);
+  // Bytes that its last batch did not give back. Must be 0. The series is the sum over all devices.
+  void SetUnreleased(int64_t bytes);
+  // Out of memory: "split" or "failed".
+  void CountOom(std::string_view outcome);
+  // Time that it spent on a piece of work.
+  void AddBusy(absl::Duration took);
+
+ private:
+  friend class Metrics;
+  struct Impl;
+  DeviceMetrics(std::string device, std::unique_ptr<Impl> impl);
+  const std::string device_;
+  const std::unique_ptr<Impl> impl_;
+};
 
 class Metrics {
  public:
@@ -35,35 +62,35 @@ class Metrics {
   void ObserveStage(Stage stage, absl::Duration took);
   // A device batch ended well: `ok` inputs that got a row, `padding` rows that were filler.
   void ObserveBatch(int64_t ok, int64_t padding);
-  // The scheduler's cap and what set it: "max_batch", "memory", "latency" or "oom".
-  void SetBatchCap(int64_t cap, std::string_view set_by);
-  // Bytes that a batch took and gave back.
-  void CountReleased(int64_t bytes);
-  // Bytes that the last batch did not give back. Must be 0.
-  void SetUnreleased(int64_t bytes);
-  // Out of memory on the device: "split" or "failed".
-  void CountOom(std::string_view outcome);
+  // The series of one device, made at the first call with its name. They live as long as this.
+  DeviceMetrics* AddDevice(const std::string& device);
   void SetState(ServerState state);
   // How near int8 comes to f32. There is no such series for other number formats.
   void SetInt8Cosine(double least, double mean);
 
-  // Gauges read when somebody scrapes: queue_images, queue_bytes, device_memory_bytes{kind},
-  // process_footprint_bytes.
+  // Gauges read when somebody scrapes: queue_images, queue_bytes, queue_lane_images{lane},
+  // device_memory_bytes{kind,device}, process_footprint_bytes.
+  struct DeviceGauges {
+    std::string device;
+    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
+  };
   struct Gauges {
     int64_t queue_images = 0, queue_bytes = 0;
     int64_t answer_bytes = 0, stream_waiting_bytes = 0;
-    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
+    int64_t interactive_images = 0, bulk_images = 0;  // prepared, and waiting for a device
+    std::vector<DeviceGauges> devices;
     int64_t process_footprint = 0;
   };
   void SetGaugeSource(std::function<Gauges()> source);
-  // Sets the labels of embedd_build_info.
+  // Sets the labels of embedd_build_info. `fingerprint` is that of the model; empty until it is read.
   void SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
-                    std::string_view grpc);
+                    std::string_view grpc, std::string_view fingerprint);
 
   // Everything in the Prometheus text format.
   std::string Scrape();
 
  private:
+  friend class DeviceMetrics;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -51,7 +51,7 @@ bool StateBoard::serving() const {
 }
 
 bool StateBoard::ServingLocked() const {
-  return responsive_ && advertised_ && (state_ == ServerState::kReady || state_ == ServerState::kOffloaded);
+  return advertised_ && (state_ == ServerState::kReady || state_ == ServerState::kOffloaded);
 }
 
 std::string StateBoard::why() const {
@@ -59,7 +59,6 @@ std::string StateBoard::why() const {
   if (ServingLocked()) return "";
   const bool ready = state_ == ServerState::kReady || state_ == ServerState::kOffloaded;
   if (!ready) return why_state_.empty() ? std::string(UsualWords(state_)) : why_state_;
-  if (!responsive_) return why_unresponsive_.empty() ? "the device does not answer" : why_unresponsive_;
   return "the server is about to shut down; calls are still answered";
 }
 
@@ -73,22 +72,6 @@ void StateBoard::Set(ServerState state, std::string_view why) {
     why_state_ = std::string(why);
   }
   Notify();
-}
-
-void StateBoard::SetDeviceResponsive(bool responsive, std::string_view why) {
-  MutexLock notify(&notify_mu_);
-  {
-    MutexLock lock(&mu_);
-    if (responsive_ == responsive) return;
-    responsive_ = responsive;
-    why_unresponsive_ = std::string(why);
-  }
-  Notify();
-}
-
-bool StateBoard::device_responsive() const {
-  MutexLock lock(&mu_);
-  return responsive_;
 }
 
 void StateBoard::StopAdvertising() {

@@ -24,7 +24,7 @@ class StateBoard {
   using Listener = std::function<void(ServerState state, bool serving)>;
 
   ServerState state() const;
-  // True when calls are answered: READY or OFFLOADED, and the device makes progress.
+  // True when calls are answered: READY or OFFLOADED.
   bool serving() const;
 
   // Why serving() is false, in a few words; empty while it is true.
@@ -33,9 +33,6 @@ class StateBoard {
   // Moves to `state`, unless that would undo DRAINING or FAILED. FAILED wins over everything. `why` is for
   // people; empty: the usual words of the state.
   void Set(ServerState state, std::string_view why = {});
-  // The watchdog's word: false while something hangs on the device, `why` says what.
-  void SetDeviceResponsive(bool responsive, std::string_view why = {});
-  bool device_responsive() const;
   // From now on serving() is false, though calls are still answered: balancers get time to look elsewhere
   // before a drain.
   void StopAdvertising();
@@ -50,8 +47,7 @@ class StateBoard {
   Mutex notify_mu_;  // serialises listeners; taken before mu_
   mutable Mutex mu_;
   ServerState state_ ABSL_GUARDED_BY(mu_) = ServerState::kLoading;
-  std::string why_state_ ABSL_GUARDED_BY(mu_), why_unresponsive_ ABSL_GUARDED_BY(mu_);
-  bool responsive_ ABSL_GUARDED_BY(mu_) = true;
+  std::string why_state_ ABSL_GUARDED_BY(mu_);
   bool advertised_ ABSL_GUARDED_BY(mu_) = true;
   std::vector<Listener> listeners_ ABSL_GUARDED_BY(notify_mu_);
 };

@@ -39,6 +39,7 @@ class Road {
     runner_ = std::make_unique<BatchRunner>(BatchRunner::Deps{.executor = executor_.get(),
                                                               .clock = &clock_,
                                                               .metrics = &metrics_,
+                                                              .device_metrics = metrics_.AddDevice("cpu"),
                                                               .board = &board_,
                                                               .ledger = &ledger_,
                                                               .policy = &policy_,

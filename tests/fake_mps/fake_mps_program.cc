@@ -20,7 +20,18 @@ namespace embedd {
 namespace {
 
 // First bytes of a picture that the test sends.
-constexpr uint8_t kGarbageCounters = 251, kFailingKernel = 252, kHang = 253;
+constexpr uint8_t kBrokenForGood = 250, kGarbageCounters = 251, kFailingKernel = 252, kHang = 253;
+
+// What the environment asks for: "disagrees", "damaged", "offload hangs".
+bool Fault(const char* name) {
+  const char* fault = std::getenv("EMBEDD_FAKE_MPS");
+  return fault != nullptr && std::string(fault) == name;
+}
+
+void HangAsTold() {
+  LogWarn("the device hangs, as it was told");
+  std::promise<void>().get_future().wait();
+}
 
 bool Holds(absl::Span<const uint8_t* const> images, uint8_t first_byte) {
   return std::any_of(images.begin(), images.end(),
@@ -32,6 +43,7 @@ bool Holds(absl::Span<const uint8_t* const> images, uint8_t first_byte) {
 struct TorchExecutor::Impl {
   ModelSpec spec;
   FakeMpsExecutor device;
+  bool broken = false;
 };
 
 TorchExecutor::TorchExecutor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -48,29 +60,27 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
 const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
 DeviceMemory& TorchExecutor::memory() { return impl_->device.memory(); }
 int TorchExecutor::dimension() const { return impl_->device.dimension(); }
-absl::Status TorchExecutor::Offload() { return impl_->device.Offload(); }
+absl::Status TorchExecutor::Offload() {
+  if (Fault("offload hangs")) HangAsTold();
+  return impl_->device.Offload();
+}
 bool TorchExecutor::loaded(Tower tower) const { return impl_->device.loaded(tower); }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return std::nullopt; }
 void TorchExecutor::Synchronize() {}
 
 absl::Status TorchExecutor::Load(Tower tower) {
-  const char* fault = std::getenv("EMBEDD_FAKE_MPS");
-  if (fault != nullptr && std::string(fault) == "disagrees") {
+  if (Fault("disagrees")) {
     return absl::FailedPreconditionError("the device computes something else than the cpu: cosine 0.31");
   }
-  if (fault != nullptr && std::string(fault) == "damaged") {
-    return absl::DataLossError("the weights file was changed on disk");
-  }
+  if (Fault("damaged")) return absl::DataLossError("the weights file was changed on disk");
   return impl_->device.Load(tower);
 }
 
 absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
                                 absl::Span<float> rows) {
-  if (Holds(inputs, kHang)) {
-    LogWarn("this batch hangs, as it was told");
-    std::promise<void>().get_future().wait();
-  }
-  if (Holds(inputs, kFailingKernel)) return absl::InternalError("a kernel failed");
+  if (Holds(inputs, kHang)) HangAsTold();
+  impl_->broken = impl_->broken || Holds(inputs, kBrokenForGood);
+  if (impl_->broken || Holds(inputs, kFailingKernel)) return absl::InternalError("a kernel failed");
   if (Holds(inputs, kGarbageCounters)) FakeMps::Get().heaps().SetGarbage((uint64_t{1} << 56) + 12345);
   return impl_->device.Run(tower, inputs, bucket, rows);
 }

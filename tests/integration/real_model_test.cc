@@ -45,7 +45,7 @@ std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const 
       EmbeddServer::Create(config, {.decoder = *std::move(decoder)}, [] {});
   REQUIRE(server.ok());
   EmbeddServer::Model served{.spec = (*executor)->spec()};
-  served.executor = *std::move(executor);
+  served.devices.push_back({.executor = *std::move(executor), .is_processor = true});
   REQUIRE((*server)->Serve(std::move(served)).ok());
   return *std::move(server);
 }

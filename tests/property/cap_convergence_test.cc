@@ -37,7 +37,7 @@ struct Loop : DeviceRig {
   explicit Loop(const Device& device)
       : DeviceRig({.max_batch = kMaxBatch, .padded = device.padded}),
         cap({.max_batch = kMaxBatch, .latency_target = device.latency_target, .padded = device.padded}),
-        session({.pixel_bytes = 3}, deps(), &state) {
+        session({.pixel_bytes = 3}, deps()) {
     executor.SetScript({.on_run = [this, device](int, int bucket) {
       clock.AdvanceTime(absl::Milliseconds(device.fixed_ms + device.per_image_ms * bucket));
       return absl::OkStatus();
@@ -49,7 +49,7 @@ struct Loop : DeviceRig {
     if (images == 0) return executor.counting_memory().SetLimit(0);
     LimitToBatchOf(images);
   }
-  // One batch of `n` images; the controller learns from it as in the scheduler.
+  // One batch of `n` images; the controller learns from it as on the device's thread.
   BatchReport Run(int n) {
     BatchReport report = session.Run(MakeBatch(std::make_shared<NobodyListens>(), n));
     cap.OnMemory(board.view().now.limit, board.view().baseline);
@@ -64,7 +64,6 @@ struct Loop : DeviceRig {
     return report;
   }
 
-  StateBoard state;
   CapController cap;
   DeviceSession session;
 };

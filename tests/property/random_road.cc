@@ -160,16 +160,15 @@ RandomRoad::RandomRoad(uint64_t seed, Metrics* metrics, RoadTotals* totals)
       executor_({.dimension = kDimension}),
       budget_({.images = 1 + static_cast<int>(Pick(100)), .bytes = kPixelBytes * (1 + Pick(100))}),
       queue_({}, &clock_),
-      session_({.pixel_bytes = kPixelBytes},
-               {.executor = &executor_,
-                .clock = &clock_,
-                .metrics = metrics,
-                .board = &board_,
-                .ledger = &ledger_,
-                .policy = &policy_,
-                .ladder = &cap_.ladder(),
-                .padded = padded_},
-               &state_) {
+      session_({.pixel_bytes = kPixelBytes}, {.executor = &executor_,
+                                              .clock = &clock_,
+                                              .metrics = metrics,
+                                              .device_metrics = metrics->AddDevice("cpu"),
+                                              .board = &board_,
+                                              .ledger = &ledger_,
+                                              .policy = &policy_,
+                                              .ladder = &cap_.ladder(),
+                                              .padded = padded_}) {
   if (Chance(0.5)) {
     executor_.SetScript({.on_run = [this](int, int bucket) {
       clock_.AdvanceTime(absl::Milliseconds(ms_fixed_ + ms_per_image_ * bucket));
@@ -186,14 +185,8 @@ RandomRoad::RandomRoad(uint64_t seed, Metrics* metrics, RoadTotals* totals)
 RandomRoad::~RandomRoad() = default;
 
 std::string RandomRoad::Play() {
-  while (broken_.empty() && steps_left_-- > 0) {
-    Step();
-    FormAll();
-  }
-  while (broken_.empty() && !formed_.empty()) {
-    RunOne();
-    FormAll();
-  }
+  while (broken_.empty() && steps_left_-- > 0) Step();
+  while (broken_.empty() && !lost_ && queue_.size() > 0) RunOne();
   CheckEnd();
   return broken_;
 }
@@ -204,7 +197,7 @@ void RandomRoad::Step() {
   if (what < 53) return CancelOne();
   if (what < 58) return ChangeLimit();
   if (what < 63) return clock_.AdvanceTime(PickMs(300));
-  if (what < 65 && formed_.empty() && !lost_) {
+  if (what < 65 && !lost_) {
     Expect(session_.Offload().ok(), "the offload");
     Expect(executor_.memory().Read().allocated == 0, "something is left after the offload");
     return;
@@ -263,12 +256,7 @@ void RandomRoad::ChangeLimit() {
   executor_.counting_memory().SetLimit(images == 0 ? 0 : o.weight_bytes + bytes);
 }
 
-void RandomRoad::FormAll() {
-  while (broken_.empty() && !lost_ && ShouldForm(queue_.sizes(), static_cast<int>(formed_.size()), cap_))
-    FormOne();
-}
-
-void RandomRoad::FormOne() {
+Batch RandomRoad::FormBatch() {
   const CapController::Cap cap = cap_.cap();
   const int waiting = queue_.size();
   Batch batch{.tasks = queue_.Pop(PlanBatch(queue_.sizes(), cap_, padded_))};
@@ -283,19 +271,16 @@ void RandomRoad::FormOne() {
     Expect(int64_t{task.index()} > call.last_popped, "images of a call out of order");
     call.last_popped = task.index();
   }
-  if (!batch.tasks.empty()) formed_.push_back(std::move(batch));
+  return batch;
 }
 
 void RandomRoad::RunOne() {
-  if (formed_.empty()) return;
-  // Stays in formed_ while it runs: calls that come meanwhile see one batch on the device.
-  Batch batch = std::move(formed_.front());
-  formed_.front() = Batch();
-  int wanted = 0;
-  for (const EmbedTask& task : batch.tasks) wanted += !task.dead() && task.deadline > clock_.TimeNow();
+  if (lost_ || queue_.size() == 0) return;
+  Batch batch = FormBatch();
+  if (batch.tasks.empty()) return;
+  const int wanted = static_cast<int>(batch.tasks.size());
   const size_t images = batch.tasks.size();
   BatchReport report = session_.Run(std::move(batch));
-  formed_.pop_front();
 
   ++totals_->batches;
   Expect(report.finished.tasks.size() == images && report.finished.answers.size() == images,
@@ -338,7 +323,6 @@ absl::Status RandomRoad::OnRun(int bucket) {
   clock_.AdvanceTime(absl::Milliseconds(ms_fixed_ + ms_per_image_ * bucket * (Chance(0.1) ? 3 : 1)));
   if (steps_left_ > 0 && Chance(0.15)) NewCall();
   if (Chance(0.1)) CancelOne();
-  if (Chance(0.2)) FormAll();
   if (!Chance(trouble_)) return absl::OkStatus();
   switch (Pick(40)) {
     case 0:

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <random>
 #include <string>
@@ -56,8 +55,7 @@ class RandomRoad {
   void NewCall();
   void CancelOne();
   void ChangeLimit();
-  void FormAll();
-  void FormOne();
+  Batch FormBatch();
   void RunOne();
   void Learn(const BatchReport& report);
   absl::Status OnRun(int bucket);
@@ -77,7 +75,6 @@ class RandomRoad {
   SimulatedClock clock_;
   MemoryBoard board_;
   BatchLedger ledger_;
-  StateBoard state_;
   ReleasePolicy policy_;
   CapController cap_;
   FakeExecutor executor_;
@@ -86,7 +83,6 @@ class RandomRoad {
   DeviceSession session_;
 
   std::vector<std::shared_ptr<Call>> calls_;
-  std::deque<Batch> formed_;  // the first one is on the device
   bool lost_ = false;
   int64_t spoiled_rows_ = 0, bad_output_answers_ = 0;
 };

@@ -93,17 +93,25 @@ class RealServer:
         return self._process.pid
 
     def metric(self, series: str, absent: Optional[float] = None) -> float:
-        """The value of one series, name and labels as they are written, or `absent` when it is not there (yet)."""
+        """The value of one series, or `absent` when it is not there (yet). Only the labels that are named are looked at;
+        several series that match, such as those of several devices, are added up."""
         connection = http.client.HTTPConnection(self.http, timeout=30)
         try:
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
         finally:
             connection.close()
-        found = [line for line in lines if line.startswith(series + " ")]
+        name, _, labels = series.rstrip("}").partition("{")
+        wanted = set(filter(None, labels.split(",")))
+        found = []
+        for line in lines:
+            written, _, value = line.rpartition(" ")
+            its_name, _, its_labels = written.rstrip("}").partition("{")
+            if its_name == name and wanted <= set(its_labels.split(",")):
+                found.append(float(value))
         if not found and absent is None:
             raise AssertionError(f"{series} is not in /metrics")
-        return float(found[0].rpartition(" ")[2]) if found else absent
+        return sum(found) if found else absent
 
     def running(self) -> bool:
         return self._process.poll() is None

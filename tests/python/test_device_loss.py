@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 import warnings
 
 import grpc
@@ -32,7 +33,7 @@ if not PROGRAM.exists():
     warnings.warn(f"NOT TESTED, the loss of a device: {PROGRAM} is not built", stacklevel=1)
     pytest.skip(f"{PROGRAM} is not built", allow_module_level=True)
 
-GARBAGE_COUNTERS, FAILING_KERNEL, HANG = 251, 252, 253
+BROKEN_FOR_GOOD, GARBAGE_COUNTERS, FAILING_KERNEL, HANG = 250, 251, 252, 253
 SIDE, DIMENSION = 64, 128  # of models/demo
 LIMIT = 330 << 20  # room for batches of 32 of what the fake takes
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
@@ -85,6 +86,10 @@ class Supervisor:
     def wait_for_line(self, text, seconds=60):
         with self._changed:
             assert self._changed.wait_for(lambda: self.logged(text), seconds)
+
+    def signal(self):
+        """SIGTERM to the process that runs now."""
+        self._process.terminate()
 
     def logged(self, text):
         return [line for line in self.log if text in line]
@@ -161,17 +166,67 @@ def test_garbage_counters_are_noticed_within_one_batch_and_the_next_process_serv
     assert supervisor.codes == [5, 0]
 
 
+def test_inputs_that_fail_their_batches_do_not_end_the_process(address):
+    with Supervisor(address) as supervisor:
+        wait_ready(address)
+        for _ in range(20):
+            with pytest.raises(grpc.RpcError) as failed:
+                call(address, [FAILING_KERNEL])
+            assert (failed.value.code(), reason(failed.value)) == (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR")
+        assert len(call(address, [1]).data) == 4 * DIMENSION
+    assert supervisor.codes == [0]
+
+
 def test_a_device_that_fails_every_batch_is_given_up_after_five(address):
     with Supervisor(address) as supervisor:
         wait_ready(address)
         for _ in range(5):
             with pytest.raises(grpc.RpcError) as failed:
-                call(address, [FAILING_KERNEL])
+                call(address, [BROKEN_FOR_GOOD])
             assert (failed.value.code(), reason(failed.value)) == (grpc.StatusCode.INTERNAL, "INTERNAL_ERROR")
         assert supervisor.wait_for_end() == 5
         wait_ready(address)
         assert len(call(address, [1]).data) == 4 * DIMENSION
     assert supervisor.codes == [5, 0]
+
+
+def test_sigterm_while_a_batch_hangs_ends_the_process_in_time_and_callers_are_told(address):
+    told = []
+
+    def caller(value):
+        with pytest.raises(grpc.RpcError) as failed:
+            call(address, [value], timeout=60)
+        told.append((failed.value.code(), reason(failed.value)))
+
+    with Supervisor(address, "--drain-timeout", "4s") as supervisor:
+        wait_ready(address)
+        callers = [threading.Thread(target=caller, args=(value,)) for value in (HANG, 1)]
+        callers[0].start()
+        supervisor.wait_for_line("the device hangs, as it was told")
+        callers[1].start()
+        time.sleep(0.5)  # for its image to be queued; were it not, it would hear the same
+        start = time.monotonic()
+        supervisor.signal()
+        assert supervisor.wait_for_end() == 5
+        assert time.monotonic() - start < 10  # 4 s, on a busy machine
+        for thread in callers:
+            thread.join()
+    assert told == [(grpc.StatusCode.UNAVAILABLE, "DRAINING")] * 2
+
+
+def test_an_offload_that_hangs_is_answered_and_ends_the_process(address):
+    """Takes 30 s, as the next one."""
+    with Supervisor(address, env={**os.environ, "EMBEDD_FAKE_MPS": "offload hangs"}) as supervisor:
+        wait_ready(address)
+        with grpc.insecure_channel(address) as channel:
+            offload = channel.unary_unary("/embedd.v1.AdminService/Offload")
+            first, second = offload.future(b"", timeout=100), offload.future(b"", timeout=100)
+            for asked in (first, second):
+                assert asked.code() == grpc.StatusCode.UNAVAILABLE
+                assert reason(asked) == "DEVICE_FAILED"
+        assert supervisor.wait_for_end() == 5
+        assert supervisor.logged("an offload hangs")
+    assert supervisor.codes[0] == 5
 
 
 def test_a_batch_that_hangs_turns_health_answers_those_who_wait_and_ends_the_process(address):
@@ -191,7 +246,7 @@ def test_a_batch_that_hangs_turns_health_answers_those_who_wait_and_ends_the_pro
             assert next(watch) == SERVING
             callers = [threading.Thread(target=caller, args=pair) for pair in [("hung", HANG), ("waiting", 1), ("too", 2)]]
             callers[0].start()
-            supervisor.wait_for_line("this batch hangs")
+            supervisor.wait_for_line("the device hangs, as it was told")
             callers[1].start()
             callers[2].start()
             assert next(watch) == NOT_SERVING

@@ -25,12 +25,11 @@ TEST_CASE(
   device.session.OnIdle(absl::Seconds(60));
   CHECK(device.reading().allocated <= model / 100);
   CHECK(device.reading().reserved <= model / 100);
-  CHECK(device.state.state() == ServerState::kOffloaded);
-  CHECK(device.state.serving());
+  CHECK_FALSE(device.session.on_device());
   CHECK(device.executor.loads == 1);
 
   device.Run(after, 4);
-  CHECK(device.state.state() == ServerState::kReady);
+  CHECK(device.session.on_device());
   CHECK(device.executor.loads == 2);
   CHECK(device.reading().allocated == model);
   for (uint32_t i = 0; i < 4; ++i) CHECK(after->told(i).row == before->told(i).row);  // to the bit

@@ -93,7 +93,7 @@ RealDevice::RealDevice(Options options)
     : policy(options.policy),
       ladder(options.max_batch),
       executor(DemoModel()),
-      session((options.session.pixel_bytes = PixelBytes(), options.session), deps(), &state),
+      session((options.session.pixel_bytes = PixelBytes(), options.session), deps()),
       cap({.max_batch = options.max_batch, .latency_target = absl::ZeroDuration()}),
       pixel_bytes_(PixelBytes()) {
   if (absl::Status loaded = session.Reload(); !loaded.ok())
@@ -104,6 +104,7 @@ BatchRunner::Deps RealDevice::deps() {
   return {.executor = &executor,
           .clock = &clock,
           .metrics = &metrics,
+          .device_metrics = metrics.AddDevice("cpu"),
           .board = &board,
           .ledger = &ledger,
           .policy = &policy,

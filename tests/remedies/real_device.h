@@ -77,7 +77,6 @@ class RealDevice {
   Metrics metrics;
   MemoryBoard board;
   BatchLedger ledger;
-  StateBoard state;
   const ReleasePolicy policy;
   const BucketLadder ladder;
   ScriptedExecutor executor;

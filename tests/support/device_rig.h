@@ -33,6 +33,7 @@ struct DeviceRig {
     return {.executor = &executor,
             .clock = &clock,
             .metrics = &metrics,
+            .device_metrics = metrics.AddDevice("cpu"),
             .board = &board,
             .ledger = &ledger,
             .policy = &policy,

@@ -21,6 +21,12 @@ void CountingMemory::ResetPeak() {
 }
 
 void CountingMemory::Trim() {
+  std::function<void()> on_trim;
+  {
+    MutexLock lock(&mu_);
+    on_trim = on_trim_;
+  }
+  if (on_trim) on_trim();
   MutexLock lock(&mu_);
   reading_.reserved = reading_.driver = reading_.allocated;
   ++trims_;
@@ -60,6 +66,11 @@ void CountingMemory::SetGarbage(bool garbage) {
   garbage_ = garbage;
 }
 
+void CountingMemory::SetOnTrim(std::function<void()> on_trim) {
+  MutexLock lock(&mu_);
+  on_trim_ = std::move(on_trim);
+}
+
 int CountingMemory::trims() const {
   MutexLock lock(&mu_);
   return trims_;
@@ -70,6 +81,14 @@ int64_t FakeExecutor::WeightBytes(Tower tower) const {
 }
 
 absl::Status FakeExecutor::Load(Tower tower) {
+  std::function<absl::Status()> on_load;
+  {
+    MutexLock lock(&mu_);
+    on_load = script_.on_load;
+  }
+  if (on_load) {
+    if (absl::Status status = on_load(); !status.ok()) return status;
+  }
   MutexLock lock(&mu_);
   bool& loaded = loaded_[static_cast<size_t>(tower)];
   if (loaded) return absl::OkStatus();
@@ -82,6 +101,14 @@ absl::Status FakeExecutor::Load(Tower tower) {
 }
 
 absl::Status FakeExecutor::Offload() {
+  std::function<absl::Status()> on_offload;
+  {
+    MutexLock lock(&mu_);
+    on_offload = script_.on_offload;
+  }
+  if (on_offload) {
+    if (absl::Status status = on_offload(); !status.ok()) return status;
+  }
   MutexLock lock(&mu_);
   for (const Tower tower : {Tower::kImage, Tower::kText}) {
     bool& loaded = loaded_[static_cast<size_t>(tower)];
@@ -111,6 +138,9 @@ absl::Status FakeExecutor::Run(Tower tower, absl::Span<const uint8_t* const> inp
   absl::Cleanup give_back = [&] { memory_.Free(bytes - script.leak_bytes); };
   if (script.on_run) {
     if (absl::Status status = script.on_run(n, bucket); !status.ok()) return status;
+  }
+  if (script.on_inputs) {
+    if (absl::Status status = script.on_inputs(inputs); !status.ok()) return status;
   }
   for (int i = 0; i < n; ++i) {
     const std::vector<float> row = FakeRow(inputs[i][0], options_.dimension);

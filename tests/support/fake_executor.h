@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,10 +33,12 @@ class CountingMemory final : public DeviceMemory {
   void SetLimit(int64_t bytes);
   void SetGarbage(bool garbage);
   int trims() const;
+  void SetOnTrim(std::function<void()> on_trim);
 
  private:
   mutable Mutex mu_;
   MemoryReading reading_ ABSL_GUARDED_BY(mu_);
+  std::function<void()> on_trim_ ABSL_GUARDED_BY(mu_);
   bool garbage_ ABSL_GUARDED_BY(mu_) = false;
   int trims_ ABSL_GUARDED_BY(mu_) = 0;
 };
@@ -54,6 +57,10 @@ class FakeExecutor final : public Executor {
     // Called at the start of each Run with (inputs, bucket), no lock held: may wait, throw, or fail the
     // batch.
     std::function<absl::Status(int inputs, int bucket)> on_run;
+    // Called after on_run with what is in the batch: may fail it for that.
+    std::function<absl::Status(absl::Span<const uint8_t* const> inputs)> on_inputs;
+    // Called at the start of each Load and Offload, no lock held: may wait, or fail it.
+    std::function<absl::Status()> on_load, on_offload;
     // Called on the rows before they are returned: may spoil them.
     std::function<void(absl::Span<float> rows)> on_rows;
     int64_t leak_bytes = 0;  // kept by every batch
@@ -72,6 +79,8 @@ class FakeExecutor final : public Executor {
   int dimension() const override { return options_.dimension; }
 
   void SetScript(Script script);
+  // Called at the start of each Trim: may wait.
+  void SetOnTrim(std::function<void()> on_trim) { memory_.SetOnTrim(std::move(on_trim)); }
   CountingMemory& counting_memory() { return memory_; }
   std::vector<int> batch_sizes() const;     // of the batches that ran to their end, in order
   std::vector<Tower> batch_towers() const;  // and the tower of each

@@ -5,14 +5,13 @@
 #include <cmath>
 #include <cstring>
 #include <new>
-#include <sstream>
+#include <stdexcept>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "embedd/v1/rpc_status.pb.h"
 #include "httplib.h"
+#include "tests/support/metric_value.h"
 
 namespace embedd {
 namespace {
@@ -74,14 +73,16 @@ void Gate::WaitForArrivals(int n) {
   while (arrivals_ < n) changed_.Wait(&mu_);
 }
 
-InProcessServer::InProcessServer(Config config, bool serve) {
+InProcessServer::InProcessServer(Config config, bool serve, int devices) {
   config.listen = {"127.0.0.1:0"};
   config.http = "127.0.0.1:0";
   config.log_level = "error";
   config.decode_threads = 2;
-  auto executor = std::make_unique<FakeExecutor>(
-      FakeExecutor::Options{.dimension = kDimension, .pixel_bytes = 3 * kSide * kSide});
-  executor_ = executor.get();
+  for (int i = 0; i < devices; ++i) {
+    not_served_yet_.push_back(std::make_unique<FakeExecutor>(
+        FakeExecutor::Options{.dimension = kDimension, .pixel_bytes = 3 * kSide * kSide}));
+    executors_.push_back(not_served_yet_.back().get());
+  }
   absl::StatusOr<std::unique_ptr<EmbeddServer>> server = EmbeddServer::Create(
       config, {.decoder = std::make_unique<FakeDecoder>(&decode_gate_)}, [this] { device_lost_ = true; });
   if (!server.ok()) throw std::runtime_error(server.status().ToString());
@@ -89,7 +90,6 @@ InProcessServer::InProcessServer(Config config, bool serve) {
   channel_ = grpc::CreateChannel(server_->addresses()[0], grpc::InsecureChannelCredentials());
   stub_ = v1::EmbeddingService::NewStub(channel_);
   health_ = grpc::health::v1::Health::NewStub(channel_);
-  not_served_yet_ = std::move(executor);
   if (serve) Serve();
 }
 
@@ -99,10 +99,14 @@ InProcessServer::~InProcessServer() {
 }
 
 void InProcessServer::Serve() {
-  EmbeddServer::Model model{.executor = std::move(not_served_yet_), .spec = FakeSpec()};
+  EmbeddServer::Model model{.spec = FakeSpec()};
+  for (size_t i = 0; i < not_served_yet_.size(); ++i) {
+    const std::string name = not_served_yet_.size() == 1 ? "cpu" : absl::StrCat("cpu:", i);
+    model.devices.push_back({.executor = std::move(not_served_yet_[i]), .name = name});
+  }
   const absl::Status served = server_->Serve(std::move(model));
   if (!served.ok()) throw std::runtime_error(served.ToString());
-  warm_up_batches_ = executor_->batch_sizes().size();
+  warm_up_batches_ = executor().batch_sizes().size();
   SetScript({});
 }
 
@@ -112,11 +116,11 @@ void InProcessServer::SetScript(FakeExecutor::Script script) {
     gate_.Pass();
     return on_run ? on_run(images, bucket) : absl::OkStatus();
   };
-  executor_->SetScript(std::move(script));
+  for (FakeExecutor* executor : executors_) executor->SetScript(script);
 }
 
 std::vector<int> InProcessServer::batches() const {
-  std::vector<int> all = executor_->batch_sizes();
+  std::vector<int> all = executors_[0]->batch_sizes();
   return {all.begin() + static_cast<std::ptrdiff_t>(warm_up_batches_), all.end()};
 }
 
@@ -129,14 +133,11 @@ std::string InProcessServer::Scrape() const {
 }
 
 double InProcessServer::Metric(const std::string& series) const {
-  std::istringstream lines(Scrape());
-  std::string line;
-  while (std::getline(lines, line)) {
-    double value = 0;
-    if (absl::StartsWith(line, series + " ") && absl::SimpleAtod(line.substr(series.size() + 1), &value))
-      return value;
+  try {
+    return MetricValue(Scrape(), series);
+  } catch (const std::runtime_error&) {
+    return 0;
   }
-  return 0;
 }
 
 v1::Input RawInput(uint8_t value) {

@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "server/embedd_server.h"
 #include "server/support/mutex.h"
+#include "server/telemetry/metrics.h"
 #include "tests/support/fake_executor.h"
 
 namespace embedd {
@@ -43,7 +44,8 @@ class InProcessServer {
   static constexpr int kDimension = 4;  // its vectors have four numbers
 
   // `config.listen` and `config.http` are replaced. With `serve` false the model stays LOADING until Serve.
-  explicit InProcessServer(Config config = {}, bool serve = true);
+  // Several `devices` are called cpu:0, cpu:1, …
+  explicit InProcessServer(Config config = {}, bool serve = true, int devices = 1);
   ~InProcessServer();
 
   void Serve();
@@ -52,15 +54,15 @@ class InProcessServer {
   grpc::health::v1::Health::Stub& health() { return *health_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   EmbeddServer& server() { return *server_; }
-  FakeExecutor& executor() { return *executor_; }
+  FakeExecutor& executor(size_t device = 0) { return *executors_[device]; }
   Gate& gate() { return gate_; }
   Gate& decode_gate() { return decode_gate_; }
   bool device_lost() const { return device_lost_.load(); }
-  // Sizes of the batches that ran for callers, without those of the warm-up.
+  // Sizes of the batches of the first device that ran for callers, without those of the warm-up.
   std::vector<int> batches() const;
   // The value of a metric series, e.g. `embedd_images_total{outcome="ok"}`; 0 when it is not there.
   double Metric(const std::string& series) const;
-  // Script of the fake executor beside the gate.
+  // Script of the fake executors beside the gate.
   void SetScript(FakeExecutor::Script script);
 
  private:
@@ -68,8 +70,8 @@ class InProcessServer {
 
   Gate gate_, decode_gate_;
   std::atomic<bool> device_lost_{false};
-  FakeExecutor* executor_ = nullptr;  // owned by the server
-  std::unique_ptr<FakeExecutor> not_served_yet_;
+  std::vector<FakeExecutor*> executors_;  // owned by the server
+  std::vector<std::unique_ptr<FakeExecutor>> not_served_yet_;
   size_t warm_up_batches_ = 0;
   std::unique_ptr<EmbeddServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

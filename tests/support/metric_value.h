@@ -4,19 +4,42 @@
 
 #pragma once
 
+#include <algorithm>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "server/telemetry/metrics.h"
 
 namespace embedd {
 
-// `series`: name and labels as they are written, e.g. embedd_images_total{outcome="ok"}. Throws when absent.
+// `series`: a name, and the labels that matter as they are written, e.g. embedd_images_total{outcome="ok"}.
+// Other labels are not looked at; several series that match are added up, as sum() would. Throws when absent.
 inline double MetricValue(const std::string& scrape, const std::string& series) {
-  const std::string text = "\n" + scrape;
-  const size_t at = text.find("\n" + series + " ");
-  if (at == std::string::npos) throw std::runtime_error("no series " + series);
-  return std::stod(text.substr(at + series.size() + 2));
+  const size_t brace = series.find('{');
+  const std::string name = series.substr(0, brace);
+  std::vector<std::string> labels;  // kind="peak"
+  for (size_t at = brace; at < series.size() - 1;) {
+    const size_t end = series.find_first_of(",}", series.find('"', series.find('"', at) + 1));
+    labels.push_back(series.substr(at + 1, end - at - 1));
+    at = end;
+  }
+  double sum = 0;
+  bool found = false;
+  std::istringstream lines(scrape);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t end = line.find_first_of("{ ");
+    if (line.substr(0, end) != name) continue;
+    const bool matches = std::all_of(labels.begin(), labels.end(), [&](const std::string& label) {
+      return line.find("{" + label) != std::string::npos || line.find("," + label) != std::string::npos;
+    });
+    if (!matches) continue;
+    found = true;
+    sum += std::stod(line.substr(line.rfind(' ')));
+  }
+  if (!found) throw std::runtime_error("no series " + series);
+  return sum;
 }
 
 inline double MetricValue(Metrics& metrics, const std::string& series) {

@@ -16,22 +16,6 @@ CapController Known(CapController::Options options, double c, double a) {
 
 constexpr CapController::Options kNoLatency{.max_batch = 16, .latency_target = absl::ZeroDuration()};
 
-TEST_CASE("An idle device takes what is there, at once") {
-  const CapController cap(kNoLatency);
-  CHECK_FALSE(ShouldForm({.interactive = 0, .bulk = 0}, 0, cap));
-  CHECK(ShouldForm({.interactive = 1, .bulk = 0}, 0, cap));
-  CHECK(ShouldForm({.interactive = 0, .bulk = 1}, 0, cap));
-}
-
-TEST_CASE("While the device works, only a whole batch is asked for, and only one") {
-  const CapController cap(kNoLatency);
-  CHECK_FALSE(ShouldForm({.interactive = 15, .bulk = 0}, 1, cap));
-  CHECK(ShouldForm({.interactive = 16, .bulk = 0}, 1, cap));
-  CHECK(ShouldForm({.interactive = 10, .bulk = 6}, 1, cap));
-  CHECK_FALSE(ShouldForm({.interactive = 1000, .bulk = 1000}, 2, cap));
-  CHECK_FALSE(ShouldForm({.interactive = 0, .bulk = 0}, 1, cap));
-}
-
 TEST_CASE("A batch takes what waits, up to the cap") {
   const CapController cap(kNoLatency);
   CHECK(PlanBatch({.interactive = 3, .bulk = 0}, cap, false).max_images == 3);
@@ -54,7 +38,6 @@ TEST_CASE("A batch with bulk in it keeps to the bulk cap, one without may be lar
   CHECK(both.max_with_bulk == 2);
   const BoundedQueue::Want filled = PlanBatch({.interactive = 1, .bulk = 20}, cap, false);
   CHECK(filled.max_images == 2);
-  CHECK(ShouldForm({.interactive = 0, .bulk = 2}, 1, cap));
 }
 
 TEST_CASE("Where whole rungs run, padding up is chosen when it costs less per image") {

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,9 @@ namespace {
 
 struct Fixture : DeviceRig {
   explicit Fixture(DeviceSession::Options session_options = {}, Options options = {})
-      : DeviceRig(options), session((session_options.pixel_bytes = 3, session_options), deps(), &state) {
+      : DeviceRig(options),
+        session((session_options.pixel_bytes = 3, session_options), deps(),
+                [this](bool on_device) { moves.push_back(on_device); }) {
     ConfigureLogging("error", "text");
   }
   // Each batch takes c + a * bucket milliseconds.
@@ -33,20 +36,21 @@ struct Fixture : DeviceRig {
     return report;
   }
 
-  StateBoard state;
+  std::vector<bool> moves;  // of the weights, as it told
   DeviceSession session;
   CapController cap{{.max_batch = 8}};
   std::shared_ptr<RecordingCall> call = std::make_shared<RecordingCall>();
 };
 
-TEST_CASE("Start loads the weights, runs every rung, teaches the cap, and is READY") {
+TEST_CASE("Start loads the weights, runs every rung and teaches the cap") {
   Fixture f;
   f.TakeTime(10, 20);
   REQUIRE(f.session.Start(f.cap).ok());
   CHECK(f.executor.loads() == 1);
   CHECK(f.executor.batch_sizes() == std::vector<int>{1, 1, 2, 2, 4, 4, 8, 8});
   CHECK(absl::ToDoubleMilliseconds(f.cap.time().Predict(8)) == Approx(170));
-  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.session.on_device());
+  CHECK(f.moves.empty());
   CHECK(f.board.view().baseline == 1000);
   CHECK(f.allocated() == 1000);
   CHECK(f.ledger.Last().empty());  // not a batch of a caller
@@ -71,15 +75,15 @@ TEST_CASE("A rung that does not fit at the start is a cap, not a failure") {
   f.LimitToBatchOf(5);
   REQUIRE(f.session.Start(f.cap).ok());
   CHECK(f.cap.cap().images <= 4);
-  CHECK(f.state.state() == ServerState::kReady);
   CHECK(f.executor.counting_memory().trims() >= 1);
 }
 
-TEST_CASE("When not even one image fits, the server does not start") {
+TEST_CASE("When not even one image fits, the start fails and leaves nothing on the device") {
   Fixture f;
   f.LimitToBatchOf(0);
   CHECK(absl::IsResourceExhausted(f.session.Start(f.cap)));
-  CHECK(f.state.state() == ServerState::kLoading);
+  CHECK_FALSE(f.session.on_device());
+  CHECK(f.allocated() == 0);
 }
 
 TEST_CASE("Weights that do not fit stop the start") {
@@ -93,24 +97,23 @@ TEST_CASE("A model that gives no finite vector for a grey picture does not serve
   f.executor.SetScript(
       {.on_rows = [](absl::Span<float> rows) { rows[0] = std::numeric_limits<float>::infinity(); }});
   CHECK(absl::IsDataLoss(f.session.Start(f.cap)));
-  CHECK(f.state.state() == ServerState::kLoading);
+  CHECK(f.allocated() == 0);
 }
 
-TEST_CASE("Offloading takes the weights away, tells so, and still serves; the next batch brings them back") {
+TEST_CASE("Offloading takes the weights away and tells so; the next batch brings them back") {
   Fixture f;
   REQUIRE(f.session.Start(f.cap).ok());
   REQUIRE(f.session.Offload().ok());
   CHECK(f.allocated() == 0);
   CHECK(f.board.view().baseline == 0);
-  CHECK(f.state.state() == ServerState::kOffloaded);
-  CHECK(f.state.serving());
+  CHECK(f.moves == std::vector<bool>{false});
   REQUIRE(f.session.Offload().ok());  // away already
 
   f.Run(2);
   CHECK(f.call->answer(1).outcome == Outcome::kOk);
   CHECK(f.executor.loads() == 2);
   CHECK(f.board.view().baseline == 1000);
-  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.moves == std::vector<bool>{false, true});
   f.call = std::make_shared<RecordingCall>();
   f.Run(1);
   REQUIRE(f.session.Reload().ok());
@@ -121,9 +124,9 @@ TEST_CASE("The weights leave after the idle time, not before, and once") {
   Fixture f({.idle_offload = absl::Seconds(60)});
   REQUIRE(f.session.Start(f.cap).ok());
   f.session.OnIdle(absl::Seconds(59));
-  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.session.on_device());
   f.session.OnIdle(absl::Seconds(60));
-  CHECK(f.state.state() == ServerState::kOffloaded);
+  CHECK_FALSE(f.session.on_device());
   const int trims = f.executor.counting_memory().trims();
   f.session.OnIdle(absl::Seconds(61));
   CHECK(f.executor.counting_memory().trims() == trims);
@@ -133,18 +136,8 @@ TEST_CASE("Without --idle-offload the weights stay") {
   Fixture f;
   REQUIRE(f.session.Start(f.cap).ok());
   f.session.OnIdle(absl::Hours(100));
-  CHECK(f.state.state() == ServerState::kReady);
+  CHECK(f.session.on_device());
   CHECK(f.allocated() == 1000);
-}
-
-TEST_CASE("Offloading and reloading do not undo a drain") {
-  Fixture f;
-  REQUIRE(f.session.Start(f.cap).ok());
-  f.state.Set(ServerState::kDraining);
-  REQUIRE(f.session.Offload().ok());
-  f.Run(1);
-  CHECK(f.state.state() == ServerState::kDraining);
-  CHECK(f.call->answer(0).outcome == Outcome::kOk);
 }
 
 TEST_CASE(
@@ -182,12 +175,16 @@ TEST_CASE("An idle trim happens once in a pause, also where it cannot empty the 
   CHECK(f.executor.counting_memory().trims() == before + 2);
 }
 
-TEST_CASE("Five failed batches in a row are a lost device; a good one in between starts the count again") {
+TEST_CASE(
+    "A device that fails five batches and then a grey picture too is lost; a good batch starts the count "
+    "again") {
   Fixture f;
   REQUIRE(f.session.Start(f.cap).ok());
-  bool fail = true;
-  f.executor.SetScript(
-      {.on_run = [&](int, int) { return fail ? absl::InternalError("no") : absl::OkStatus(); }});
+  bool fail = true, throws = GENERATE(false, true);
+  f.executor.SetScript({.on_run = [&](int, int) -> absl::Status {
+    if (fail && throws) throw std::runtime_error("no");
+    return fail ? absl::InternalError("no") : absl::OkStatus();
+  }});
   const auto run = [&] {
     f.call = std::make_shared<RecordingCall>();
     return f.Run(1).device_lost;
@@ -198,6 +195,25 @@ TEST_CASE("Five failed batches in a row are a lost device; a good one in between
   fail = true;
   for (int i = 0; i < 4; ++i) CHECK_FALSE(run());
   CHECK(run());
+}
+
+TEST_CASE("Inputs that make every batch fail do not lose the device, however many come") {
+  Fixture f;
+  REQUIRE(f.session.Start(f.cap).ok());
+  f.executor.SetScript({.on_inputs = [](absl::Span<const uint8_t* const> images) {
+    return images[0][0] == 66 ? absl::InternalError("a kernel failed") : absl::OkStatus();
+  }});
+  for (int i = 0; i < 50; ++i) {
+    auto call = std::make_shared<RecordingCall>();
+    Batch batch;
+    batch.tasks.push_back(MakeTask(call, 0, {.byte = 66}));
+    BatchReport report = f.session.Run(std::move(batch));
+    DeliverAnswers(std::move(report.finished));
+    REQUIRE_FALSE(report.device_lost);
+    REQUIRE(call->answer(0).reason == Reason::kInternalError);
+  }
+  f.Run(1);
+  CHECK(f.call->answer(0).outcome == Outcome::kOk);
 }
 
 TEST_CASE("Out of memory is no failure of the device, however often") {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// One device with its real thread, over the fake executor.
 
 #include "server/device/device_thread.h"
 
@@ -8,148 +10,336 @@
 #include <vector>
 
 #include "tests/support/catch.h"
+#include "tests/support/device_road.h"
+#include "tests/support/metric_value.h"
+#include "tests/support/quiet_stderr.h"
 
 namespace embedd {
 namespace {
 
-// Lets one thread wait for another.
-class Gate {
- public:
-  void Open() {
-    MutexLock lock(&mu_);
-    open_ = true;
-    changed_.SignalAll();
-  }
-  void Wait() {
-    MutexLock lock(&mu_);
-    while (!open_) changed_.Wait(&mu_);
-  }
-
- private:
-  Mutex mu_;
-  CondVar changed_;
-  bool open_ ABSL_GUARDED_BY(mu_) = false;
-};
-
-TEST_CASE("Everything runs on one and the same thread, in the order posted") {
-  std::vector<int> order;
-  std::vector<std::thread::id> ids;
-  {
-    DeviceThread device(Clock::Real());
-    for (int i = 0; i < 100; ++i) {
-      CHECK(device.Post([&, i] {
-        order.push_back(i);
-        ids.push_back(std::this_thread::get_id());
-      }));
-    }
-  }  // what was posted runs before the thread ends
-  REQUIRE(order.size() == 100);
-  for (int i = 0; i < 100; ++i) {
-    CHECK(order[i] == i);
-    CHECK(ids[i] == ids[0]);
-  }
-  CHECK(ids[0] != std::this_thread::get_id());
+TEST_CASE("What is pushed is answered, with the right row") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  auto call = std::make_shared<CallToWaitFor>(100);
+  for (uint32_t i = 0; i < 100; ++i) road.Push(call, i);
+  call->Wait();
+  for (uint32_t i = 0; i < 100; ++i)
+    REQUIRE(call->row(i) == FakeExecutor::FakeRow(static_cast<uint8_t>(i), 4));
+  CHECK(call->largest_batch() <= 8);
 }
 
-TEST_CASE("Run waits until the work is done") {
-  DeviceThread device(Clock::Real());
-  bool done = false;
-  CHECK(device.Run([&] { done = true; }));
-  CHECK(done);
+TEST_CASE("Images queued before the start are served after it") {
+  DeviceRoad road;
+  auto call = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 5);
+  REQUIRE(road.group->Start().ok());
+  call->Wait();
+  CHECK(call->row(5) == FakeExecutor::FakeRow(5, 4));
 }
 
-TEST_CASE("Many threads may post and wait, and one piece of work runs at a time") {
-  DeviceThread device(Clock::Real());
-  int unguarded = 0;  // only the device thread touches it
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (int i = 0; i < 100; ++i) device.Run([&] { ++unguarded; });
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  int seen = 0;
-  device.Run([&] { seen = unguarded; });
-  CHECK(seen == 400);
+TEST_CASE("While the device works, images gather in the queue and leave it in whole batches") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto call = std::make_shared<CallToWaitFor>(1 + 3 * 8);
+  road.Push(call, 0);
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 1; i <= 3 * 8; ++i) road.Push(call, i);
+  CHECK(road.queue.size() == 3 * 8);
+  road.barrier.Hold(false);
+  call->Wait();
+  const std::vector<int> sizes = road.executor().batch_sizes();
+  CHECK(std::vector<int>(sizes.end() - 4, sizes.end()) == std::vector<int>{1, 8, 8, 8});
 }
 
-TEST_CASE("After the stop nothing is taken any more, and nobody waits for ever") {
-  DeviceThread device(Clock::Real());
-  device.Stop();
-  device.Stop();
-  auto held = std::make_shared<int>(0);
-  CHECK_FALSE(device.Post([held] { ++*held; }));
-  CHECK_FALSE(device.Run([held] { ++*held; }));
-  CHECK(*held == 0);
-  CHECK(held.use_count() == 1);  // what the work held is free
+TEST_CASE("An image that comes while a batch runs passes the whole batches of a job that wait already") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto job = std::make_shared<CallToWaitFor>(1 + 3 * 8);
+  int left_of_job = 0;  // answers come from one thread, batch by batch
+  auto single = std::make_shared<CallToWaitFor>(1, [&] { left_of_job = job->left(); });
+  road.Push(job, 0, {.lane = Lane::kBulk});
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 1; i <= 3 * 8; ++i) road.Push(job, i, {.lane = Lane::kBulk});
+  road.Push(single, 0);
+  road.barrier.Hold(false);
+  single->Wait();
+  job->Wait();
+  CHECK(left_of_job >= 3 * 8 - 7);  // none but the image that ran, and seven that rode with the single one
 }
 
-TEST_CASE("busy_for is the age of the work that runs now, and zero between two pieces") {
-  SimulatedClock clock;
-  DeviceThread device(&clock);
-  CHECK(device.busy_for() == absl::ZeroDuration());
-  Gate started, go_on;
-  device.Post([&] {
-    started.Open();
-    go_on.Wait();
-  });
-  started.Wait();
-  clock.AdvanceTime(absl::Seconds(40));
-  CHECK(device.busy_for() == absl::Seconds(40));
-  go_on.Open();
-  device.Stop();
-  CHECK(device.busy_for() == absl::ZeroDuration());
+TEST_CASE("It serves and the cap is there once Start returns, and the metric tells the cap") {
+  DeviceRoad road;
+  CHECK_FALSE(road.device().serving());
+  REQUIRE(road.group->Start().ok());
+  CHECK(road.device().serving());
+  const DeviceThread::Batching batching = road.device().batching();
+  CHECK(batching.buckets == std::vector<int>{1, 2, 4, 8});
+  CHECK(batching.cap.images == 8);
+  CHECK(MetricValue(road.metrics, "embedd_batch_cap{device=\"cpu\",set_by=\"max_batch\"}") == 8);
 }
 
-TEST_CASE("What a piece of work held is gone before the thread counts as idle") {
-  auto held = std::make_shared<int>(0);
-  std::weak_ptr<int> watch = held;
-  DeviceThread device(Clock::Real());
-  device.Post([held = std::move(held)] {});
-  bool gone = false;
-  device.Run([&] { gone = watch.expired(); });
-  CHECK(gone);
+TEST_CASE("A start that fails says why, and it does not serve") {
+  DeviceRoad road;
+  road.executor().counting_memory().SetLimit(10);
+  CHECK(absl::IsResourceExhausted(road.group->Start()));
+  CHECK_FALSE(road.device().serving());
+}
+
+TEST_CASE("Out of memory on the device lowers the cap, and the images are answered") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto first = std::make_shared<CallToWaitFor>(1), call = std::make_shared<CallToWaitFor>(8);
+  road.Push(first, 0);
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 0; i < 8; ++i) road.Push(call, i);
+  road.LimitToBatchOf(2);
+  road.barrier.Hold(false);
+  call->Wait();
+  for (uint32_t i = 0; i < 8; ++i) CHECK(call->row(i) == FakeExecutor::FakeRow(static_cast<uint8_t>(i), 4));
+  CHECK(road.device().batching().cap.images <= 2);
+}
+
+TEST_CASE("The expected time counts the backlog, the batch on the device, and what is asked about") {
+  DeviceRoad road;
+  road.executor().SetScript({.on_run = [&](int, int bucket) {
+    road.clock.AdvanceTime(absl::Milliseconds(10 * bucket));
+    return absl::OkStatus();
+  }});
+  CHECK(road.group->ExpectedTime(5) == absl::ZeroDuration());
+  REQUIRE(road.group->Start().ok());
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(4)) == Approx(40));
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(17)) == Approx(170));
+  CHECK(absl::ToDoubleMilliseconds(road.device().TimeOf(8)) == Approx(80));
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto call = std::make_shared<CallToWaitFor>(4);
+  road.Push(call, 0);
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 1; i < 4; ++i) road.Push(call, i);
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(1)) == Approx(50));
+  road.barrier.Hold(false);
+  call->Wait();
+}
+
+TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it measured before") {
+  DeviceRoad road;
+  int ms_per_image = 1000;  // a bad moment
+  road.executor().SetScript({.on_run = [&](int, int bucket) {
+    road.clock.AdvanceTime(absl::Milliseconds(ms_per_image * bucket));
+    return absl::OkStatus();
+  }});
+  REQUIRE(road.group->Start().ok());
+  auto refused = std::make_shared<CallToWaitFor>(1), served = std::make_shared<CallToWaitFor>(1);
+  CHECK(road.group->ExpectedTime(1) == absl::Seconds(1));
+  road.Push(refused, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
+  refused->Wait();
+  CHECK(refused->reasons() == std::vector<Reason>{Reason::kDeadline});
+
+  road.clock.AdvanceTime(absl::Seconds(10));
+  ms_per_image = 10;
+  CHECK(road.group->ExpectedTime(1) == absl::ZeroDuration());
+  road.Push(served, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
+  served->Wait();
+  CHECK(served->reasons().empty());
+  CHECK(road.group->ExpectedTime(1) > absl::ZeroDuration());
+}
+
+TEST_CASE("A lost device is told once; what is queued or pushed later is answered DEVICE_FAILED") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.executor().SetScript({.on_run = [&](int, int) {
+    road.barrier.Arrive();
+    return absl::UnavailableError("gone");
+  }});
+  road.barrier.Hold(true);
+  const int images = 1 + 3 * 8;
+  auto call = std::make_shared<CallToWaitFor>(images), later = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 0);
+  road.barrier.WaitForArrivals(1);
+  for (uint32_t i = 1; i < images; ++i) road.Push(call, i);
+  road.barrier.Hold(false);
+  call->Wait();
+  CHECK(call->reasons() == std::vector<Reason>(images, Reason::kDeviceFailed));
+  road.Push(later, 0);
+  later->Wait();
+  CHECK(later->reasons() == std::vector<Reason>{Reason::kDeviceFailed});
+  CHECK(road.group->Stop(absl::Minutes(1)));
+  CHECK(road.losses == 1);
+}
+
+TEST_CASE("After the stop nothing is formed any more, and what was formed is answered") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto formed = std::make_shared<CallToWaitFor>(1), waiting = std::make_shared<CallToWaitFor>(1);
+  road.Push(formed, 0);
+  road.barrier.WaitForArrivals(1);
+  CHECK_FALSE(road.group->Stop(absl::ZeroDuration()));
+  CHECK_FALSE(road.group->Stop(absl::ZeroDuration()));
+  road.Push(waiting, 1);
+  road.barrier.Hold(false);
+  formed->Wait();
+  CHECK(road.group->Stop(absl::Minutes(1)));
+  CHECK(road.group->Stop(absl::ZeroDuration()));
+  CHECK(formed->reasons().empty());
+  CHECK(road.queue.size() == 1);
 }
 
 TEST_CASE(
-    "While there is nothing to do the idle action runs, on the device thread, with the time since the last "
-    "work") {
-  SimulatedClock clock;
-  DeviceThread device(&clock);
-  std::thread::id device_id;
-  device.Run([&] {
-    device_id = std::this_thread::get_id();
-    clock.AdvanceTime(absl::Seconds(1));
-  });
-  while (device.busy_for() > absl::ZeroDuration()) std::this_thread::yield();
-  clock.AdvanceTime(absl::Seconds(9));
-  Gate ran;
-  std::atomic<bool> right_thread{false};
-  std::atomic<int64_t> idle_seconds{-1};
-  device.SetIdleAction(absl::Milliseconds(1), [&](absl::Duration idle) {
-    right_thread = std::this_thread::get_id() == device_id;
-    idle_seconds = absl::ToInt64Seconds(idle);
-    ran.Open();
-  });
-  ran.Wait();
-  CHECK(right_thread);
-  CHECK(idle_seconds == 9);
-  device.Stop();
+    "Many callers at once, with cancels, out of memory and a moving limit: each image is answered once") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  constexpr int kThreads = 4, kCalls = 40;
+  std::atomic<int> good{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < kThreads; ++t) {
+    callers.emplace_back([&, t] {
+      for (int c = 0; c < kCalls; ++c) {
+        const int images = 1 + (7 * t + 3 * c) % 12;
+        auto call = std::make_shared<CallToWaitFor>(images);
+        for (int i = 0; i < images; ++i) {
+          road.Push(
+              call, static_cast<uint32_t>(i),
+              {.lane = c % 3 == 0 ? Lane::kBulk : Lane::kInteractive, .flow = static_cast<uint64_t>(t)});
+        }
+        if (c % 5 == 4) {
+          call->MarkDead();
+          road.queue.DropDead(static_cast<uint64_t>(t));
+        }
+        if (c % 7 == 0) road.LimitToBatchOf(1 + (c + t) % 9);
+        call->Wait();
+        for (int i = 0; i < images; ++i) {
+          const std::vector<float> row = call->row(static_cast<uint32_t>(i));
+          if (row.empty()) continue;
+          good += row == FakeExecutor::FakeRow(static_cast<uint8_t>(i), 4) ? 1 : -1000000;
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(good > 0);
+  CHECK(road.device().memory().view().now.allocated == 1000);
+  CHECK(road.group->Stop(absl::Minutes(1)));
+  CHECK(MetricValue(road.metrics, "embedd_batch_unreleased_bytes") == 0);
 }
 
-TEST_CASE("Work posted after the idle action was taken away runs after its last run") {
-  DeviceThread device(Clock::Real());
-  Gate ran;
-  auto resource = std::make_unique<int>(1);
-  device.SetIdleAction(absl::Nanoseconds(1), [&](absl::Duration) {
-    ++*resource;  // would be a use after free
-    ran.Open();
-  });
-  ran.Wait();
-  device.SetIdleAction(absl::InfiniteDuration(), nullptr);
-  device.Run([&] { resource.reset(); });
-  device.Run([] {});
-  CHECK(resource == nullptr);
+TEST_CASE("The same thread does everything with the device") {
+  DeviceRoad road({.release = {.kind = ReleasePolicy::Kind::kAlways}});
+  Mutex mu;
+  std::vector<std::thread::id> ids;
+  const auto note = [&] {
+    MutexLock lock(&mu);
+    ids.push_back(std::this_thread::get_id());
+  };
+  road.executor().SetScript({.on_run =
+                                 [&](int, int) {
+                                   note();
+                                   return absl::OkStatus();
+                                 },
+                             .on_load =
+                                 [&] {
+                                   note();
+                                   return absl::OkStatus();
+                                 },
+                             .on_offload =
+                                 [&] {
+                                   note();
+                                   return absl::OkStatus();
+                                 }});
+  road.executor().SetOnTrim(note);
+  REQUIRE(road.group->Start().ok());
+  MoveToWaitFor away;
+  road.device().Move(false, away.Done());
+  away.Wait();
+  auto call = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 0);
+  call->Wait();
+  MutexLock lock(&mu);
+  CHECK(ids.size() > 8);  // the warm-up, twice a load, an offload, trims, a batch
+  for (const std::thread::id id : ids) CHECK(id == ids[0]);
+  CHECK(ids[0] != std::this_thread::get_id());
+}
+
+TEST_CASE("An offload and a reload by hand tell the bytes, and the state follows") {
+  const QuietStderr quiet;
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  CHECK(road.state.state() == ServerState::kReady);
+  MoveToWaitFor away, back;
+  road.group->Move(false, away.Done());
+  away.Wait();
+  REQUIRE(away.moved().ok());
+  CHECK(away.moved()->allocated_before == 1000);
+  CHECK(away.moved()->allocated_after == 0);
+  CHECK(road.state.state() == ServerState::kOffloaded);
+  CHECK(road.state.serving());
+  road.group->Move(true, back.Done());
+  back.Wait();
+  REQUIRE(back.moved().ok());
+  CHECK(back.moved()->allocated_after == 1000);
+  CHECK(road.state.state() == ServerState::kReady);
+}
+
+TEST_CASE("Offloading and reloading do not undo a drain") {
+  const QuietStderr quiet;
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.state.Set(ServerState::kDraining);
+  MoveToWaitFor away;
+  road.group->Move(false, away.Done());
+  away.Wait();
+  auto call = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 0);
+  call->Wait();
+  CHECK(call->reasons().empty());
+  CHECK(road.state.state() == ServerState::kDraining);
+}
+
+TEST_CASE("An idle device tidies up on its own thread, and still takes work") {
+  const QuietStderr quiet;
+  DeviceRoad road({.idle_offload = absl::Seconds(60), .idle_period = absl::Milliseconds(1)});
+  REQUIRE(road.group->Start().ok());
+  road.clock.AdvanceTime(absl::Seconds(61));
+  while (road.state.state() != ServerState::kOffloaded) std::this_thread::yield();
+  auto call = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 3);
+  call->Wait();
+  CHECK(call->row(3) == FakeExecutor::FakeRow(3, 4));
+  CHECK(road.executor().loads() == 2);
+}
+
+TEST_CASE(
+    "While the model loads, and in a batch, it is busy; then it is not, and the metric counts the time") {
+  DeviceRoad road;
+  road.executor().SetScript({.on_run = [&](int, int) {
+    road.clock.AdvanceTime(absl::Seconds(1));
+    CHECK(road.device().busy().doing == "loading the model");
+    CHECK(road.device().busy().allowed >= absl::Minutes(1));
+    return absl::OkStatus();
+  }});
+  REQUIRE(road.group->Start().ok());
+  CHECK(road.device().busy().since == absl::ZeroDuration());
+  const double after_start = MetricValue(road.metrics, "embedd_device_busy_seconds_total{device=\"cpu\"}");
+  CHECK(after_start == Approx(2));  // two runs of one image: then it is too slow to go on
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto call = std::make_shared<CallToWaitFor>(1);
+  road.Push(call, 0);
+  road.barrier.WaitForArrivals(1);
+  road.clock.AdvanceTime(absl::Seconds(7));
+  CHECK(road.device().busy().doing == "a batch");
+  CHECK(road.device().busy().since == absl::Seconds(7));
+  road.barrier.Hold(false);
+  call->Wait();
+  while (!road.device().busy().doing.empty()) std::this_thread::yield();
+  CHECK(MetricValue(road.metrics, "embedd_device_busy_seconds_total") == Approx(after_start + 7));
 }
 
 }  // namespace

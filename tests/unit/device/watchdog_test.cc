@@ -3,104 +3,114 @@
 #include "server/device/watchdog.h"
 
 #include <atomic>
+#include <memory>
+#include <thread>
 #include <vector>
 
 #include "server/support/clock.h"
-#include "server/support/log.h"
 #include "tests/support/catch.h"
 
 namespace embedd {
 namespace {
 
-TEST_CASE("A batch may take ten times what is expected, and 30 s at least") {
+TEST_CASE("Work may take ten times what is expected, and 30 s at least") {
   CHECK(Watchdog::AllowedTime(absl::Milliseconds(50)) == absl::Seconds(30));
   CHECK(Watchdog::AllowedTime(absl::ZeroDuration()) == absl::Seconds(30));
   CHECK(Watchdog::AllowedTime(absl::Seconds(5)) == absl::Seconds(50));
 }
 
-TEST_CASE("A hanging batch stops serving, and its end brings it back") {
-  ConfigureLogging("error", "text");
-  SimulatedClock clock;
-  StateBoard board;
-  board.Set(ServerState::kReady);
-  std::vector<bool> told;
-  board.Subscribe([&](ServerState, bool serving) { told.push_back(serving); });
-  absl::Time started = absl::InfinitePast();
-  Watchdog watchdog(
-      &board,
-      {.busy_for =
-           [&] { return started == absl::InfinitePast() ? absl::ZeroDuration() : clock.TimeNow() - started; },
-       .allowed = [] { return Watchdog::AllowedTime(absl::Seconds(4)); },
-       .interval = absl::Hours(1)});
-  clock.AdvanceTime(absl::Hours(10));  // idle: no batch, no alarm
-  watchdog.Look();
-  CHECK(board.serving());
-
-  started = clock.TimeNow();
-  clock.AdvanceTime(absl::Seconds(40));
-  watchdog.Look();
-  CHECK(board.serving());
-  clock.AdvanceTime(absl::Seconds(1));
-  watchdog.Look();
-  watchdog.Look();
-  CHECK_FALSE(board.serving());
-  CHECK(board.state() == ServerState::kReady);
-
-  started = absl::InfinitePast();
-  watchdog.Look();
-  CHECK(board.serving());
-  CHECK(told == std::vector<bool>{true, false, true});
-  ConfigureLogging("info", "text");
-}
-
-TEST_CASE("On the processor a batch that is starved is not hung; one that gets nothing or never ends is") {
-  ConfigureLogging("error", "text");
-  SimulatedClock clock;
-  StateBoard board;
-  board.Set(ServerState::kReady);
-  const absl::Time started = clock.TimeNow();
-  absl::Duration cpu_time = absl::Seconds(7);
-  Watchdog watchdog(&board, {.busy_for = [&] { return clock.TimeNow() - started; },
-                             .allowed = [] { return absl::Seconds(30); },
-                             .cpu_time = [&] { return cpu_time; },
-                             .interval = absl::Hours(1)});
-  const auto look_after = [&](absl::Duration time, absl::Duration cpu) {
+// One device, on a clock that the test moves.
+struct Rig {
+  explicit Rig(bool with_cpu_time = false) {
+    Watchdog::Watched device{.work =
+                                 [this] {
+                                   const bool idle = started == absl::InfinitePast();
+                                   return Watchdog::Work{
+                                       .since = idle ? absl::ZeroDuration() : clock.TimeNow() - started,
+                                       .allowed = allowed};
+                                 },
+                             .on_hang = [this] { ++hangs; }};
+    if (with_cpu_time) device.cpu_time = [this] { return cpu_time; };
+    watchdog = std::make_unique<Watchdog>(std::vector<Watchdog::Watched>{device}, absl::Hours(1));
+  }
+  // False once it hangs.
+  bool FineAfter(absl::Duration time, absl::Duration cpu = absl::ZeroDuration()) {
     clock.AdvanceTime(time);
     cpu_time += cpu;
-    watchdog.Look();
-    return board.serving();
-  };
-  CHECK(look_after(absl::Seconds(1), absl::Seconds(1)));
-  for (int i = 0; i < 4; ++i) CHECK(look_after(absl::Seconds(29), absl::Milliseconds(1)));
-  SECTION("it gets nothing any more") {
-    CHECK(look_after(absl::Seconds(30), absl::ZeroDuration()));
-    CHECK_FALSE(look_after(absl::Seconds(1), absl::ZeroDuration()));
-    CHECK(look_after(absl::Seconds(1), absl::Milliseconds(1)));
+    watchdog->Look();
+    return hangs == 0;
   }
-  SECTION("it goes on for ever") {
-    CHECK(look_after(absl::Seconds(183), absl::Seconds(183)));  // 300 s in all
-    CHECK_FALSE(look_after(absl::Seconds(1), absl::Seconds(1)));
-  }
-  ConfigureLogging("info", "text");
+
+  SimulatedClock clock;
+  absl::Time started = absl::InfinitePast();
+  absl::Duration allowed = Watchdog::AllowedTime(absl::Seconds(4));
+  absl::Duration cpu_time = absl::Seconds(7);
+  int hangs = 0;
+  std::unique_ptr<Watchdog> watchdog;
+};
+
+TEST_CASE("What takes longer than it may hangs, and that is told once") {
+  Rig rig;
+  CHECK(rig.FineAfter(absl::Hours(10)));  // idle
+  rig.started = rig.clock.TimeNow();
+  CHECK(rig.FineAfter(absl::Seconds(40)));
+  CHECK_FALSE(rig.FineAfter(absl::Seconds(1)));
+  rig.FineAfter(absl::Seconds(100));
+  CHECK(rig.hangs == 1);
 }
 
-TEST_CASE("The thread looks by itself, and ends when it is told to") {
-  StateBoard board;
-  board.Set(ServerState::kReady);
-  std::atomic<int> looks{0};
-  {
-    Watchdog watchdog(&board, {.busy_for =
-                                   [&] {
-                                     ++looks;
-                                     return absl::ZeroDuration();
-                                   },
-                               .allowed = [] { return absl::Seconds(30); },
-                               .interval = absl::Milliseconds(1)});
-    while (looks < 3) std::this_thread::yield();
+TEST_CASE("What ended in time does not count for the next piece of work") {
+  Rig rig;
+  for (int i = 0; i < 10; ++i) {
+    rig.started = rig.clock.TimeNow();
+    CHECK(rig.FineAfter(absl::Seconds(39)));
   }
-  const int after = looks;
-  CHECK(looks == after);
-  CHECK(board.serving());
+}
+
+TEST_CASE("On the processor work that is starved is not hung; what gets nothing or never ends is") {
+  Rig rig(/*with_cpu_time=*/true);
+  rig.allowed = absl::Seconds(30);
+  rig.started = rig.clock.TimeNow();
+  CHECK(rig.FineAfter(absl::Seconds(1), absl::Seconds(1)));
+  for (int i = 0; i < 4; ++i) CHECK(rig.FineAfter(absl::Seconds(29), absl::Milliseconds(1)));
+  SECTION("it gets nothing any more") {
+    CHECK(rig.FineAfter(absl::Seconds(30)));
+    CHECK_FALSE(rig.FineAfter(absl::Seconds(1)));
+  }
+  SECTION("it goes on for ever") {
+    CHECK(rig.FineAfter(absl::Seconds(183), absl::Seconds(183)));  // 300 s in all
+    CHECK_FALSE(rig.FineAfter(absl::Seconds(1), absl::Seconds(1)));
+  }
+}
+
+TEST_CASE("Each device is watched by itself") {
+  std::vector<int> hung;
+  const auto device = [&](int number, absl::Duration since) {
+    return Watchdog::Watched{
+        .work = [=] { return Watchdog::Work{.since = since, .allowed = absl::Seconds(30)}; },
+        .on_hang = [&hung, number] { hung.push_back(number); }};
+  };
+  Watchdog watchdog(
+      {device(0, absl::ZeroDuration()), device(1, absl::Seconds(31)), device(2, absl::Seconds(29))},
+      absl::Hours(1));
+  watchdog.Look();
+  watchdog.Look();
+  CHECK(hung == std::vector<int>{1});
+}
+
+TEST_CASE("The thread looks by itself; once it is destroyed nobody is asked any more") {
+  auto asked = std::make_shared<std::atomic<int>>(0);
+  {
+    Watchdog watchdog({{.work =
+                            [asked] {
+                              ++*asked;
+                              return Watchdog::Work();
+                            },
+                        .on_hang = [] {}}},
+                      absl::Milliseconds(1));
+    while (*asked < 3) std::this_thread::yield();
+  }
+  CHECK(asked.use_count() == 1);  // the thread and what it was given are gone
 }
 
 }  // namespace

@@ -45,14 +45,17 @@ TEST_CASE("Metrics and batches are passed on with their types") {
 TEST_CASE("Info is JSON, also when a name is not UTF-8") {
   OpsInfo info;
   info.model = "bad \xFF name";
-  info.batch_cap = 32;
-  info.cap_set_by = "latency";
-  info.peak = (int64_t{1} << 40) + 1;
+  info.devices = {
+      {.name = "cuda:0", .batch_cap = 32, .cap_set_by = "latency", .peak = (int64_t{1} << 40) + 1},
+      {.name = "cuda:1", .batch_cap = 16}};
   const nlohmann::json json = nlohmann::json::parse(RoutesFor(info).at("/info")().body);
   CHECK(json.at("model").at("name") == "bad \xEF\xBF\xBD name");
   CHECK(json.at("batch").at("cap") == 32);
   CHECK(json.at("batch").at("set_by") == "latency");
   CHECK(json.at("memory").at("peak") == (int64_t{1} << 40) + 1);
+  REQUIRE(json.at("devices").size() == 2);
+  CHECK(json.at("devices")[1].at("device") == "cuda:1");
+  CHECK(json.at("devices")[1].at("batch").at("cap") == 16);
 }
 
 TEST_CASE("The status page is whole and loads nothing from elsewhere") {

@@ -42,8 +42,8 @@ Scraped Parse(const std::string& text) {
 
 TEST_CASE("The metrics are those of the contract, with their types, and no others") {
   Metrics metrics;
-  metrics.SetBatchCap(64, "max_batch");
-  metrics.SetBuildInfo("0.1.0", "2.13.0", "8.14.1", "1.51.1");
+  metrics.AddDevice("cpu")->SetBatchCap(64, "max_batch");
+  metrics.SetBuildInfo("0.1.0", "2.13.0", "8.14.1", "1.51.1", "f00d");
   const std::map<std::string, std::string> contract = {{"embedd_images_total", "counter"},
                                                        {"embedd_requests_total", "counter"},
                                                        {"embedd_request_seconds", "histogram"},
@@ -53,11 +53,13 @@ TEST_CASE("The metrics are those of the contract, with their types, and no other
                                                        {"embedd_batch_cap", "gauge"},
                                                        {"embedd_queue_images", "gauge"},
                                                        {"embedd_queue_bytes", "gauge"},
+                                                       {"embedd_queue_lane_images", "gauge"},
                                                        {"embedd_rejected_total", "counter"},
                                                        {"embedd_device_memory_bytes", "gauge"},
                                                        {"embedd_batch_released_bytes_total", "counter"},
                                                        {"embedd_batch_unreleased_bytes", "gauge"},
                                                        {"embedd_device_oom_total", "counter"},
+                                                       {"embedd_device_busy_seconds_total", "counter"},
                                                        {"embedd_model_state", "gauge"},
                                                        {"embedd_process_footprint_bytes", "gauge"},
                                                        {"embedd_build_info", "gauge"}};
@@ -66,6 +68,7 @@ TEST_CASE("The metrics are those of the contract, with their types, and no other
 
 TEST_CASE("Every series with a fixed label exists at 0 before anything happened") {
   Metrics metrics;
+  metrics.AddDevice("cpu");
   const std::map<std::string, double> series = Parse(metrics.Scrape()).series;
   std::vector<std::string> expected = {"embedd_batch_size_count",
                                        "embedd_batch_padding_total",
@@ -73,8 +76,11 @@ TEST_CASE("Every series with a fixed label exists at 0 before anything happened"
                                        "embedd_queue_bytes",
                                        "embedd_batch_released_bytes_total",
                                        "embedd_batch_unreleased_bytes",
-                                       "embedd_device_oom_total{outcome=\"split\"}",
-                                       "embedd_device_oom_total{outcome=\"failed\"}",
+                                       "embedd_device_oom_total{device=\"cpu\",outcome=\"split\"}",
+                                       "embedd_device_oom_total{device=\"cpu\",outcome=\"failed\"}",
+                                       "embedd_device_busy_seconds_total{device=\"cpu\"}",
+                                       "embedd_queue_lane_images{lane=\"interactive\"}",
+                                       "embedd_queue_lane_images{lane=\"bulk\"}",
                                        "embedd_rejected_total{reason=\"QUEUE_FULL\"}",
                                        "embedd_requests_total{code=\"OK\",method=\"EmbedBatch\"}"};
   for (const char* outcome : {"ok", "rejected", "refused", "expired", "cancelled", "failed"}) {
@@ -84,7 +90,7 @@ TEST_CASE("Every series with a fixed label exists at 0 before anything happened"
     expected.push_back(std::string("embedd_stage_seconds_count{stage=\"") + stage + "\"}");
   }
   for (const char* kind : {"baseline", "allocated", "reserved", "driver", "peak", "limit"}) {
-    expected.push_back(std::string("embedd_device_memory_bytes{kind=\"") + kind + "\"}");
+    expected.push_back(std::string("embedd_device_memory_bytes{device=\"cpu\",kind=\"") + kind + "\"}");
   }
   for (const std::string& name : expected) {
     INFO(name);
@@ -114,10 +120,12 @@ TEST_CASE("Each event moves its own series") {
   metrics.ObserveStage(Stage::kExecute, absl::Milliseconds(3));
   metrics.ObserveStage(Stage::kReply, absl::Milliseconds(4));
   metrics.ObserveBatch(5, 3);
-  metrics.CountReleased(4096);
-  metrics.SetUnreleased(7);
-  metrics.CountOom("split");
-  metrics.SetBuildInfo("0.1.0", "2.13.0", "8.14.1", "1.51.1");
+  metrics.AddDevice("cpu:0")->CountReleased(4096);
+  metrics.AddDevice("cpu:0")->SetUnreleased(7);
+  metrics.AddDevice("cpu:1")->SetUnreleased(2);
+  metrics.AddDevice("cpu:1")->CountOom("split");
+  metrics.AddDevice("cpu:1")->AddBusy(absl::Milliseconds(250));
+  metrics.SetBuildInfo("0.1.0", "2.13.0", "8.14.1", "1.51.1", "f00d");
   std::map<std::string, double> series = Parse(metrics.Scrape()).series;
   CHECK(series["embedd_images_total{outcome=\"ok\"}"] == 5);
   CHECK(series["embedd_images_total{outcome=\"failed\"}"] == 1);
@@ -134,25 +142,27 @@ TEST_CASE("Each event moves its own series") {
   CHECK(series["embedd_batch_size_count"] == 1);
   CHECK(series["embedd_batch_padding_total"] == 3);
   CHECK(series["embedd_batch_released_bytes_total"] == 4096);
-  CHECK(series["embedd_batch_unreleased_bytes"] == 7);
-  CHECK(series["embedd_device_oom_total{outcome=\"split\"}"] == 1);
-  CHECK(
-      series["embedd_build_info{grpc=\"1.51.1\",libtorch=\"2.13.0\",libvips=\"8.14.1\",version=\"0.1.0\"}"] ==
-      1);
+  CHECK(series["embedd_batch_unreleased_bytes"] == 9);
+  CHECK(series["embedd_device_oom_total{device=\"cpu:0\",outcome=\"split\"}"] == 0);
+  CHECK(series["embedd_device_oom_total{device=\"cpu:1\",outcome=\"split\"}"] == 1);
+  CHECK(series["embedd_device_busy_seconds_total{device=\"cpu:1\"}"] == Approx(0.25));
+  CHECK(series["embedd_build_info{fingerprint=\"f00d\",grpc=\"1.51.1\",libtorch=\"2.13.0\",libvips=\"8.14."
+               "1\",version=\"0.1.0\"}"] == 1);
 }
 
 TEST_CASE("The batch cap has one series, that of what sets it now") {
   Metrics metrics;
-  metrics.SetBatchCap(64, "max_batch");
-  metrics.SetBatchCap(32, "oom");
-  metrics.SetBatchCap(16, "oom");
+  DeviceMetrics* device = metrics.AddDevice("cpu");
+  device->SetBatchCap(64, "max_batch");
+  device->SetBatchCap(32, "oom");
+  device->SetBatchCap(16, "oom");
   std::set<std::string> caps;
   for (const auto& [name, value] : Parse(metrics.Scrape()).series) {
     if (name.rfind("embedd_batch_cap", 0) != 0) continue;
     caps.insert(name);
     CHECK(value == 16);
   }
-  CHECK(caps == std::set<std::string>{"embedd_batch_cap{set_by=\"oom\"}"});
+  CHECK(caps == std::set<std::string>{"embedd_batch_cap{device=\"cpu\",set_by=\"oom\"}"});
 }
 
 TEST_CASE("The state is 1 in one series") {
@@ -174,17 +184,21 @@ TEST_CASE("Gauges are read from the source at each scrape, and exact to the byte
     Metrics::Gauges gauges;
     gauges.queue_images = 3;
     gauges.queue_bytes = 450;
-    gauges.peak = ++peak;
+    gauges.bulk_images = 2;
+    gauges.devices = {{.device = "cpu:0", .peak = ++peak}, {.device = "cpu:1", .peak = 5}};
     gauges.process_footprint = 99;
     return gauges;
   });
   std::map<std::string, double> series = Parse(metrics.Scrape()).series;
   CHECK(series["embedd_queue_images"] == 3);
   CHECK(series["embedd_queue_bytes"] == 450);
+  CHECK(series["embedd_queue_lane_images{lane=\"bulk\"}"] == 2);
   CHECK(series["embedd_process_footprint_bytes"] == 99);
-  CHECK(series["embedd_device_memory_bytes{kind=\"peak\"}"] == static_cast<double>(peak));
+  CHECK(series["embedd_device_memory_bytes{device=\"cpu:1\",kind=\"peak\"}"] == 5);
+  CHECK(series["embedd_device_memory_bytes{device=\"cpu:0\",kind=\"peak\"}"] == static_cast<double>(peak));
   series = Parse(metrics.Scrape()).series;
-  CHECK(series["embedd_device_memory_bytes{kind=\"peak\"}"] == static_cast<double>((int64_t{1} << 40) + 3));
+  CHECK(series["embedd_device_memory_bytes{device=\"cpu:0\",kind=\"peak\"}"] ==
+        static_cast<double>((int64_t{1} << 40) + 3));
 }
 
 TEST_CASE("Counting and scraping from several threads loses nothing") {
@@ -196,7 +210,7 @@ TEST_CASE("Counting and scraping from several threads loses nothing") {
         metrics.CountImages(Outcome::kOk);
         metrics.ObserveBatch(2, 0);
         metrics.CountRequest("EmbedBatch", i % 2 == 0 ? "OK" : "CANCELLED", absl::Milliseconds(1));
-        metrics.SetBatchCap(i + 1, t % 2 == 0 ? "memory" : "latency");
+        metrics.AddDevice("cpu")->SetBatchCap(i + 1, t % 2 == 0 ? "memory" : "latency");
         if (i % 50 == 0) metrics.Scrape();
       }
     });

@@ -36,16 +36,6 @@ TEST_CASE("Nothing undoes DRAINING but FAILED, and nothing undoes FAILED") {
   CHECK(board.state() == ServerState::kFailed);
 }
 
-TEST_CASE("A device that makes no progress is not serving, whatever the state says") {
-  StateBoard board;
-  board.Set(ServerState::kReady);
-  board.SetDeviceResponsive(false);
-  CHECK_FALSE(board.serving());
-  CHECK(board.state() == ServerState::kReady);
-  board.SetDeviceResponsive(true);
-  CHECK(board.serving());
-}
-
 TEST_CASE("A listener hears the state now, and after each change") {
   StateBoard board;
   std::vector<std::string> heard;
@@ -53,8 +43,7 @@ TEST_CASE("A listener hears the state now, and after each change") {
     heard.push_back(std::string(StateName(state)) + (serving ? "+" : "-"));
   });
   board.Set(ServerState::kReady);
-  board.SetDeviceResponsive(false);
-  board.SetDeviceResponsive(false);  // no change
+  board.StopAdvertising();
   board.Set(ServerState::kDraining);
   board.Set(ServerState::kReady);  // refused
   CHECK(heard == std::vector<std::string>{"LOADING-", "READY+", "READY-", "DRAINING-"});
@@ -81,8 +70,6 @@ TEST_CASE("Who is not serving says why, and not more than it knows") {
   CHECK(board.why().empty());
   board.StopAdvertising();  // READY, not serving, and nothing hangs
   CHECK(board.why() == "the server is about to shut down; calls are still answered");
-  board.SetDeviceResponsive(false, "a batch hangs");
-  CHECK(board.why() == "a batch hangs");
   board.Set(ServerState::kDraining);
   CHECK(board.why() == "the server is shutting down");
   board.Set(ServerState::kFailed, "the counters are garbage");
