@@ -54,6 +54,8 @@ TEST_CASE("The metrics are those of the contract, with their types, and no other
                                                        {"embedd_queue_images", "gauge"},
                                                        {"embedd_queue_bytes", "gauge"},
                                                        {"embedd_queue_lane_images", "gauge"},
+                                                       {"embedd_answer_bytes", "gauge"},
+                                                       {"embedd_stream_waiting_bytes", "gauge"},
                                                        {"embedd_rejected_total", "counter"},
                                                        {"embedd_device_memory_bytes", "gauge"},
                                                        {"embedd_batch_released_bytes_total", "counter"},
