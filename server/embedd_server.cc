@@ -121,7 +121,8 @@ struct EmbeddServer::Stages {
     state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
   }
 
-  // Preparing and the device work at the same time: what is longer counts, and its last batch.
+  // Preparing and the device work at the same time, so what is longer counts, and the last batch. Where both
+  // share the processor they take it from each other, and both count.
   absl::Duration ExpectedTime(const Work& more) const {
     const DeviceGroup* s = made_devices.load();
     if (s == nullptr) return absl::ZeroDuration();
@@ -131,6 +132,7 @@ struct EmbeddServer::Stages {
     const absl::Duration device = s->ExpectedTime(ahead + more.images);
     const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
     if (preparing == absl::ZeroDuration()) return device;
+    if (model.spec.device == "cpu") return preparing + device;
     return std::max(device, preparing + std::min(device, s->ExpectedBatchTime()));
   }
 
