@@ -51,7 +51,9 @@ __attribute__((always_inline, no_sanitize("address", "undefined"))) inline void 
       const Floats right = *reinterpret_cast<const Vector*>(tile.panel + i * kColumns + kRight);
       EMBEDD_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const Floats input = Floats{} + x[r * stride + i];
+        // Minus zero is nothing, and no instruction; plus zero would turn -0 into 0, and is one in the
+        // innermost loop.
+        const Floats input = x[r * stride + i] - Floats{};
         sums[r][0] += input * left;
         sums[r][1] += input * right;
       }

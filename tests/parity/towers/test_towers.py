@@ -9,9 +9,7 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import subprocess
-import sys
 
 import numpy as np
 import open_clip
@@ -198,24 +196,6 @@ def test_hugging_face_folder_of_the_same_weights_gives_the_same_rows(base, tmp_p
     compare(f"Hugging Face folder, {base}", "f32", rows, expected_rows(model, pixels, {}), 0.999999, 2e-5)
 
 
-def test_pickle_weights_are_refused_with_a_command_that_converts_them(tmp_path):
-    model, config = make_model("ViT-B-32", {"layers": 1}, {})
-    folder = tmp_path / "model"
-    save_folder(folder, model, config, {})
-    pixels = make_pixels(224, 224, 1)
-    wanted, _ = tower_dump(folder, pixels)
-    (folder / "open_clip_model.safetensors").unlink()
-    torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}},
-               folder / "open_clip_pytorch_model.bin")
-    with pytest.raises(subprocess.CalledProcessError) as refused:
-        tower_dump(folder, pixels)
-    assert refused.value.returncode == 3
-    command = next(line for line in refused.value.stderr.splitlines() if line.strip().startswith("python -c"))
-    subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
-    rows, _ = tower_dump(folder, pixels)
-    np.testing.assert_allclose(unit(rows), unit(wanted), rtol=0, atol=1e-6)
-
-
 def test_fingerprint_tells_weights_and_dtype_apart(tmp_path):
     model, config = make_model("ViT-B-32", {"layers": 1}, {})
     save_folder(tmp_path / "a" / "model", model, config, {})
@@ -265,7 +245,8 @@ def test_checkpoint_of_torch_save_is_the_same_model(change, tmp_path):
     torch.save(change(model.state_dict()), tmp_path / "model" / "open_clip_pytorch_model.bin")
     again, printed_again = tower_dump(tmp_path / "model", pixels)
     assert fingerprint(printed_again) == fingerprint(printed)
-    assert (again == rows).all()
+    # Not bit by bit: which layout of the weights is the fastest is measured at each start.
+    np.testing.assert_allclose(unit(again), unit(rows), rtol=0, atol=1e-6)
 
 
 def test_folders_of_transformers_5(tmp_path):
@@ -295,4 +276,5 @@ def test_folders_of_transformers_5(tmp_path):
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     again, printed_again = tower_dump(folder, pixels)
     assert fingerprint(printed_again) == fingerprint(printed)
-    assert (again == rows).all()
+    # Not bit by bit: which layout of the weights is the fastest is measured at each start.
+    np.testing.assert_allclose(unit(again), unit(rows), rtol=0, atol=1e-6)
