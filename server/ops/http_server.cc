@@ -78,7 +78,7 @@ HttpServer::~HttpServer() {
 }
 
 void HttpServer::Run() {
-  SetThreadName("embed-http");
+  SetThreadName("http");
   std::vector<pollfd> fds;
   for (;;) {
     fds.clear();

@@ -29,7 +29,7 @@ void ReplyStage::Stop() {
 }
 
 void ReplyStage::Loop() {
-  SetThreadName("embed-reply");
+  SetThreadName("reply");
   while (true) {
     FinishedBatch batch;
     {

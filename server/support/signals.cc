@@ -42,7 +42,7 @@ SignalWaiter::~SignalWaiter() {
 }
 
 void SignalWaiter::Run() {
-  SetThreadName("embed-signals");
+  SetThreadName("signals");
   const sigset_t set = StopSignals();
   for (int seen = 0;;) {
     int signal = 0;

@@ -16,7 +16,7 @@ namespace embedd {
 // does.
 void BlockSignals();
 
-// Waits for the signals that BlockSignals blocked, on a thread named embed-signals.
+// Waits for the signals that BlockSignals blocked, on a thread named signals.
 class SignalWaiter {
  public:
   // The first signal calls `on_first` on that thread, with its number; the call must not block. The second
