@@ -132,7 +132,7 @@ struct EmbeddServer::Stages {
     const absl::Duration device = s->ExpectedTime(ahead + more.images);
     const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
     if (preparing == absl::ZeroDuration()) return device;
-    if (model.spec.device == "cpu") return preparing + device;
+    if (s->devices().front()->is_processor()) return preparing + device;
     return std::max(device, preparing + std::min(device, s->ExpectedBatchTime()));
   }
 
