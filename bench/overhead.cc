@@ -33,7 +33,7 @@ struct Road {
   explicit Road(int64_t memory_limit) {
     std::vector<DeviceGroup::Device> devices;
     devices.push_back({.options = {.cap = {.max_batch = 64, .latency_target = absl::ZeroDuration()},
-                                   .session = {.pixel_bytes = 1}},
+                                   .session = {.input_bytes = {1, 0}}},
                        .executor = std::make_unique<NullExecutor>(kDimension, SleepAsADevice, memory_limit)});
     group = std::make_unique<DeviceGroup>(
         std::move(devices),

@@ -35,6 +35,8 @@ RATE_SECONDS = 2.0  # Long enough for a steady figure.
 # Share of pictures whose nearest neighbour must have the same shape or the same colour. The model gives 0.88, the same
 # model with a scrambled first layer 0.47, chance 0.22.
 ENOUGH_ALIKE = 0.7
+# Share of texts such as "a red star" that must find a picture of that colour and that shape first.
+TEXTS_SHOWN, ENOUGH_FOUND = 4, 0.5
 
 
 class WrongAnswer(Exception):
@@ -93,12 +95,18 @@ def show(server: demo_server.DemoServer, client: embedd.EmbedClient, count: int)
     rate(client, [picture.path for picture in pictures])
 
     section("3. Which pictures are alike")
-    neighbours(pictures, vectors)
+    rows = neighbours(pictures, vectors)
 
-    section("4. What the batches did with memory")
+    section("4. Which picture is meant: search by text")
+    rows += search(client, pictures, vectors)
+    demo_sheet.draw_sheet(SHEET, "Which pictures are alike, and which are meant", f"Left: a picture, or a text. Right: the "
+                          f"{NEIGHBOURS} pictures with the closest vectors, and their cosine similarity.", rows)
+    say(f"As a picture: {SHEET.name}")
+
+    section("5. What the batches did with memory")
     memory_record(server.http)
 
-    section("5. By hand, with grpcurl")
+    section("6. By hand, with grpcurl")
     grpcurl(server.grpc, min(range(count), key=lambda i: pictures[i].path.stat().st_size), pictures, vectors)
 
 
@@ -125,7 +133,8 @@ def rate(client: embedd.EmbedClient, files: list[pathlib.Path]) -> None:
         f"gRPC included\n(the server, this client and whatever else runs share {os.cpu_count()} CPU cores).")
 
 
-def neighbours(pictures: list[demo_files.Picture], vectors: np.ndarray) -> None:
+def neighbours(pictures: list[demo_files.Picture], vectors: np.ndarray) -> list[demo_sheet.Row]:
+    """Prints a table; returns the rows for the sheet."""
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -np.inf)
     order = np.argsort(-similarity, axis=1)
@@ -137,19 +146,44 @@ def neighbours(pictures: list[demo_files.Picture], vectors: np.ndarray) -> None:
             f"{', '.join(pictures[i].shared(pictures[j])) or 'nothing'}")
         rows.append([(pictures[i].path, "query", pictures[i].short_title)] + [
             (pictures[n].path, f"{similarity[i, n]:.3f}", pictures[n].short_title) for n in order[i, :NEIGHBOURS]])
-    demo_sheet.draw_sheet(SHEET, "Which pictures are alike", f"Left: a picture. Right: the {NEIGHBOURS} of "
-                          f"{len(pictures) - 1} others with the closest vectors, and their cosine similarity.", rows)
 
     same = [pictures[i].shared(pictures[order[i, 0]]) for i in range(len(pictures))]
     shape, colour, either = (
         sum(any(name in shared for name in names) for shared in same) / len(same)
         for names in (("shape",), ("colour",), ("shape", "colour")))
     say(f"\nOver all {len(pictures)} pictures the nearest neighbour has the same shape in {shape:.0%}, the same colour "
-        f"in {colour:.0%},\nshape or colour in {either:.0%} (by chance: about 12 %, 11 % and 22 %).\n"
-        f"As a picture: {SHEET.name}")
+        f"in {colour:.0%},\nshape or colour in {either:.0%} (by chance: about 12 %, 11 % and 22 %).")
     if either < ENOUGH_ALIKE:
         raise WrongAnswer(f"nearest neighbours are unlike: shape or colour is the same in {either:.0%} only, "
                           f"{ENOUGH_ALIKE:.0%} are needed")
+    return rows
+
+
+def search(client: embedd.EmbedClient, pictures: list[demo_files.Picture], vectors: np.ndarray) -> list[demo_sheet.Row]:
+    """Texts that name the colour and the shape of some picture, and the pictures that they find."""
+    wanted: dict[str, tuple[str, str]] = {}
+    for picture in pictures:
+        colour, shape = picture.scene.colour, picture.scene.shape
+        wanted[f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {shape}"] = (colour, shape)
+    texts = list(wanted)
+    similarity = client.embed_texts(texts) @ vectors.T
+    say(f"  client.embed_texts({texts[0]!r}) @ vectors.T\n")
+    best = np.argsort(-similarity, axis=1)
+    found = [(pictures[b[0]].scene.colour == colour) + (pictures[b[0]].scene.shape == shape)
+             for b, (colour, shape) in zip(best, wanted.values())]
+    say(f"{'text':28}  {'best picture':34}  {'cosine':6}")
+    rows = []
+    for i in range(0, len(texts), max(1, len(texts) // TEXTS_SHOWN))[:TEXTS_SHOWN]:
+        top = best[i, :NEIGHBOURS]
+        say(f"{texts[i]:28}  {pictures[top[0]].title:34}  {similarity[i, top[0]]:6.3f}")
+        rows.append([(None, "text", texts[i])] + [(pictures[n].path, f"{similarity[i, n]:.3f}", pictures[n].short_title)
+                                                  for n in top])
+    right = sum(f == 2 for f in found) / len(found)
+    say(f"\nOf {len(texts)} such texts {right:.0%} find a picture of that colour and that shape first (by chance: about 1 %).")
+    if right < ENOUGH_FOUND:
+        raise WrongAnswer(f"texts find the wrong pictures: {right:.0%} are right, {ENOUGH_FOUND:.0%} are needed")
+    return rows
+
 
 
 def choose_queries(pictures: list[demo_files.Picture]) -> list[int]:

@@ -35,6 +35,14 @@ int64_t WaitingBytes(const Config& config) {
   return std::max(config.queue_bytes / 2, config.max_message_bytes);
 }
 
+std::array<int64_t, kTowers> InputBytes(const ModelSpec& spec) {
+  std::array<int64_t, kTowers> bytes = {};
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    if (spec.Serves(tower)) bytes[static_cast<size_t>(tower)] = PreparedBytes(spec, tower);
+  }
+  return bytes;
+}
+
 bool AllLocal(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(address);
@@ -60,6 +68,7 @@ struct EmbeddServer::Stages {
                   .metrics = &metrics,
                   .decoder = this->parts.decoder.get(),
                   .model = &road.model,
+                  .encode_text = &encode_text,
                   .queue = &queue,
                   .cost = &prepare_cost}),
         prepare({.threads = OrCores(config.decode_threads)},
@@ -83,6 +92,7 @@ struct EmbeddServer::Stages {
   RateMeter answered;
   BoundedQueue queue;
   ModelSpec spec;
+  TextEncoder encode_text;
   ReplyStage reply;
   std::unique_ptr<DeviceGroup> devices;
   std::atomic<DeviceGroup*> made_devices{nullptr};  // set once they are there
@@ -321,6 +331,7 @@ absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config&
 absl::Status EmbeddServer::Serve(Model model) {
   Stages& s = *stages_;
   s.spec = std::move(model.spec);
+  s.encode_text = std::move(model.encode_text);
   std::vector<DeviceGroup::Device> devices;
   for (OnDevice& on : model.devices) {
     devices.push_back(
@@ -331,7 +342,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                      .cap = {.max_batch = s.config.max_batch,
                              .latency_target = s.config.latency_target,
                              .padded = on.padded},
-                     .session = {.pixel_bytes = s.spec.image.bytes(),
+                     .session = {.input_bytes = InputBytes(s.spec),
                                  .idle_offload = s.config.idle_offload,
                                  // Larger rungs teach little more, and callers wait for the start.
                                  .warm_up_slowest = absl::Milliseconds(60)},

@@ -15,6 +15,7 @@
 #include "server/device/executor.h"
 #include "server/model/model_spec.h"
 #include "server/prepare/image/image_decoder.h"
+#include "server/prepare/preparer.h"
 
 namespace embedd {
 
@@ -34,6 +35,7 @@ class EmbeddServer {
   struct Model {
     std::vector<OnDevice> devices;  // at least one; all compute the same
     ModelSpec spec;
+    TextEncoder encode_text;  // of a model whose text tower is served
   };
 
   // Binds the addresses; calls are answered MODEL_LOADING and health says NOT_SERVING. `on_device_lost` is

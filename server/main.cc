@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/config/config_parse.h"
 #include "server/config/device_list.h"
 #include "server/embedd_server.h"
@@ -22,6 +24,7 @@
 #include "server/engine/torch_executor.h"
 #include "server/model/model_folder.h"
 #include "server/prepare/image/file_decoder.h"
+#include "server/prepare/text/tokenizer.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/cgroup.h"
 #include "server/support/log.h"
@@ -110,6 +113,58 @@ int OperatorThreads(const Config& config, int on_cpu) {
   return CgroupCores() > 0 ? UsableCores() : 0;
 }
 
+// What becomes of texts, and which towers are served.
+struct TextRoad {
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: no texts
+  std::string fingerprint;
+};
+
+bool Named(const Config& config, Tower tower) {
+  for (const absl::string_view word : absl::StrSplit(config.towers, ',')) {
+    if (word == TowerName(tower)) return true;
+  }
+  return false;
+}
+
+// Takes the text tower out of `folder` where --towers does not want it or its tokenizer cannot be read; else
+// makes the tokenizer. An error where text was asked for by name.
+absl::StatusOr<TextRoad> MakeTextRoad(const Config& config, ModelFolder* folder) {
+  const bool any = config.towers == "auto", asked = Named(config, Tower::kText);
+  if (!any && !asked) folder->text.reset();
+  if (!folder->text.has_value()) {
+    if (!asked) return TextRoad();
+    return absl::InvalidArgumentError(absl::StrCat(config.model,
+                                                   ": --towers names text, but the folder has no text "
+                                                   "tower that is read"));
+  }
+  const std::filesystem::path weights(folder->files->path());
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
+      Tokenizer::Create(weights.parent_path().string(), folder->text->spec);
+  if (!tokenizer.ok()) {
+    if (asked) return tokenizer.status();
+    LogWarn("texts are not served: their tokenizer cannot be read",
+            {{"error", std::string(tokenizer.status().message())}});
+    folder->text.reset();
+    return TextRoad();
+  }
+  return TextRoad{.tokenizer = *std::move(tokenizer)};
+}
+
+// What callers are told of the towers, and how texts become ids.
+void AddTowers(const Config& config, const TextRoad& text, EmbeddServer::Model* model) {
+  ModelSpec& spec = model->spec;
+  spec.towers.clear();
+  if (config.towers == "auto" || Named(config, Tower::kImage))
+    spec.towers.emplace_back(TowerName(Tower::kImage));
+  if (text.tokenizer == nullptr) return;
+  spec.towers.emplace_back(TowerName(Tower::kText));
+  spec.text->lowercases = text.tokenizer->lowercases();
+  spec.text->fingerprint = text.fingerprint;
+  model->encode_text = [tokenizer = text.tokenizer](absl::string_view words) {
+    return tokenizer->Encode(words).ids;
+  };
+}
+
 // Reads the folder, makes an executor for each device, puts the weights there and serves. The exit code of a
 // failure, or 0.
 int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* server) {
@@ -121,6 +176,8 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
     absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
     if (!folder.ok()) return Fail(kNoModel, folder.status());
     if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
+    absl::StatusOr<TextRoad> road = MakeTextRoad(config, &*folder);
+    if (!road.ok()) return Fail(kNoModel, road.status());
     // What auto chose for the first device holds for all: their vectors must be those of one model.
     const bool first = model.devices.empty();
     absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
@@ -134,6 +191,10 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
     if (first) {
       model.spec = (*executor)->spec();
       model.spec.device = place.choice.name;
+      if (road->tokenizer != nullptr) {
+        road->fingerprint = (*executor)->TextFingerprintWith(road->tokenizer->identity());
+      }
+      AddTowers(config, *road, &model);
     }
     if ((*executor)->spec().fingerprint != model.spec.fingerprint) {
       return Fail(kNoModel, absl::FailedPreconditionError("the model folder changed while it was read"));

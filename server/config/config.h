@@ -20,6 +20,7 @@ struct Config {
   std::string model;  // folder; required
   std::string device = "auto";
   std::string dtype = "auto";
+  std::string towers = "auto";  // or "image", "text", "image,text"
   double int8_min_cosine = 0.99;
   int threads = 0;               // intra-op threads of the CPU device; 0 = cores
   std::string decode = "exact";  // or "fast"

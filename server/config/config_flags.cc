@@ -104,6 +104,12 @@ std::vector<Flag> MakeFlags() {
                                  "missing device an error (exit code 5). Several share the work, as "
                                  "cuda:0,cuda:1 or cpu,cpu: each holds "
                                  "the weights, and --memory-limit and --threads are for each.")));
+  flags.push_back(
+      Choice(row("towers", "LIST",
+                 "Which towers of the model are served: auto (all that the folder has), image, text, or "
+                 "image,text. A tower takes device memory from its first input on; the image tower from the "
+                 "start, unless only text is served."),
+             &Config::towers, {"auto", "image", "text", "image,text"}));
   flags.push_back(Choice(row("dtype", "TYPE",
                              "Number format of weights and activations: f32, f16, bf16, int8 (cpu with VNNI "
                              "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 with AMX if twice as "

@@ -14,6 +14,7 @@
 
 namespace embedd {
 
+// All of one tower.
 struct Batch {
   std::vector<EmbedTask> tasks;
 };
@@ -30,6 +31,7 @@ struct Attempt {
 };
 
 struct BatchReport {
+  Tower tower = Tower::kImage;
   FinishedBatch finished;
   std::vector<Attempt> attempts;
   bool device_lost = false;

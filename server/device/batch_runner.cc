@@ -28,6 +28,7 @@ absl::Status RunCatching(Executor& executor, Tower tower, absl::Span<const uint8
 
 BatchReport BatchRunner::Run(Batch batch) {
   BatchReport report;
+  if (!batch.tasks.empty()) report.tower = batch.tasks.front().tower;
   const size_t n = batch.tasks.size();
   report.finished.tasks = std::move(batch.tasks);
   report.finished.answers.resize(n);
@@ -132,7 +133,7 @@ absl::Status BatchRunner::RunPart(BatchReport& report, const Part& part, Attempt
     report.finished.answers[i].decode = report.finished.tasks[i].decode_took;
   }
   BatchMemory memory(&deps_.executor->memory());
-  const absl::Status status = RunCatching(*deps_.executor, Tower::kImage, images, attempt.bucket, rows);
+  const absl::Status status = RunCatching(*deps_.executor, report.tower, images, attempt.bucket, rows);
   attempt.took = std::max(deps_.clock->TimeNow() - start, absl::ZeroDuration());
   attempt.bytes = memory.End();
   deps_.board->Publish(deps_.executor->memory().Read());
@@ -226,7 +227,8 @@ void BatchRunner::Record(const BatchReport& report, const Part& part, const Atte
                      .bytes = attempt.bytes,
                      .execute = attempt.took,
                      .outcome = outcome,
-                     .device = deps_.device_metrics->device()};
+                     .device = deps_.device_metrics->device(),
+                     .tower = report.tower};
   std::set<const CallSink*> calls;
   for (const size_t i : part) {
     calls.insert(report.finished.tasks[i].call());

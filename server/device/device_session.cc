@@ -15,27 +15,31 @@
 namespace embedd {
 
 absl::Status DeviceSession::Start(CapController& cap) {
-  absl::Status status = Reload();
+  absl::Status status = Load(first_tower());
   if (status.ok()) status = WarmUp(cap);
   if (status.ok()) return status;
   // What the failed start left there would be kept by a process that lives on.
   if (absl::Status gone = deps_.executor->Offload(); !gone.ok()) {
     LogWarn("after a failed start the device was not left", {{"error", std::string(gone.message())}});
   }
-  on_device_ = false;
   return status;
 }
 
 absl::Status DeviceSession::RunGrey(int images, BatchBytes* bytes) {
-  const std::vector<uint8_t> grey(static_cast<size_t>(options_.pixel_bytes), 127);
+  // A text of token 0 alone is one that every vocabulary has.
+  const Tower tower = first_tower();
+  const std::vector<uint8_t> grey(static_cast<size_t>(options_.input_bytes[static_cast<size_t>(tower)]),
+                                  tower == Tower::kImage ? 127 : 0);
   const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
   const std::vector<const uint8_t*> same(static_cast<size_t>(images), grey.data());
   std::vector<float> rows(same.size() * dimension);
   BatchMemory memory(&deps_.executor->memory());
-  const absl::Status status = deps_.executor->Run(Tower::kImage, same, images, absl::MakeSpan(rows));
+  const absl::Status status = deps_.executor->Run(tower, same, images, absl::MakeSpan(rows));
   *bytes = memory.End();
   if (!status.ok() || RowIsGood(absl::MakeConstSpan(rows).first(dimension))) return status;
-  return absl::DataLossError("the model gives no finite vector for a grey picture: its weights are damaged");
+  return absl::DataLossError(
+      tower == Tower::kImage ? "the model gives no finite vector for a grey picture: its weights are damaged"
+                             : "the model gives no finite vector for a text: its weights are damaged");
 }
 
 absl::Status DeviceSession::WarmUp(CapController& cap) {
@@ -91,7 +95,7 @@ BatchReport DeviceSession::Run(Batch batch) {
       Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), Reason::kDeviceFailed);
   idle_trimmed_ = false;
   if (lost_) return AnswerAll(std::move(batch), lost, true);
-  if (absl::Status loaded = Reload(); !loaded.ok()) {
+  if (absl::Status loaded = Load(batch.tasks.front().tower); !loaded.ok()) {
     LogError("the weights could not come back to the device", {{"error", std::string(loaded.message())}});
     if (absl::IsResourceExhausted(loaded)) {
       return AnswerAll(std::move(batch), Answer::Failure(Outcome::kFailed, loaded, Reason::kDeviceMemory),
@@ -120,7 +124,7 @@ void DeviceSession::OnIdle(absl::Duration idle) {
     memory.Trim();
     idle_trimmed_ = true;
   }
-  if (on_device_ && options_.idle_offload > absl::ZeroDuration() && idle >= options_.idle_offload) {
+  if (!away_ && options_.idle_offload > absl::ZeroDuration() && idle >= options_.idle_offload) {
     if (absl::Status status = Offload(); !status.ok())
       LogWarn("idle offload failed", {{"error", status.ToString()}});
   }
@@ -139,9 +143,9 @@ void DeviceSession::ReturnHostMemorySometimes(absl::Duration idle) {
 
 absl::Status DeviceSession::Offload() {
   if (lost_) return absl::UnavailableError("the device was lost");
-  if (!on_device_) return absl::OkStatus();
+  if (away_) return absl::OkStatus();
   if (absl::Status status = deps_.executor->Offload(); !status.ok()) return status;
-  on_device_ = false;
+  away_ = true;
   deps_.executor->memory().Trim();
   PublishBaseline();
   LogInfo("the weights left the device", {{"allocated", absl::StrCat(deps_.board->view().now.allocated)}});
@@ -150,16 +154,25 @@ absl::Status DeviceSession::Offload() {
 }
 
 absl::Status DeviceSession::Reload() {
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    if (!wanted_[static_cast<size_t>(tower)]) continue;
+    if (absl::Status status = Load(tower); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeviceSession::Load(Tower tower) {
   if (lost_) return absl::UnavailableError("the device was lost");
-  if (on_device_) return absl::OkStatus();
+  if (on_device(tower)) return absl::OkStatus();
   const absl::Time start = deps_.clock->TimeNow();
-  if (absl::Status status = deps_.executor->Load(Tower::kImage); !status.ok()) return status;
-  on_device_ = true;
+  if (absl::Status status = deps_.executor->Load(tower); !status.ok()) return status;
+  wanted_[static_cast<size_t>(tower)] = true;
   PublishBaseline();
   LogInfo("the weights are on the device",
-          {{"allocated", absl::StrCat(deps_.board->view().now.allocated)},
+          {{"tower", TowerName(tower)},
+           {"allocated", absl::StrCat(deps_.board->view().now.allocated)},
            {"seconds", absl::StrCat(absl::ToDoubleSeconds(deps_.clock->TimeNow() - start))}});
-  if (std::exchange(was_on_device_, true) && moved_) moved_(true);
+  if (std::exchange(away_, false) && moved_) moved_(true);
   return absl::OkStatus();
 }
 

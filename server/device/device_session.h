@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -18,8 +19,8 @@ namespace embedd {
 class DeviceSession {
  public:
   struct Options {
-    // Bytes of one prepared image.
-    int64_t pixel_bytes = 3 * 224 * 224;
+    // Bytes of one prepared input of a tower, by Tower; 0 where the tower is not served.
+    std::array<int64_t, kTowers> input_bytes = {3 * 224 * 224, 0};
     // The weights leave the device after this long without work; zero: never.
     absl::Duration idle_offload = absl::ZeroDuration();
     // Warm-up stops after a rung that takes longer than this, where shapes are not compiled (cpu).
@@ -34,13 +35,14 @@ class DeviceSession {
   DeviceSession(Options options, BatchRunner::Deps deps, std::function<void(bool on_device)> moved = nullptr)
       : options_(options), deps_(deps), moved_(std::move(moved)), runner_(deps) {}
 
-  // Loads the weights, runs each rung of the ladder once and teaches `cap` what it took. kDataLoss: the model
+  // Loads the weights of the first tower, runs each rung of the ladder once and teaches `cap` what it took.
+  // Another tower is loaded when its first input comes. kDataLoss: the model
   // gives numbers that are no vectors. kResourceExhausted: not even one image fits. After an error nothing is
   // on the device.
   absl::Status Start(CapController& cap);
 
-  // Runs a batch, loading the weights first when they are away. Once the device is lost nothing touches it
-  // any more: every later batch is answered DEVICE_FAILED at once.
+  // Runs a batch, loading the weights of its tower first when they are away. Once the device is lost nothing
+  // touches it any more: every later batch is answered DEVICE_FAILED at once.
   BatchReport Run(Batch batch);
 
   // Between batches; `idle` is the time since the last one.
@@ -49,11 +51,15 @@ class DeviceSession {
   // By hand. Offload returns when the weights left; Reload when they are back.
   absl::Status Offload();
   absl::Status Reload();
-  bool on_device() const { return on_device_; }
+  bool on_device(Tower tower) const { return deps_.executor->loaded(tower); }
+  // The image tower, unless only texts are served.
+  Tower first_tower() const { return options_.input_bytes[0] > 0 ? Tower::kImage : Tower::kText; }
 
  private:
   absl::Status WarmUp(CapController& cap);
-  // One grey picture, as in the warm-up: whether the device still computes.
+  // Puts the weights of a tower where they are not yet.
+  absl::Status Load(Tower tower);
+  // A batch of grey pictures, or of a text of one word, as in the warm-up.
   absl::Status RunGrey(int images, BatchBytes* bytes);
   bool StillWorks();
   static BatchReport AnswerAll(Batch batch, const Answer& failure, bool device_lost);
@@ -67,8 +73,8 @@ class DeviceSession {
   const BatchRunner::Deps deps_;
   const std::function<void(bool on_device)> moved_;
   BatchRunner runner_;
-  bool on_device_ = false;
-  bool was_on_device_ = false;
+  bool away_ = false;                      // the weights left, and have not come back
+  std::array<bool, kTowers> wanted_ = {};  // towers that were ever loaded: Reload brings them back
   absl::Time memory_logged_ = absl::InfinitePast();
   absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;

@@ -56,7 +56,7 @@ DeviceThread::DeviceThread(Options options, std::unique_ptr<Executor> executor, 
       metrics_(deps_.metrics->AddDevice(options_.name)),
       executor_(std::move(executor)),
       session_(options_.session, RunnerDeps(), deps_.on_moved),
-      cap_(options_.cap) {}
+      caps_{CapController(options_.cap), CapController(options_.cap)} {}
 
 DeviceThread::~DeviceThread() {
   if (Stop(kEndAllowed)) return;
@@ -123,7 +123,7 @@ void DeviceThread::Run() {
 }
 
 absl::Status DeviceThread::Load() {
-  CapController learned(options_.cap);  // not cap_: others may ask for that one while the model loads
+  CapController learned(options_.cap);  // not in caps_: others may ask for that one while the model loads
   const absl::Time start = deps_.clock->TimeNow();
   absl::Status status;
   {
@@ -135,7 +135,7 @@ absl::Status DeviceThread::Load() {
   if (!status.ok()) return status;
   metrics_->SetBatchCap(learned.cap().images, learned.cap().set_by);
   MutexLock lock(&mu_);
-  cap_ = std::move(learned);
+  caps_[First()] = std::move(learned);
   learned_at_ = idle_since_;  // in the warm-up
   int8_accuracy_ = executor_->int8_accuracy();
   return absl::OkStatus();
@@ -172,19 +172,25 @@ bool DeviceThread::WakeIfWaiting() {
 }
 
 void DeviceThread::RunBatch() {
-  BoundedQueue::Want want;
+  BoundedQueue::Wants wants;
   absl::Duration expected;
   {
+    const BoundedQueue::Sizes waiting = deps_.queue->sizes();
     MutexLock lock(&mu_);
-    want = PlanBatch(deps_.queue->sizes(), cap_, options_.padded);
-    if (!TimesAreFreshLocked()) want.batch_time = nullptr;
-    expected = cap_.time().Predict(cap_.cap().images);
+    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+      const CapController& cap = caps_[static_cast<size_t>(tower)];
+      BoundedQueue::Want& want = wants[static_cast<size_t>(tower)];
+      want = PlanBatch(waiting, cap, options_.padded);
+      if (!TimesAreFreshLocked()) want.batch_time = nullptr;
+      absl::Duration of_this = cap.time().Predict(cap.cap().images);
+      if (!session_.on_device(tower)) of_this += load_took_;
+      expected = std::max(expected, of_this);
+    }
   }
-  if (!session_.on_device()) expected += load_took_;
   const BusyScope busy(this, "a batch", Watchdog::AllowedTime(expected));
   // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
   Batch batch;
-  batch.tasks = deps_.queue->Pop(want);
+  batch.tasks = deps_.queue->Pop(wants);
   if (batch.tasks.empty()) return;
 
   std::vector<std::shared_ptr<CallSink>> calls;
@@ -252,16 +258,17 @@ void DeviceThread::RunIdle() {
 bool DeviceThread::Learn(const BatchReport& report) {
   const MemoryBoard::View memory = board_.view();
   MutexLock lock(&mu_);
-  cap_.OnMemory(memory.now.limit, memory.baseline);
+  CapController& cap = caps_[static_cast<size_t>(report.tower)];
+  cap.OnMemory(memory.now.limit, memory.baseline);
   learned_at_ = deps_.clock->TimeNow();
   for (const Attempt& attempt : report.attempts) {
     if (attempt.out_of_memory) {
-      cap_.OnOutOfMemory(attempt.bucket);
+      cap.OnOutOfMemory(attempt.bucket);
     } else if (attempt.ok) {
-      cap_.OnBatch(attempt.images, attempt.bucket, attempt.took, attempt.bytes);
+      cap.OnBatch(attempt.images, attempt.bucket, attempt.took, attempt.bytes);
     }
   }
-  metrics_->SetBatchCap(cap_.cap().images, cap_.cap().set_by);
+  if (static_cast<size_t>(report.tower) == First()) metrics_->SetBatchCap(cap.cap().images, cap.cap().set_by);
   return report.device_lost && !std::exchange(lost_, true) && !given_up_;
 }
 
@@ -315,7 +322,7 @@ bool DeviceThread::serving() const {
 
 DeviceThread::Batching DeviceThread::batching() const {
   MutexLock lock(&mu_);
-  return {.buckets = cap_.ladder().rungs(), .cap = cap_.cap()};
+  return {.buckets = caps_[First()].ladder().rungs(), .cap = caps_[First()].cap()};
 }
 
 std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
@@ -325,13 +332,14 @@ std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
 
 absl::Duration DeviceThread::TimeOf(int images) const {
   MutexLock lock(&mu_);
-  const int size = cap_.cap().images;
-  return images / size * cap_.time().Predict(size) + cap_.time().Predict(images % size);
+  const CapController& cap = caps_[First()];
+  const int size = cap.cap().images;
+  return images / size * cap.time().Predict(size) + cap.time().Predict(images % size);
 }
 
 double DeviceThread::Rate() const {
   MutexLock lock(&mu_);
-  return cap_.time().Rate(cap_.cap().images);
+  return caps_[First()].time().Rate(caps_[First()].cap().images);
 }
 
 int DeviceThread::images_in_flight() const {

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <list>
@@ -105,6 +106,7 @@ class DeviceThread {
     std::vector<int> buckets;
     CapController::Cap cap;
   };
+  // Of the first tower.
   Batching batching() const;
   const MemoryBoard& memory() const { return board_; }
   const std::string& name() const { return options_.name; }
@@ -141,6 +143,7 @@ class DeviceThread {
   // True when the report is the first to say that the device is lost.
   bool Learn(const BatchReport& report);
   BatchRunner::Deps RunnerDeps();
+  size_t First() const { return static_cast<size_t>(session_.first_tower()); }
   bool TimesAreFreshLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
@@ -158,9 +161,9 @@ class DeviceThread {
   // that works: it is set before the thread looks into the queue, and a push looks at it afterwards.
   std::atomic<bool> waiting_{false};
   mutable Mutex mu_;
-  CondVar wake_;     // of the thread
-  CondVar changed_;  // loaded_, given_up_, ended_
-  CapController cap_ ABSL_GUARDED_BY(mu_);
+  CondVar wake_;                                                  // of the thread
+  CondVar changed_;                                               // loaded_, given_up_, ended_
+  std::array<CapController, kTowers> caps_ ABSL_GUARDED_BY(mu_);  // by Tower
   std::optional<absl::Status> loaded_ ABSL_GUARDED_BY(mu_);
   std::optional<Int8Accuracy> int8_accuracy_ ABSL_GUARDED_BY(mu_);
   absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();

@@ -22,6 +22,7 @@
 #include "server/engine/torch_int8.h"
 #include "server/engine/torch_parity.h"
 #include "server/engine/torch_staging.h"
+#include "server/model/fingerprint.h"
 #include "server/release/torch_autorelease.h"
 #include "server/support/log.h"
 
@@ -104,6 +105,14 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
 }
 
 const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
+
+std::string TorchExecutor::TextFingerprintWith(const std::string& tokenizer) const {
+  const TextTower& text = *impl_->model.text;
+  // Beside int8 images texts are computed in f32.
+  const std::string dtype = impl_->spec.dtype == "int8" ? "f32" : impl_->spec.dtype;
+  return TextFingerprint(text.config, text.spec, text.weights, tokenizer, dtype);
+}
+
 DeviceMemory& TorchExecutor::memory() { return *impl_->memory; }
 int TorchExecutor::dimension() const { return impl_->model.vision.embed_dim; }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return impl_->int8_accuracy; }
@@ -132,6 +141,8 @@ absl::Status TorchExecutor::LoadText() {
   if (!impl_->model.text.has_value()) return absl::UnimplementedError("the model has no text tower");
   if (impl_->text != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
+  impl_->memory->Trim();  // what batches left in the cache would lie beside the weights
+  const absl::Cleanup drop = [this] { impl_->model.files->DropPages(); };
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
   absl::Status status = CatchTorch([&] {
     const AutoreleasePool pool;

@@ -37,6 +37,9 @@ class TorchExecutor final : public Executor {
   ~TorchExecutor() override;
 
   const ModelSpec& spec() const;
+  // The text fingerprint, with what identifies the tokenizer. Of a model with a text tower; reads its weights
+  // once.
+  std::string TextFingerprintWith(const std::string& tokenizer) const;
 
   // Beside what Executor says: the first Load on a device other than cpu compares it with the cpu on fixed
   // images and answers kFailedPrecondition, with the figure, when they disagree. kDataLoss when the weights

@@ -4,11 +4,14 @@
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "server/telemetry/tower.h"
 
 namespace embedd {
 
@@ -64,6 +67,10 @@ struct ModelSpec {
   std::optional<double> logit_scale;  // the factor, already exponentiated
   std::optional<double> logit_bias;
   std::string similarity = "cosine";  // "sigmoid" where the folder has a bias
+
+  bool Serves(Tower tower) const {
+    return std::find(towers.begin(), towers.end(), TowerName(tower)) != towers.end();
+  }
 };
 
 }  // namespace embedd

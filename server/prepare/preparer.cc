@@ -2,6 +2,7 @@
 
 #include "server/prepare/preparer.h"
 
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
@@ -13,13 +14,20 @@
 namespace embedd {
 namespace {
 
-using Pixels = std::unique_ptr<uint8_t[]>;
+using Prepared = std::unique_ptr<uint8_t[]>;
 
-absl::StatusOr<Pixels> PreparePixels(const ImageDecoder& decoder, const PrepareItem& item,
-                                     const ImageSpec& spec) {
+Prepared PrepareText(const TextEncoder& encode, const PrepareItem& item) {
+  const std::vector<int32_t> ids = encode(item.bytes);
+  Prepared bytes(new uint8_t[ids.size() * sizeof(int32_t)]);
+  std::memcpy(bytes.get(), ids.data(), ids.size() * sizeof(int32_t));
+  return bytes;
+}
+
+absl::StatusOr<Prepared> PreparePixels(const ImageDecoder& decoder, const PrepareItem& item,
+                                       const ImageSpec& spec) {
   const size_t bytes = static_cast<size_t>(spec.bytes());
   if (item.width > 0) {
-    Pixels pixels(new uint8_t[bytes]);
+    Prepared pixels(new uint8_t[bytes]);
     Preprocess(reinterpret_cast<const uint8_t*>(item.bytes.data()), item.width, item.height, spec,
                pixels.get());
     return pixels;
@@ -27,45 +35,47 @@ absl::StatusOr<Pixels> PreparePixels(const ImageDecoder& decoder, const PrepareI
   absl::StatusOr<RgbImage> image = spec.decode == DecodeMode::kFast ? decoder.DecodeFast(item.bytes, spec)
                                                                     : decoder.DecodePart(item.bytes, spec);
   if (!image.ok()) return image.status();
-  Pixels pixels(new uint8_t[bytes]);
+  Prepared pixels(new uint8_t[bytes]);
   Preprocess(*image, spec, pixels.get());
   return pixels;
 }
 
-absl::StatusOr<Pixels> PreparePixelsCatching(const ImageDecoder& decoder, const PrepareItem& item,
-                                             const ImageSpec& spec) {
+absl::StatusOr<Prepared> PrepareCatching(const Preparer::Deps& deps, const PrepareItem& item) {
   try {
-    return PreparePixels(decoder, item, spec);
+    if (item.task.tower == Tower::kText) return PrepareText(*deps.encode_text, item);
+    return PreparePixels(*deps.decoder, item, deps.model->load()->image);
   } catch (const std::bad_alloc&) {  // this input fails alone
     return NoHostMemory();
   } catch (const std::exception& e) {  // a bug: this input fails, the server lives on
-    return absl::InternalError(absl::StrCat("the image could not be prepared: ", e.what()));
+    return absl::InternalError(absl::StrCat("the input could not be prepared: ", e.what()));
   }
 }
 
 }  // namespace
 
-int64_t PixelBytes(const ModelSpec& model) { return model.image.bytes(); }
+int64_t PreparedBytes(const ModelSpec& model, Tower tower) {
+  if (tower == Tower::kText) return int64_t{4} * (model.text ? model.text->context_length : 0);
+  return model.image.bytes();
+}
 
 void Preparer::Prepare(PrepareItem item) const {
-  EmbedTask task = std::move(item.task);
   const absl::Time start = deps_.clock->TimeNow();
-  const ModelSpec& model = *deps_.model->load();
-  absl::StatusOr<Pixels> pixels = PreparePixelsCatching(*deps_.decoder, item, model.image);
+  absl::StatusOr<Prepared> prepared = PrepareCatching(deps_, item);
+  EmbedTask task = std::move(item.task);
   std::string().swap(item.bytes);  // before its place shrinks
   task.decode_took = deps_.clock->TimeNow() - start;
   deps_.metrics->ObserveStage(Stage::kDecode, task.decode_took);
-  if (!pixels.ok()) {
-    const Reason reason = DecodeReason(pixels.status());
+  if (!prepared.ok()) {
+    const Reason reason = DecodeReason(prepared.status());
     const bool input_is_bad = reason != Reason::kNone;
     if (input_is_bad) deps_.metrics->CountRejected(reason);
-    task.Finish(Answer::Failure(input_is_bad ? Outcome::kRejected : Outcome::kFailed, pixels.status(),
+    task.Finish(Answer::Failure(input_is_bad ? Outcome::kRejected : Outcome::kFailed, prepared.status(),
                                 input_is_bad ? reason : Reason::kInternalError));
     return;
   }
   deps_.cost->Add(item.load, task.decode_took);
-  task.pixels = *std::move(pixels);
-  task.place.ShrinkTo(PixelBytes(model));
+  task.pixels = *std::move(prepared);
+  task.place.ShrinkTo(PreparedBytes(*deps_.model->load(), task.tower));
   deps_.queue->Push(std::move(task));
 }
 

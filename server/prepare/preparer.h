@@ -6,6 +6,9 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <functional>
+#include <vector>
 
 #include "server/model/model_spec.h"
 #include "server/prepare/image/image_decoder.h"
@@ -15,8 +18,11 @@
 
 namespace embedd {
 
-// Bytes of one prepared image: uint8 [3, height, width].
-int64_t PixelBytes(const ModelSpec& model);
+// Bytes of one prepared input of a tower: see EmbedTask::pixels.
+int64_t PreparedBytes(const ModelSpec& model, Tower tower);
+
+// The ids of a text, as many as the context is long. Thread-safe.
+using TextEncoder = std::function<std::vector<int32_t>(absl::string_view text)>;
 
 class Preparer {
  public:
@@ -25,6 +31,7 @@ class Preparer {
     Metrics* metrics;
     const ImageDecoder* decoder;
     const std::atomic<const ModelSpec*>* model;  // set before the first input comes
+    const TextEncoder* encode_text;              // set before the first text comes
     BoundedQueue* queue;
     PrepareCost* cost;  // told what each took
   };

@@ -25,15 +25,18 @@ Answer Cancelled() {
 struct BoundedQueue::Picker {
   using Verdict = LaneQueue<EmbedTask>::Verdict;
 
-  const Want& want;
+  const Wants& wants;
   const absl::Time now;
   double caution = 1;
+  std::optional<Tower> tower;  // of the batch, from its first task on
+  bool with_bulk = false;
   std::vector<EmbedTask> batch;
   std::vector<EmbedTask> dead, expired;
   absl::Time tightest = absl::InfiniteFuture();
 
-  absl::Duration BatchTime(int n) const {
-    return want.batch_time == nullptr ? absl::ZeroDuration() : caution * want.batch_time(n);
+  const Want& want(Tower of) const { return wants[static_cast<size_t>(of)]; }
+  absl::Duration BatchTime(Tower of, int n) const {
+    return want(of).batch_time == nullptr ? absl::ZeroDuration() : caution * want(of).batch_time(n);
   }
 
   // Takes the task, drops it, or lets it wait because the batch would become too slow for a deadline in it.
@@ -42,14 +45,20 @@ struct BoundedQueue::Picker {
       dead.push_back(std::move(task));
       return Verdict::kDropped;
     }
-    if (task.deadline <= now + BatchTime(1)) {
+    if (task.deadline <= now + BatchTime(task.tower, 1)) {
       expired.push_back(std::move(task));
       return Verdict::kDropped;
     }
     const absl::Time tightest_with = std::min(tightest, task.deadline);
-    if (!batch.empty() && now + BatchTime(static_cast<int>(batch.size()) + 1) > tightest_with) {
+    const int images = static_cast<int>(batch.size()) + 1;
+    const bool bulk = with_bulk || task.lane == Lane::kBulk;
+    const Want& limits = want(task.tower);
+    if (tower && (task.tower != *tower || images > (bulk ? limits.max_with_bulk : limits.max_images) ||
+                  now + BatchTime(*tower, images) > tightest_with)) {
       return Verdict::kWaits;
     }
+    tower = task.tower;
+    with_bulk = bulk;
     tightest = tightest_with;
     batch.push_back(std::move(task));
     return Verdict::kTaken;
@@ -81,15 +90,23 @@ void BoundedQueue::Push(EmbedTask task) {
   if (on_push_) on_push_();
 }
 
-std::vector<EmbedTask> BoundedQueue::Pop(const Want& want) {
-  Picker picker{.want = want, .now = clock_->TimeNow()};
+std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants) {
+  Picker picker{.wants = wants, .now = clock_->TimeNow()};
+  Want most;  // of any tower: what the order gives at most
+  absl::Duration longest;
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    const Want& want = picker.want(tower);
+    most.max_images = std::max(most.max_images, want.max_images);
+    most.max_with_bulk = std::max(most.max_with_bulk, want.max_with_bulk);
+    longest = std::max(longest, picker.BatchTime(tower, want.max_images));
+  }
   {
     MutexLock lock(&mu_);
     const Sizes waiting = tasks_.sizes();
-    if (waiting.interactive + waiting.bulk > want.max_images) picker.caution = options_.crowded_caution;
-    tasks_.Take({.most = want.max_images,
-                 .most_with_bulk = want.max_with_bulk,
-                 .urgent_before = picker.now + options_.urgency + 2 * picker.BatchTime(want.max_images)},
+    if (waiting.interactive + waiting.bulk > most.max_images) picker.caution = options_.crowded_caution;
+    tasks_.Take({.most = most.max_images,
+                 .most_with_bulk = most.max_with_bulk,
+                 .urgent_before = picker.now + options_.urgency + 2 * picker.caution * longest},
                 [&picker](EmbedTask& task) { return picker.Offer(task); });
   }
   for (EmbedTask& task : picker.dead) task.Finish(Cancelled());

@@ -13,6 +13,7 @@
 
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -48,17 +49,21 @@ class BoundedQueue {
   // Takes the task. After FailAll it is answered with the same failure at once.
   void Push(EmbedTask task);
 
-  // How a batch is chosen.
+  // How a batch of one tower is chosen.
   struct Want {
     int max_images = 1;
     int max_with_bulk = 1;  // as soon as bulk images are in the batch: at most max_images
     // Time a batch of n images takes on the device; zero when not known. May be null.
     std::function<absl::Duration(int n)> batch_time;
   };
-  // Removes up to `want.max_images` tasks, best first. A batch is kept short enough for its tightest
-  // deadline; a task that could not meet its deadline even alone is answered DEADLINE_EXCEEDED and not
-  // returned. While others wait for the device, both are judged with caution (Options).
-  std::vector<EmbedTask> Pop(const Want& want);
+  using Wants = std::array<Want, kTowers>;  // by Tower
+  // Removes a batch: the task that goes next, and up to `max_images` in all of those that go next after it
+  // and are for the same tower, best first. A batch is kept short enough for its tightest deadline; a task
+  // that could not meet its deadline even alone is answered DEADLINE_EXCEEDED and not returned. While others
+  // wait for the device, both are judged with caution (Options).
+  std::vector<EmbedTask> Pop(const Wants& wants);
+  // The same, with one want for every tower.
+  std::vector<EmbedTask> Pop(const Want& want) { return Pop(Wants{want, want}); }
 
   // Answers, now, the tasks of `flow` whose call is dead.
   void DropDead(uint64_t flow);

@@ -80,7 +80,9 @@ class EmbedTask {
   uint32_t index() const { return index_; }
 
   Tower tower = Tower::kImage;
-  std::unique_ptr<uint8_t[]> pixels;  // uint8 [3, height, width] planar, as the model's ImageSpec says
+  // What the tower takes: uint8 [3, height, width] planar, as the model's ImageSpec says; of a text int32
+  // token ids [context length].
+  std::unique_ptr<uint8_t[]> pixels;
   Places place;
   Lane lane = Lane::kInteractive;
   uint64_t flow = 0;  // who sent it: tasks of one connection share a flow, and flows take turns

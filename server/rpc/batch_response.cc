@@ -33,11 +33,12 @@ void FillVector(const char* row, int dimension, v1::FloatVector* out) {
 
 }  // namespace
 
-void FillResponse(CallResult result, const CallSettings& settings, const ModelSpec& model, int inputs,
-                  absl::Duration total, v1::EmbedBatchResponse* response) {
+void FillResponse(CallResult result, const CallSettings& settings, const ModelSpec& model,
+                  std::string fingerprint, int inputs, absl::Duration total,
+                  v1::EmbedBatchResponse* response) {
   response->set_dimension(static_cast<uint32_t>(model.dimension));
   response->set_encoding(settings.encoding);
-  response->set_model_fingerprint(model.fingerprint);
+  response->set_model_fingerprint(std::move(fingerprint));
   if (settings.encoding == v1::ENCODING_FLOAT_LIST) {
     const size_t row_bytes = static_cast<size_t>(model.dimension) * sizeof(float);
     for (int i = 0; i < inputs; ++i) {
@@ -52,13 +53,14 @@ void FillResponse(CallResult result, const CallSettings& settings, const ModelSp
   FillTiming(result.timing, total, response->mutable_timing());
 }
 
-void FillStreamResponse(CallResult result, const CallSettings& settings, const ModelSpec& model,
+void FillStreamResponse(CallResult result, const CallSettings& settings, const ModelSpec& model, Tower tower,
                         uint64_t index, std::string id, absl::Duration total,
                         v1::EmbedStreamResponse* response) {
   response->set_index(index);
   response->set_id(std::move(id));
   response->set_dimension(static_cast<uint32_t>(model.dimension));
-  response->set_model_fingerprint(model.fingerprint);
+  response->set_model_fingerprint(
+      FingerprintOf(model, {.image = tower == Tower::kImage, .text = tower == Tower::kText}));
   FillTiming(result.timing, total, response->mutable_timing());
   if (!result.failures.empty()) {
     FillError(result.failures.front(), static_cast<uint32_t>(index), response->mutable_error());

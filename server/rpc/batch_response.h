@@ -10,11 +10,12 @@
 
 namespace embedd {
 
-void FillResponse(CallResult result, const CallSettings& settings, const ModelSpec& model, int inputs,
-                  absl::Duration total, v1::EmbedBatchResponse* response);
+void FillResponse(CallResult result, const CallSettings& settings, const ModelSpec& model,
+                  std::string fingerprint, int inputs, absl::Duration total,
+                  v1::EmbedBatchResponse* response);
 
 // One answer of a stream; `result` is that of a call with one input.
-void FillStreamResponse(CallResult result, const CallSettings& settings, const ModelSpec& model,
+void FillStreamResponse(CallResult result, const CallSettings& settings, const ModelSpec& model, Tower tower,
                         uint64_t index, std::string id, absl::Duration total,
                         v1::EmbedStreamResponse* response);
 

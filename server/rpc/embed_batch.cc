@@ -44,7 +44,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
     Work work{.lane = settings_.lane};
     int64_t all_bytes = 0;
     for (int i = 0; i < inputs_; ++i) {
-      refusals[i] = RefuseInput(request.inputs(i), road_->limits);
+      refusals[i] = RefuseInput(request.inputs(i), road_->limits, *model_);
       if (refusals[i].has_value()) continue;
       bytes[i] = RoadBytes(request.inputs(i), *model_);
       all_bytes += bytes[i];
@@ -113,7 +113,10 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
                                     request.expect_fingerprint(), &settings_)) {
       return failure;
     }
-    return CheckFingerprint(settings_.expect_fingerprint, *road_->model.load());
+    const Kinds kinds = KindsOf(request);
+    const ModelSpec& model = *road_->model.load();
+    fingerprint_ = FingerprintOf(model, kinds);
+    return CheckFingerprint(settings_.expect_fingerprint, model, kinds);
   }
 
   absl::Time deadline() {
@@ -135,8 +138,8 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
       answer_.Release();
       return End(ToGrpcStatus(CutOff(*road_, std::move(result.status), result.reason), context_));
     }
-    FillResponse(std::move(result), settings_, *model_, inputs_, road_->clock->TimeNow() - arrived_,
-                 response_);
+    FillResponse(std::move(result), settings_, *model_, std::move(fingerprint_), inputs_,
+                 road_->clock->TimeNow() - arrived_, response_);
     End(grpc::Status::OK);
   }
 
@@ -157,6 +160,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
   uint64_t flow_ = 0;
   CallSettings settings_;
   const ModelSpec* model_ = nullptr;
+  std::string fingerprint_;  // of the answer
   std::shared_ptr<PendingCall> call_;
   AnswerPlace answer_;  // until OnDone
 };

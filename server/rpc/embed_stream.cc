@@ -109,7 +109,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
           message_.has_normalize() ? std::optional<bool>(message_.normalize()) : std::nullopt;
       failure = ReadSettings(message_.encoding(), normalize, message_.priority(),
                              message_.expect_fingerprint(), &settings_);
-      if (!failure) failure = CheckFingerprint(settings_.expect_fingerprint, *model_);
+      if (!failure) failure = CheckFingerprint(settings_.expect_fingerprint, *model_, {});
     }
     if (failure) {
       road_->metrics->CountImages(RefusalOutcome(*failure));
@@ -128,7 +128,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       Refuse(index, {malformed->status, malformed->reason});
       return true;
     }
-    if (auto refusal = RefuseInput(*input_, road_->limits)) {
+    if (auto refusal = RefuseInput(*input_, road_->limits, *model_)) {
       Refuse(index, *refusal);
       return true;
     }
@@ -182,7 +182,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   // Sends the input that was read last on its way.
   void PutOnRoad(std::shared_ptr<v1::Input> input, Places place, int64_t bytes) {
     AnswerPlace answer(place.Take(0, place.bytes() - bytes), &road_->answer_bytes);
-    EmbedTask task(NewCall(reads_ - 1, std::move(*input->mutable_id()), std::move(answer)), 0);
+    EmbedTask task(NewCall(reads_ - 1, *input, std::move(answer)), 0);
     task.place = std::move(place);
     task.lane = settings_.lane;
     task.flow = flow_;
@@ -193,11 +193,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
 
   void Refuse(uint64_t index, const InputRefusal& refusal) {
     road_->metrics->CountRejected(refusal.reason);
-    NewCall(index, std::move(*input_->mutable_id()), {})
+    NewCall(index, *input_, {})
         ->OnAnswer(0, Answer::Failure(Outcome::kRejected, refusal.status, refusal.reason));
   }
 
-  std::shared_ptr<PendingCall> NewCall(uint64_t index, std::string id, AnswerPlace answer) {
+  std::shared_ptr<PendingCall> NewCall(uint64_t index, v1::Input& input, AnswerPlace answer) {
     const absl::Time arrived = road_->clock->TimeNow();
     auto call = std::make_shared<PendingCall>(
         PendingCall::Options{.inputs = 1,
@@ -206,8 +206,9 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
                                                                                     : RowEncoding::kFloat32,
                              .normalize = settings_.normalize},
         road_->metrics,
-        [self = shared_from_this(), index, arrived, id = std::move(id)](CallResult result) mutable {
-          self->OnResult(index, arrived, std::move(id), std::move(result));
+        [self = shared_from_this(), index, tower = TowerOf(input), arrived,
+         id = std::move(*input.mutable_id())](CallResult result) mutable {
+          self->OnResult(index, tower, arrived, std::move(id), std::move(result));
         });
     MutexLock lock(&mu_);
     if (finished_) call->MarkDead();  // it ended meanwhile: nobody waits for this one
@@ -217,14 +218,14 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     return call;
   }
 
-  void OnResult(uint64_t index, absl::Time arrived, std::string id, CallResult result) {
+  void OnResult(uint64_t index, Tower tower, absl::Time arrived, std::string id, CallResult result) {
     const absl::Status status = result.status;
     const Reason reason = result.reason;
     {
       MutexLock lock(&mu_);
       calls_.erase(index);
       if (status.ok() && !finished_) {
-        FillStreamResponse(std::move(result), settings_, *model_, index, std::move(id),
+        FillStreamResponse(std::move(result), settings_, *model_, tower, index, std::move(id),
                            road_->clock->TimeNow() - arrived, &ready_[index]);
       }
     }

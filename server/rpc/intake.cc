@@ -11,17 +11,21 @@
 namespace embedd {
 
 int64_t RoadBytes(const v1::Input& input, const ModelSpec& model) {
-  return ContentBytes(input) + PixelBytes(model);
+  return ContentBytes(input) + PreparedBytes(model, TowerOf(input));
 }
 
 PrepareLoad LoadOf(const Road& road, const v1::Input& input) {
+  if (input.has_text()) return PrepareLoad::OfText(input.text());
   if (!input.has_raw_image()) return PrepareLoad::OfFile(input.image(), road.limits.formats);
   return PrepareLoad::OfRaw(int64_t{input.raw_image().width()} * input.raw_image().height());
 }
 
 void StartIntake(Road* road, EmbedTask task, v1::Input& input, const PrepareLoad& load) {
   PrepareItem item{.task = std::move(task), .load = load};
-  if (input.has_raw_image()) {
+  item.task.tower = TowerOf(input);
+  if (input.has_text()) {
+    item.bytes = std::move(*input.mutable_text());
+  } else if (input.has_raw_image()) {
     item.width = static_cast<int>(input.raw_image().width());
     item.height = static_cast<int>(input.raw_image().height());
     item.bytes = std::move(*input.mutable_raw_image()->mutable_rgb());

@@ -14,7 +14,7 @@
 
 namespace embedd {
 
-// Bytes that an input takes on the road: its content until it is prepared, and its pixels.
+// Bytes that an input takes on the road: its content until it is prepared, and what it becomes.
 int64_t RoadBytes(const v1::Input& input, const ModelSpec& model);
 
 // What is known, before it is prepared, of what that will cost.

@@ -79,8 +79,7 @@ std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string&
       return std::nullopt;
     }
     case v1::Input::kText:
-      if (input.text().empty()) return Invalid(absl::StrCat(path, ".text"), "is empty");
-      return std::nullopt;
+      return std::nullopt;  // empty, too: a text like any other
     case v1::Input::CONTENT_NOT_SET:
       break;
   }
@@ -102,10 +101,17 @@ std::optional<CallFailure> CheckRequest(const v1::EmbedBatchRequest& request, co
   return std::nullopt;
 }
 
-std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits) {
-  if (input.has_text()) {
-    return InputRefusal{absl::UnimplementedError("this model has no text tower here; send an image"),
-                        Reason::kTextNotSupported};
+Tower TowerOf(const v1::Input& input) { return input.has_text() ? Tower::kText : Tower::kImage; }
+
+std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits,
+                                        const ModelSpec& model) {
+  if (const Tower tower = TowerOf(input); !model.Serves(tower)) {
+    const Reason reason = tower == Tower::kText ? Reason::kTextNotSupported : Reason::kImageNotSupported;
+    return InputRefusal{ReasonError(reason, absl::StrCat("no ", TowerName(tower),
+                                                         " tower is served here (--towers, or the "
+                                                         "model has none); send ",
+                                                         tower == Tower::kText ? "images" : "texts")),
+                        reason};
   }
   if (input.has_image() && static_cast<int64_t>(input.image().size()) > limits.max_image_bytes) {
     return InputRefusal{absl::InvalidArgumentError(
@@ -160,13 +166,32 @@ CallFailure CutOff(const Road& road, absl::Status status, Reason reason) {
   return {.status = std::move(status), .reason = reason};
 }
 
-std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model) {
-  if (expected.empty() || expected == model.fingerprint) return std::nullopt;
+Kinds KindsOf(const v1::EmbedBatchRequest& request) {
+  Kinds kinds;
+  for (const v1::Input& input : request.inputs()) (input.has_text() ? kinds.text : kinds.image) = true;
+  return kinds;
+}
+
+std::string FingerprintOf(const ModelSpec& model, Kinds kinds) {
+  if (!kinds.text || !model.text) return model.fingerprint;
+  return kinds.image ? absl::StrCat(model.fingerprint, "+", model.text->fingerprint)
+                     : model.text->fingerprint;
+}
+
+std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model,
+                                            Kinds kinds) {
+  const std::string both = FingerprintOf(model, {.image = true, .text = true});
+  if (expected.empty() || expected == both) return std::nullopt;
+  const bool one_kind = !(kinds.image && kinds.text);
+  if (one_kind && (expected == model.fingerprint || (model.text && expected == model.text->fingerprint))) {
+    return std::nullopt;
+  }
+  const std::string actual = FingerprintOf(model, kinds);
   return CallFailure{.status = absl::FailedPreconditionError(absl::StrCat(
                          "expect_fingerprint is ", expected.substr(0, 128), ", this server's model is ",
-                         model.fingerprint, ": vectors of the two must not be mixed in one collection")),
+                         actual, ": vectors of the two must not be mixed in one collection")),
                      .reason = Reason::kModelMismatch,
-                     .metadata = {{"expected", expected.substr(0, 128)}, {"actual", model.fingerprint}}};
+                     .metadata = {{"expected", expected.substr(0, 128)}, {"actual", actual}}};
 }
 
 CallFailure Unauthenticated() {

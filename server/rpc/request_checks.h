@@ -33,13 +33,17 @@ std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string&
 // INVALID_ARGUMENT for an EmbedBatchRequest that is malformed anywhere.
 std::optional<CallFailure> CheckRequest(const v1::EmbedBatchRequest& request, const RequestLimits& limits);
 
-// Why one well-formed input fails alone before it is decoded: text without a text tower, too many bytes or
-// pixels.
+// Why one well-formed input fails alone before it is decoded: a tower that is not served, too many bytes
+// or pixels.
 struct InputRefusal {
   absl::Status status;
   Reason reason;
 };
-std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits);
+std::optional<InputRefusal> RefuseInput(const v1::Input& input, const RequestLimits& limits,
+                                        const ModelSpec& model);
+
+// The tower that embeds a well-formed input.
+Tower TowerOf(const v1::Input& input);
 
 // Bytes of content an input carries.
 int64_t ContentBytes(const v1::Input& input);
@@ -51,8 +55,19 @@ std::optional<CallFailure> CheckServing(const Road& road);
 // again.
 CallFailure CutOff(const Road& road, absl::Status status, Reason reason);
 
-// MODEL_MISMATCH, or nothing.
-std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model);
+// Which towers the inputs of a call need.
+struct Kinds {
+  bool image = false, text = false;
+};
+Kinds KindsOf(const v1::EmbedBatchRequest& request);
+
+// What an answer with vectors of these kinds carries: the fingerprint of the one tower, or of both joined as
+// IMAGE+TEXT.
+std::string FingerprintOf(const ModelSpec& model, Kinds kinds);
+
+// MODEL_MISMATCH, or nothing. The fingerprint of either tower will do for a call of one kind, that of both
+// for any.
+std::optional<CallFailure> CheckFingerprint(const std::string& expected, const ModelSpec& model, Kinds kinds);
 
 CallFailure Unauthenticated();
 

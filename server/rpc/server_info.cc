@@ -46,6 +46,14 @@ void FillModel(const ModelSpec& spec, v1::GetServerInfoResponse* info) {
   for (const float v : spec.image.mean) model->add_mean(v);
   for (const float v : spec.image.std) model->add_std(v);
   for (const std::string& tower : spec.towers) model->add_towers(tower);
+  if (spec.text) {
+    model->set_text_context_length(static_cast<uint32_t>(spec.text->context_length));
+    model->set_text_lowercases(spec.text->lowercases);
+    model->set_text_fingerprint(spec.text->fingerprint);
+    if (spec.logit_scale) model->set_logit_scale(*spec.logit_scale);
+    if (spec.logit_bias) model->set_logit_bias(*spec.logit_bias);
+    model->set_similarity(spec.similarity);
+  }
   info->set_device(spec.device);
   info->set_dtype(spec.dtype);
 }

@@ -23,8 +23,9 @@ std::string ToJson(const std::vector<BatchRecord>& records) {
   std::string json = "[";
   for (const BatchRecord& r : records) {
     absl::StrAppend(&json, json.size() > 1 ? ",\n " : "\n ", "{\"id\": ", r.id, ", \"size\": ", r.size,
-                    ", \"bucket\": ", r.bucket, ", \"requests\": ", r.requests, ", \"device\": \"", r.device,
-                    "\"", ", \"before\": ", r.bytes.before, ", \"peak\": ", r.bytes.peak,
+                    ", \"bucket\": ", r.bucket, ", \"requests\": ", r.requests, ", \"tower\": \"",
+                    TowerName(r.tower), "\", \"device\": \"", r.device, "\"",
+                    ", \"before\": ", r.bytes.before, ", \"peak\": ", r.bytes.peak,
                     ", \"after\": ", r.bytes.after);
     absl::StrAppend(&json, ", \"released\": ", r.bytes.released(), ", \"unreleased\": ", r.bytes.unreleased(),
                     ", \"outcome\": \"", std::string(r.outcome),

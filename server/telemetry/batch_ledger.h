@@ -15,6 +15,7 @@
 
 #include "absl/time/time.h"
 #include "server/support/mutex.h"
+#include "server/telemetry/tower.h"
 
 namespace embedd {
 
@@ -40,6 +41,7 @@ struct BatchRecord {
   std::string_view outcome =
       "ok";            // "ok", "oom_split", "oom_failed", "bad_output", "failed", "device_failed"
   std::string device;  // that ran it, as the label of the metrics
+  Tower tower = Tower::kImage;
 };
 
 class BatchLedger {

@@ -58,6 +58,9 @@ absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder
 }
 
 const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
+std::string TorchExecutor::TextFingerprintWith(const std::string& tokenizer) const {
+  return "fake-" + tokenizer;
+}
 DeviceMemory& TorchExecutor::memory() { return impl_->device.memory(); }
 int TorchExecutor::dimension() const { return impl_->device.dimension(); }
 absl::Status TorchExecutor::Offload() {

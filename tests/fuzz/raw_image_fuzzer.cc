@@ -24,7 +24,9 @@ void Run(const v1::Input& input, uint8_t choice) {
        raw.rgb().size() == size_t{3} * raw.width() * raw.height())) {
     std::abort();
   }
-  if (!well_formed || RefuseInput(input, limits)) return;
+  ModelSpec model;
+  model.towers = {"image"};
+  if (!well_formed || RefuseInput(input, limits, model)) return;
   const ImageSpec spec = PickedSpec(choice);
   std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
   Preprocess(reinterpret_cast<const uint8_t*>(raw.rgb().data()), static_cast<int>(raw.width()),

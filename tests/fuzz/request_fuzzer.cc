@@ -31,9 +31,10 @@ void Check(const v1::EmbedBatchRequest& request) {
   Require(failure.has_value() || settings.encoding != v1::ENCODING_UNSPECIFIED);
   ModelSpec model;
   model.fingerprint = "f00d";
-  CheckFingerprint(request.expect_fingerprint(), model);
+  model.towers = {"image"};
+  CheckFingerprint(request.expect_fingerprint(), model, KindsOf(request));
   for (const v1::Input& input : request.inputs()) {
-    const auto refused = RefuseInput(input, limits);
+    const auto refused = RefuseInput(input, limits, model);
     Require(refused.has_value() ==
             (refused.has_value() && !refused->status.ok() && refused->reason != Reason::kNone));
     if (refused) continue;

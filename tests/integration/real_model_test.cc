@@ -35,7 +35,7 @@ std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const 
   absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
       TorchExecutor::Create(*std::move(model), *std::move(memory), options);
   REQUIRE(executor.ok());
-  absl::StatusOr<std::unique_ptr<VipsDecoder>> decoder = VipsDecoder::Create({});
+  absl::StatusOr<std::unique_ptr<FileDecoder>> decoder = FileDecoder::Create({});
   REQUIRE(decoder.ok());
   Config config;
   config.listen = {"127.0.0.1:0"};

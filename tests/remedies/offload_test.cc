@@ -25,11 +25,11 @@ TEST_CASE(
   device.session.OnIdle(absl::Seconds(60));
   CHECK(device.reading().allocated <= model / 100);
   CHECK(device.reading().reserved <= model / 100);
-  CHECK_FALSE(device.session.on_device());
+  CHECK_FALSE(device.session.on_device(Tower::kImage));
   CHECK(device.executor.loads == 1);
 
   device.Run(after, 4);
-  CHECK(device.session.on_device());
+  CHECK(device.session.on_device(Tower::kImage));
   CHECK(device.executor.loads == 2);
   CHECK(device.reading().allocated == model);
   for (uint32_t i = 0; i < 4; ++i) CHECK(after->told(i).row == before->told(i).row);  // to the bit

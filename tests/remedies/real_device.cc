@@ -93,7 +93,7 @@ RealDevice::RealDevice(Options options)
     : policy(options.policy),
       ladder(options.max_batch),
       executor(DemoModel()),
-      session((options.session.pixel_bytes = PixelBytes(), options.session), deps()),
+      session((options.session.input_bytes = {PixelBytes(), 0}, options.session), deps()),
       cap({.max_batch = options.max_batch, .latency_target = absl::ZeroDuration()}),
       pixel_bytes_(PixelBytes()) {
   if (absl::Status loaded = session.Reload(); !loaded.ok())

@@ -163,7 +163,7 @@ struct DeviceRoad {
       devices.push_back({.options = {.number = i,
                                      .name = options.devices == 1 ? "cpu" : absl::StrCat("cpu:", i),
                                      .cap = options.cap,
-                                     .session = {.pixel_bytes = 3, .idle_offload = options.idle_offload},
+                                     .session = {.input_bytes = {3, 0}, .idle_offload = options.idle_offload},
                                      .release = options.release,
                                      .idle_period = options.idle_period},
                          .executor = std::move(executor)});

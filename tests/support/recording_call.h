@@ -61,11 +61,13 @@ struct TaskOptions {
   uint64_t flow = 1;
   absl::Time deadline = absl::InfiniteFuture();
   uint8_t byte = 0;
+  Tower tower = Tower::kImage;
 };
 
 inline EmbedTask MakeTask(std::shared_ptr<CallSink> call, uint32_t index, const TaskOptions& options = {}) {
   EmbedTask task(std::move(call), index);
   task.pixels.reset(new uint8_t[3]{options.byte, 0, 0});
+  task.tower = options.tower;
   task.lane = options.lane;
   task.flow = options.flow;
   task.deadline = options.deadline;

@@ -5,11 +5,13 @@
 //
 //   arithmetic_jpeg [progressive] <IN.jpg >OUT.jpg      exit code 1 where the library cannot
 
-#include <jpeglib.h>
-
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+// clang-format off: it wants stdio before it
+#include <jpeglib.h>
+// clang-format on
 
 int main(int argc, char** argv) {
   jpeg_decompress_struct in = {};

@@ -33,6 +33,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"listen", "127.0.0.1:50051"},
                                                           {"http", "127.0.0.1:9464"},
                                                           {"device", "auto"},
+                                                          {"towers", "auto"},
                                                           {"dtype", "auto"},
                                                           {"int8-min-cosine", "0.99"},
                                                           {"threads", "cores"},

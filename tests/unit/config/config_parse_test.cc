@@ -87,6 +87,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
   // A value other than the default for each.
   const std::map<std::string, std::string> values = {{"model", "/m"},
                                                      {"device", "cpu"},
+                                                     {"towers", "image"},
                                                      {"dtype", "f32"},
                                                      {"int8-min-cosine", "0.98"},
                                                      {"threads", "3"},

@@ -19,7 +19,7 @@ namespace {
 struct Fixture : DeviceRig {
   explicit Fixture(DeviceSession::Options session_options = {}, Options options = {})
       : DeviceRig(options),
-        session((session_options.pixel_bytes = 3, session_options), deps(),
+        session((session_options.input_bytes = {3, 8}, session_options), deps(),
                 [this](bool on_device) { moves.push_back(on_device); }) {
     ConfigureLogging("error", "text");
   }
@@ -49,7 +49,7 @@ TEST_CASE("Start loads the weights, runs every rung and teaches the cap") {
   CHECK(f.executor.loads() == 1);
   CHECK(f.executor.batch_sizes() == std::vector<int>{1, 1, 2, 2, 4, 4, 8, 8});
   CHECK(absl::ToDoubleMilliseconds(f.cap.time().Predict(8)) == Approx(170));
-  CHECK(f.session.on_device());
+  CHECK(f.session.on_device(Tower::kImage));
   CHECK(f.moves.empty());
   CHECK(f.board.view().baseline == 1000);
   CHECK(f.allocated() == 1000);
@@ -82,7 +82,7 @@ TEST_CASE("When not even one image fits, the start fails and leaves nothing on t
   Fixture f;
   f.LimitToBatchOf(0);
   CHECK(absl::IsResourceExhausted(f.session.Start(f.cap)));
-  CHECK_FALSE(f.session.on_device());
+  CHECK_FALSE(f.session.on_device(Tower::kImage));
   CHECK(f.allocated() == 0);
 }
 
@@ -124,9 +124,9 @@ TEST_CASE("The weights leave after the idle time, not before, and once") {
   Fixture f({.idle_offload = absl::Seconds(60)});
   REQUIRE(f.session.Start(f.cap).ok());
   f.session.OnIdle(absl::Seconds(59));
-  CHECK(f.session.on_device());
+  CHECK(f.session.on_device(Tower::kImage));
   f.session.OnIdle(absl::Seconds(60));
-  CHECK_FALSE(f.session.on_device());
+  CHECK_FALSE(f.session.on_device(Tower::kImage));
   const int trims = f.executor.counting_memory().trims();
   f.session.OnIdle(absl::Seconds(61));
   CHECK(f.executor.counting_memory().trims() == trims);
@@ -136,7 +136,7 @@ TEST_CASE("Without --idle-offload the weights stay") {
   Fixture f;
   REQUIRE(f.session.Start(f.cap).ok());
   f.session.OnIdle(absl::Hours(100));
-  CHECK(f.session.on_device());
+  CHECK(f.session.on_device(Tower::kImage));
   CHECK(f.allocated() == 1000);
 }
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -48,6 +49,30 @@ TEST_CASE("Images of one flow leave in the order they came") {
   CHECK(f.Pop(3) == Indexes{3, 4});
   CHECK(f.Pop(3).empty());
   CHECK(f.queue.size() == 0);
+}
+
+TEST_CASE("A batch holds inputs of one tower: that of the task whose turn it is; the others are next") {
+  Fixture f;
+  f.Push(0, {.flow = 1, .tower = Tower::kText});
+  f.Push(1, {.flow = 2});
+  f.Push(2, {.flow = 1, .tower = Tower::kText});
+  f.Push(3, {.flow = 2});
+  const Indexes first = f.Pop(8), second = f.Pop(8);
+  CHECK(f.Pop(8).empty());
+  CHECK(std::set<Indexes>{first, second} == std::set<Indexes>{{0, 2}, {1, 3}});
+}
+
+TEST_CASE("Each tower has its own cap") {
+  Fixture f;
+  f.PushMany(0, 4, {.tower = Tower::kText});
+  f.PushMany(4, 4);
+  const BoundedQueue::Want two{.max_images = 2, .max_with_bulk = 2},
+      three{.max_images = 3, .max_with_bulk = 3};
+  std::vector<EmbedTask> texts = f.queue.Pop(BoundedQueue::Wants{three, two});
+  REQUIRE(texts.size() == 2);
+  CHECK(texts[0].tower == Tower::kText);
+  while (f.queue.size() > 4) f.queue.Pop(BoundedQueue::Wants{three, two});
+  CHECK(f.queue.Pop(BoundedQueue::Wants{three, two}).size() == 3);
 }
 
 TEST_CASE("The time of queueing is written on the task") {

@@ -37,7 +37,8 @@ TEST_CASE("A record in JSON has every key of the contract, in bytes and nanoseco
                            .outcome = "oom_split",
                            .device = "cpu"};
   CHECK(ToJson({record}) ==
-        "[\n {\"id\": 7, \"size\": 3, \"bucket\": 4, \"requests\": 2, \"device\": \"cpu\", \"before\": 100, "
+        "[\n {\"id\": 7, \"size\": 3, \"bucket\": 4, \"requests\": 2, \"tower\": \"image\", \"device\": "
+        "\"cpu\", \"before\": 100, "
         "\"peak\": 250, "
         "\"after\": 110, "
         "\"released\": 140, \"unreleased\": 10, \"outcome\": \"oom_split\", \"decode_ns\": 1000, "
