@@ -137,7 +137,12 @@ absl::Status CheckLibTorch() {
 }
 
 absl::Status CheckLibTorchVersions(LibTorchRelease built, LibTorchRelease loaded) {
-  if (std::pair(loaded.major, loaded.minor) < std::pair(2, 13)) {
+#ifdef EMBEDD_OLDER_LIBTORCH
+  constexpr std::pair kOldest(2, 11);
+#else
+  constexpr std::pair kOldest(2, 13);
+#endif
+  if (std::pair(loaded.major, loaded.minor) < kOldest) {
     return absl::FailedPreconditionError(
         absl::StrCat("LibTorch ", Text(loaded),
                      " is too old: from 2.13 on the MPS allocator is a c10::DeviceAllocator, so "

@@ -73,7 +73,12 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std:
                                                                       int64_t limit, DevicePlace place) {
   if (limit < 0) return absl::InvalidArgumentError("--memory-limit is negative");
   if (device == "cpu") return CreateCpuMemory(limit, place);
+#ifdef EMBEDD_OLDER_LIBTORCH  // there the MPS allocator is no c10::DeviceAllocator
+  if (device == "mps")
+    return absl::UnavailableError("this build is for scripts/cuda-acceptance, not for a Mac");
+#else
   if (device == "mps") return CreateMpsMemory(limit);
+#endif
   if (device == "cuda") return CreateCudaMemory(limit, place.number);
   return absl::InvalidArgumentError(absl::StrCat("no such device: ", device));
 }

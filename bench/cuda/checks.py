@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of the whole server on the real device, through its own doors."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+
+import models
+import numpy as np
+from report import Skipped, require
+
+
+def pictures(n: int, size: int, seed: int = 0) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), np.uint8))
+
+
+class Checks:
+    def __init__(self, run) -> None:
+        self.run = run
+        sys.path[:0] = [str(run.root / "bench/soak"), str(run.root / "client/python/src")]
+        self.shape = models.TINY if run.cpu else models.B32
+        self.folder = models.make(self.shape, run.root / "build/cuda/models")
+        self.images = pictures(64, self.shape.size)
+        self.truth = None
+
+    @contextlib.contextmanager
+    def server(self, *flags: str, device: str | None = None):
+        """A server and a client of it."""
+        from embedd import EmbedClient
+        from server import Server
+
+        server = Server(self.run.build / "bin/embedd", self.folder, "--device", device or self.run.options.device, *flags,
+                        env=self.run.environment, start_seconds=60)
+        try:
+            with EmbedClient(server.grpc) as client:
+                server.wait_ready(client, 120)
+                yield server, client
+            require(server.stop() == 0, "the server did not end with 0:\n" + "\n".join(server.log[-5:]))
+        finally:
+            server.stop()
+
+    def parity(self) -> str:
+        """Unit vectors against f32 on the cpu. f16 and bf16 round each product: the bounds are those of their mantissas."""
+        with self.server("--dtype", "f32", device="cpu") as (_, client):
+            self.truth = client.embed_images(self.images)
+        told = []
+        for dtype, bound in (("f32", 1e-5), ("f16", 5e-3), ("bf16", 4e-2)):
+            with self.server("--dtype", dtype) as (_, client):
+                worst = float(np.abs(client.embed_images(self.images) - self.truth).max())
+            told.append(f"{dtype} {worst:.1e}")
+            require(worst <= bound, f"{dtype}: largest difference {worst:.2e}, bound {bound}")
+        return ", ".join(told)
+
+    def memory(self, batches: int) -> str:
+        """Calls of random sizes: every batch gives back what it took, and no vector is wrong."""
+        rng = np.random.default_rng(3)
+        with self.server("--dtype", "f32") as (server, client):
+            sizes = rng.integers(1, 65, batches)
+            wrong = 0
+            deadline = time.monotonic() + min(90, self.run.report.left() - 10)
+            done = 0
+            for size in sizes:
+                if time.monotonic() > deadline:
+                    break
+                start = int(rng.integers(0, 64))
+                part = [self.images[(start + k) % 64] for k in range(size)]
+                got = client.embed_images(part)
+                expected = self.truth[[(start + k) % 64 for k in range(size)]]
+                wrong += int(np.abs(got - expected).max() > 1e-5)
+                done += 1
+            series = server.metrics()
+            kept = [b["id"] for b in server.batches() if b["after"] > b["before"]]
+            unreleased = sum(v for k, v in series.items() if k.startswith("embedd_batch_unreleased_bytes"))
+            ran = sum(v for k, v in series.items() if k.startswith("embedd_batch_size_count"))
+        require(not kept and unreleased == 0, f"batches that kept memory: {kept[:5]}, {unreleased} bytes")
+        require(wrong == 0, f"{wrong} calls with a wrong vector")
+        return f"{done} calls, {ran:.0f} batches, 0 bytes kept, 0 wrong"
+
+    def out_of_memory(self) -> str:
+        """A limit that the weights fit and a batch of 64 does not: split, nothing lost, order kept."""
+        with self.server("--dtype", "f32") as (_, client):
+            memory = client.info().memory
+        limit = memory.baseline_bytes + max(4 << 20, (memory.peak_bytes - memory.baseline_bytes) // 4)
+        if not self.run.cpu:
+            limit = max(limit, memory.reserved_bytes - (memory.peak_bytes - memory.baseline_bytes) // 2)
+        with self.server("--dtype", "f32", "--memory-limit", str(limit), "--latency-target", "0") as (server, client):
+            for _ in range(5):
+                got = client.embed_images(self.images)
+                require(np.abs(got - self.truth).max() <= 1e-5, "a vector is wrong or in the wrong place")
+            series = server.metrics()
+            peak = max(v for k, v in series.items() if k.startswith("embedd_device_memory_bytes") and "peak" in k)
+            splits = sum(v for k, v in series.items() if k.startswith("embedd_device_oom_total") and "split" in k)
+            cap = client.info().batching.cap
+        require(peak <= limit, f"peak {peak} above the limit {limit}")
+        require(splits > 0 or cap < 64, "the limit was never felt")
+        return f"limit {limit >> 20} MiB, {splits:.0f} splits, cap {cap}, peak {int(peak) >> 20} MiB, nothing lost"
+
+    def offload(self) -> str:
+        with self.server("--dtype", "f32", "--idle-offload", "1s") as (_, client):
+            before = client.embed_images(self.images[:8])
+            rest = client.info().memory.allocated_bytes
+            end = time.monotonic() + 30
+            while client.info().state != "OFFLOADED":
+                require(time.monotonic() < end, "the weights did not leave within 30 s")
+                time.sleep(0.2)
+            away = client.info().memory.allocated_bytes
+            after = client.embed_images(self.images[:8])
+            back = client.info().memory.allocated_bytes
+        require(away * 10 < rest, f"{away} bytes of {rest} stayed")
+        require(np.array_equal(before, after) and back == rest, "other vectors, or other memory, after coming back")
+        return f"{rest >> 20} MiB, {away >> 10} KiB offloaded, {back >> 20} MiB back, equal vectors"
+
+    def two_servers(self) -> str:
+        with self.server("--dtype", "f32") as (_, a), self.server("--dtype", "f32") as (_, b):
+            worst = max(float(np.abs(c.embed_images(self.images) - self.truth).max()) for c in (a, b, a, b))
+        require(worst <= 1e-5, f"difference {worst:.1e}")
+        return f"largest difference {worst:.1e}"
+
+    def too_small(self) -> str:
+        """A limit below the model: a clear end, not a crash."""
+        from server import Server
+
+        try:
+            Server(self.run.build / "bin/embedd", self.folder, "--device", self.run.options.device, "--memory-limit", "64KiB",
+                   env=self.run.environment, start_seconds=60)
+        except RuntimeError as why:
+            text = str(why)
+        else:
+            server = Server(self.run.build / "bin/embedd", self.folder, "--device", self.run.options.device, "--memory-limit",
+                            "64KiB", env=self.run.environment)
+            end = time.monotonic() + 60
+            while server.alive() and time.monotonic() < end:
+                time.sleep(0.1)
+            require(not server.alive(), "the server lives on without a model")
+            text = "\n".join(server.log)
+        require(re.search("memory", text), f"no word about memory:\n{text[-500:]}")
+        return [line for line in text.splitlines() if "memory" in line][-1][-200:]
+
+    def several(self) -> str:
+        import torch
+
+        devices = "cpu,cpu"
+        if not self.run.cpu:
+            if torch.cuda.device_count() < 2:
+                raise Skipped("one card here")
+            devices = "cuda:0,cuda:1"
+        with self.server("--dtype", "f32", device=devices) as (server, client):
+            worst = float(np.abs(client.embed_images(self.images * 8) - np.tile(self.truth, (8, 1))).max())
+            used = {b.get("device") for b in server.batches()}
+        require(worst <= 1e-5, f"difference {worst:.1e}")
+        return f"{devices}: batches on {sorted(map(str, used))}, largest difference {worst:.1e}"
+
+
+def run(r) -> None:
+    step = r.report.step
+    checks = None
+
+    def make():
+        nonlocal checks
+        checks = Checks(r)
+        return f"{checks.shape.name}, random weights"
+
+    if not step("the model", make):
+        return
+    if not step("vectors against f32 on the cpu", lambda: checks.parity(), needs=30):
+        return
+    step("memory of 2,000 batches", lambda: checks.memory(300 if r.cpu else 2000), needs=30)
+    step("out of memory at a limit", lambda: checks.out_of_memory(), needs=20)
+    step("offload and reload", lambda: checks.offload(), needs=20)
+    step("a limit below the model", lambda: checks.too_small(), needs=10)
+    step("two servers on one device", lambda: checks.two_servers(), needs=20)
+    step("several devices", lambda: checks.several(), needs=20)
