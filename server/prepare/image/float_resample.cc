@@ -37,6 +37,7 @@ Taps TapsOf(int i, int in, int out) {
 
 void FloatResample(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
   std::vector<Taps> across;
+  across.reserve(static_cast<size_t>(spec.width));
   for (int x = 0; x < spec.width; ++x) across.push_back(TapsOf(x, width, spec.width));
   const size_t values = static_cast<size_t>(spec.width) * 3;
   std::vector<float> sum(values);
