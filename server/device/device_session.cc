@@ -15,6 +15,7 @@
 namespace embedd {
 
 absl::Status DeviceSession::Start(CapController& cap) {
+  memory_logged_ = deps_.clock->TimeNow();  // the first line after a minute: what a start holds says little
   absl::Status status = Load(first_tower());
   if (status.ok()) status = WarmUp(cap);
   if (status.ok()) return status;
