@@ -156,7 +156,7 @@ absl::Status DeviceSession::Offload() {
 
 absl::Status DeviceSession::Reload() {
   for (const Tower tower : {Tower::kImage, Tower::kText}) {
-    if (!wanted_[static_cast<size_t>(tower)]) continue;
+    if (tower != first_tower() && !wanted_[static_cast<size_t>(tower)]) continue;
     if (absl::Status status = Load(tower); !status.ok()) return status;
   }
   return absl::OkStatus();

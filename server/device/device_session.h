@@ -73,8 +73,9 @@ class DeviceSession {
   const BatchRunner::Deps deps_;
   const std::function<void(bool on_device)> moved_;
   BatchRunner runner_;
-  bool away_ = false;                      // the weights left, and have not come back
-  std::array<bool, kTowers> wanted_ = {};  // towers that were ever loaded: Reload brings them back
+  bool away_ = false;  // the weights left, and have not come back
+  std::array<bool, kTowers> wanted_ =
+      {};  // towers that were ever loaded: Reload brings them back, and always the first
   absl::Time memory_logged_ = absl::InfinitePast();
   absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;
