@@ -120,6 +120,44 @@ TEST_CASE("Offloading takes the weights away and tells so; the next batch brings
   CHECK(f.executor.loads() == 2);  // there already
 }
 
+TEST_CASE("The text tower comes with the first text, leaves with the image tower, and both come back") {
+  DeviceRig::Options both;
+  both.executor.text_weight_bytes = 500;
+  Fixture f({}, both);
+  REQUIRE(f.session.Start(f.cap).ok());
+  CHECK(f.allocated() == 1000);  // a tower that is never used takes nothing
+
+  Batch texts = f.MakeBatch(f.call, 2);
+  for (EmbedTask& task : texts.tasks) task.tower = Tower::kText;
+  BatchReport report = f.session.Run(std::move(texts));
+  CHECK(report.tower == Tower::kText);
+  DeliverAnswers(std::move(report.finished));
+  CHECK(f.call->answer(1).outcome == Outcome::kOk);
+  CHECK(f.allocated() == 1500);
+  CHECK(f.board.view().baseline == 1500);
+  CHECK(f.ledger.Last().back().tower == Tower::kText);
+  CHECK(f.ledger.Last().back().bytes.unreleased() == 0);
+
+  REQUIRE(f.session.Offload().ok());
+  CHECK(f.allocated() == 0);
+  REQUIRE(f.session.Reload().ok());
+  CHECK(f.session.on_device(Tower::kImage));
+  CHECK(f.session.on_device(Tower::kText));
+  CHECK(f.moves == std::vector<bool>{false, true});
+}
+
+TEST_CASE("Where only texts are served the image tower never comes") {
+  DeviceRig::Options both;
+  both.executor.text_weight_bytes = 500;
+  DeviceRig rig(both);
+  DeviceSession session({.input_bytes = {0, 8}}, rig.deps());
+  CapController cap({.max_batch = 8});
+  REQUIRE(session.Start(cap).ok());
+  CHECK_FALSE(session.on_device(Tower::kImage));
+  CHECK(rig.allocated() == 500);
+  CHECK(cap.time().Predict(1) >= absl::ZeroDuration());
+}
+
 TEST_CASE("The weights leave after the idle time, not before, and once") {
   Fixture f({.idle_offload = absl::Seconds(60)});
   REQUIRE(f.session.Start(f.cap).ok());
