@@ -113,12 +113,6 @@ int OperatorThreads(const Config& config, int on_cpu) {
   return CgroupCores() > 0 ? UsableCores() : 0;
 }
 
-// What becomes of texts, and which towers are served.
-struct TextRoad {
-  std::shared_ptr<const Tokenizer> tokenizer;  // null: no texts
-  std::string fingerprint;
-};
-
 bool Named(const Config& config, Tower tower) {
   for (const absl::string_view word : absl::StrSplit(config.towers, ',')) {
     if (word == TowerName(tower)) return true;
@@ -126,43 +120,47 @@ bool Named(const Config& config, Tower tower) {
   return false;
 }
 
-// Takes the text tower out of `folder` where --towers does not want it or its tokenizer cannot be read; else
-// makes the tokenizer. An error where text was asked for by name.
-absl::StatusOr<TextRoad> MakeTextRoad(const Config& config, ModelFolder* folder) {
-  const bool any = config.towers == "auto", asked = Named(config, Tower::kText);
-  if (!any && !asked) folder->text.reset();
-  if (!folder->text.has_value()) {
-    if (!asked) return TextRoad();
-    return absl::InvalidArgumentError(absl::StrCat(config.model,
-                                                   ": --towers names text, but the folder has no text "
-                                                   "tower that is read"));
+using TokenizerPtr = std::shared_ptr<const Tokenizer>;
+
+// The tokenizer of the folder's text tower; null where texts are not served, because --towers does not want
+// them, the folder has no such tower, or its tokenizer cannot be read. An error where text was asked for by
+// name.
+absl::StatusOr<TokenizerPtr> MakeTokenizer(const Config& config, const ModelFolder& folder) {
+  const bool asked = Named(config, Tower::kText);
+  if (config.towers != "auto" && !asked) return nullptr;
+  if (!folder.text.has_value()) {
+    if (!asked) return nullptr;
+    return absl::InvalidArgumentError(
+        absl::StrCat(config.model, ": --towers names text, but the folder has no text tower that is read"));
   }
-  const std::filesystem::path weights(folder->files->path());
+  const std::filesystem::path weights(folder.files->path());
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer =
-      Tokenizer::Create(weights.parent_path().string(), folder->text->spec);
-  if (!tokenizer.ok()) {
-    if (asked) return tokenizer.status();
-    LogWarn("texts are not served: their tokenizer cannot be read",
-            {{"error", std::string(tokenizer.status().message())}});
-    folder->text.reset();
-    return TextRoad();
-  }
-  return TextRoad{.tokenizer = *std::move(tokenizer)};
+      Tokenizer::Create(weights.parent_path().string(), folder.text->spec);
+  if (tokenizer.ok()) return TokenizerPtr(*std::move(tokenizer));
+  if (asked) return tokenizer.status();
+  LogWarn("texts are not served: their tokenizer cannot be read",
+          {{"error", std::string(tokenizer.status().message())}});
+  return nullptr;
 }
 
 // What callers are told of the towers, and how texts become ids.
-void AddTowers(const Config& config, const TextRoad& text, EmbeddServer::Model* model) {
+void AddTowers(const Config& config, const TokenizerPtr& tokenizer, const TorchExecutor& executor,
+               EmbeddServer::Model* model) {
   ModelSpec& spec = model->spec;
   spec.towers.clear();
   if (config.towers == "auto" || Named(config, Tower::kImage))
     spec.towers.emplace_back(TowerName(Tower::kImage));
-  if (text.tokenizer == nullptr) return;
-  spec.towers.emplace_back(TowerName(Tower::kText));
-  spec.text->lowercases = text.tokenizer->lowercases();
-  spec.text->fingerprint = text.fingerprint;
-  model->encode_text = [tokenizer = text.tokenizer](absl::string_view words) {
-    return tokenizer->Encode(words).ids;
-  };
+  if (tokenizer != nullptr) {
+    spec.towers.emplace_back(TowerName(Tower::kText));
+    spec.text->lowercases = tokenizer->lowercases();
+    spec.text->fingerprint = executor.TextFingerprintWith(tokenizer->identity());
+    model->encode_text = [tokenizer](absl::string_view words) { return tokenizer->Encode(words).ids; };
+  }
+  if (!spec.Serves(Tower::kImage) || !spec.Serves(Tower::kText)) {  // nothing to compare
+    spec.logit_scale.reset();
+    spec.logit_bias.reset();
+    spec.similarity.clear();
+  }
 }
 
 // Reads the folder, makes an executor for each device, puts the weights there and serves. The exit code of a
@@ -172,14 +170,19 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
     return place.choice.kind == DeviceKind::kCpu;
   }));
   EmbeddServer::Model model;
+  TokenizerPtr tokenizer;
   for (Place& place : places) {
     absl::StatusOr<ModelFolder> folder = ReadModelFolder(config.model);
     if (!folder.ok()) return Fail(kNoModel, folder.status());
     if (config.decode == "fast") folder->image.decode = DecodeMode::kFast;
-    absl::StatusOr<TextRoad> road = MakeTextRoad(config, &*folder);
-    if (!road.ok()) return Fail(kNoModel, road.status());
     // What auto chose for the first device holds for all: their vectors must be those of one model.
     const bool first = model.devices.empty();
+    if (first) {
+      absl::StatusOr<TokenizerPtr> made = MakeTokenizer(config, *folder);
+      if (!made.ok()) return Fail(kNoModel, made.status());
+      tokenizer = *std::move(made);
+    }
+    if (tokenizer == nullptr) folder->text.reset();
     absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
         TorchExecutor::Create(*std::move(folder), std::move(place.memory),
                               {.device = std::string(DeviceWord(place.choice.kind)),
@@ -191,10 +194,7 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
     if (first) {
       model.spec = (*executor)->spec();
       model.spec.device = place.choice.name;
-      if (road->tokenizer != nullptr) {
-        road->fingerprint = (*executor)->TextFingerprintWith(road->tokenizer->identity());
-      }
-      AddTowers(config, *road, &model);
+      AddTowers(config, tokenizer, **executor, &model);
     }
     if ((*executor)->spec().fingerprint != model.spec.fingerprint) {
       return Fail(kNoModel, absl::FailedPreconditionError("the model folder changed while it was read"));

@@ -106,7 +106,9 @@ def test_towers_narrows_what_is_served():
         rows, response = embed(server, pb.Input(text="a"), raw(PIXELS))
         assert [(e.index, e.reason) for e in response.errors] == [(1, "IMAGE_NOT_SUPPORTED")]
         with EmbedClient(server.target) as client:
-            assert list(client.server_info().model.towers) == ["text"]
+            model = client.server_info().model
+        assert list(model.towers) == ["text"]
+        assert not model.HasField("logit_scale") and not model.similarity  # there is nothing to compare with
 
 
 def test_a_folder_without_a_vocabulary_serves_images_and_says_why(tmp_path):
