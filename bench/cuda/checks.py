@@ -82,7 +82,7 @@ class Checks:
     def out_of_memory(self) -> str:
         """A limit that the weights fit and a batch of 64 does not: split, nothing lost, order kept."""
         with self.server("--dtype", "f32") as (_, client):
-            memory = client.info().memory
+            memory = client.server_info().memory
         limit = memory.baseline_bytes + max(4 << 20, (memory.peak_bytes - memory.baseline_bytes) // 4)
         if not self.run.cpu:
             limit = max(limit, memory.reserved_bytes - (memory.peak_bytes - memory.baseline_bytes) // 2)
@@ -93,7 +93,7 @@ class Checks:
             series = server.metrics()
             peak = max(v for k, v in series.items() if k.startswith("embedd_device_memory_bytes") and "peak" in k)
             splits = sum(v for k, v in series.items() if k.startswith("embedd_device_oom_total") and "split" in k)
-            cap = client.info().batching.cap
+            cap = client.server_info().batching.cap
         require(peak <= limit, f"peak {peak} above the limit {limit}")
         require(splits > 0 or cap < 64, "the limit was never felt")
         return f"limit {limit >> 20} MiB, {splits:.0f} splits, cap {cap}, peak {int(peak) >> 20} MiB, nothing lost"
@@ -101,14 +101,14 @@ class Checks:
     def offload(self) -> str:
         with self.server("--dtype", "f32", "--idle-offload", "1s") as (_, client):
             before = client.embed_images(self.images[:8])
-            rest = client.info().memory.allocated_bytes
+            rest = client.server_info().memory.allocated_bytes
             end = time.monotonic() + 30
-            while client.info().state != "OFFLOADED":
+            while client.server_info().state != client.server_info().OFFLOADED:
                 require(time.monotonic() < end, "the weights did not leave within 30 s")
                 time.sleep(0.2)
-            away = client.info().memory.allocated_bytes
+            away = client.server_info().memory.allocated_bytes
             after = client.embed_images(self.images[:8])
-            back = client.info().memory.allocated_bytes
+            back = client.server_info().memory.allocated_bytes
         require(away * 10 < rest, f"{away} bytes of {rest} stayed")
         require(np.array_equal(before, after) and back == rest, "other vectors, or other memory, after coming back")
         return f"{rest >> 20} MiB, {away >> 10} KiB offloaded, {back >> 20} MiB back, equal vectors"
@@ -124,13 +124,13 @@ class Checks:
         from server import Server
 
         try:
-            Server(self.run.build / "bin/embedd", self.folder, "--device", self.run.options.device, "--memory-limit", "64KiB",
+            Server(self.run.build / "bin/embedd", self.folder, "--device", self.run.options.device, "--memory-limit", "1MiB",
                    env=self.run.environment, start_seconds=60)
         except RuntimeError as why:
             text = str(why)
         else:
             server = Server(self.run.build / "bin/embedd", self.folder, "--device", self.run.options.device, "--memory-limit",
-                            "64KiB", env=self.run.environment)
+                            "1MiB", env=self.run.environment)
             end = time.monotonic() + 60
             while server.alive() and time.monotonic() < end:
                 time.sleep(0.1)

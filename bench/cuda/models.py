@@ -38,7 +38,7 @@ class Shape:
         return self.tokens * per_token
 
 
-TINY = Shape("tiny", 64, 16, 64, 2, 2, 32)
+TINY = Shape("tiny", 64, 16, 256, 3, 4, 64)
 B32 = Shape("ViT-B-32", 224, 32, 768, 12, 12, 512)
 L14 = Shape("ViT-L-14", 224, 14, 1024, 24, 16, 768)
 

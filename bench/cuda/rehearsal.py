@@ -75,6 +75,6 @@ def run(repository: pathlib.Path, archive: pathlib.Path, minutes: float) -> int:
         for mount in mounts:
             subprocess.run(["umount", str(mount)], check=False)
     out = repository / "build/cuda"
-    shutil.copytree(tree / "build/cuda", out, dirs_exist_ok=True, ignore=lambda _, names: [n for n in names if "." not in n])
+    shutil.copytree(tree / "build/cuda", out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prefix", "tree", "models"))
     print(f"the report: {out / 'report.md'}")
     return code
