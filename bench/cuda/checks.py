@@ -110,8 +110,11 @@ class Checks:
             after = client.embed_images(self.images[:8])
             back = client.server_info().memory.allocated_bytes
         require(away * 10 < rest, f"{away} bytes of {rest} stayed")
-        require(np.array_equal(before, after) and back == rest, "other vectors, or other memory, after coming back")
-        return f"{rest >> 20} MiB, {away >> 10} KiB offloaded, {back >> 20} MiB back, equal vectors"
+        # Eight images may come in one batch or in two, whose products round differently.
+        worst = float(np.abs(before - after).max())
+        require(worst <= 1e-5, f"other vectors after coming back: {worst:.1e}")
+        require(back == rest, f"{rest} bytes before, {back} after coming back")
+        return f"{rest >> 20} MiB, {away >> 10} KiB offloaded, {back >> 20} MiB back, largest difference {worst:.1e}"
 
     def two_servers(self) -> str:
         with self.server("--dtype", "f32") as (_, a), self.server("--dtype", "f32") as (_, b):

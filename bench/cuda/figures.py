@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
-import threading
 import time
 
 import models
@@ -23,8 +23,6 @@ class Engine:
     """bench_engine, which answers "BATCH CALLS" with the seconds of each call."""
 
     def __init__(self, run, folder, dtype: str) -> None:
-        import os
-
         self.process = subprocess.Popen(
             [str(run.build / "bin/bench_engine"), "--model", str(folder), "--device", run.options.device, "--dtype", dtype],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **run.environment})
@@ -117,76 +115,68 @@ class Figures:
         return f"best at batch {top['batch']}: {top['embedd']} images/s, {top['embedd TFLOP/s']} TFLOP/s; PyTorch {top['PyTorch']}"
 
     def served(self, shape: models.Shape, kind: str) -> str:
-        """Callers of 64 images each, as fast as they are answered."""
-        import checks
+        """The whole server as callers of 64 images each keep it busy, then one caller of one image."""
         from embedd import EmbedClient
         from server import Server
 
         folder = models.make(shape, self.run.root / "build/cuda/models")
-        images = checks.pictures(64, shape.size)
+        call = ["--model", str(folder), "--rounds", "1"]
         if kind == "JPEG":
-            images = _jpegs(64)
+            picture = self.run.report.out / "picture.jpg"
+            picture.write_bytes(_jpeg())
+            call += ["--file", str(picture)]
+        cpu = self.run.cpu
         server = Server(self.run.build / "bin/embedd", folder, "--device", self.run.options.device, "--dtype", self.dtype,
-                        "--max-batch", str(self.batches[-1] if not self.run.cpu else 16), "--latency-target", "0",
+                        "--max-batch", str(16 if cpu else max(self.batches)), "--latency-target", "0",
                         "--queue-images", "8192", "--queue-bytes", "4GiB", env=self.run.environment, start_seconds=60)
         try:
             with EmbedClient(server.grpc) as client:
                 server.wait_ready(client, 120)
-                client.embed_images(images)
-                before, end = server.metrics(), time.monotonic() + (3 if self.run.cpu else 8)
-                counts, start = [0] * (2 if self.run.cpu else 16), time.monotonic()
-
-                def call(i):
-                    with EmbedClient(server.grpc) as mine:
-                        while time.monotonic() < end:
-                            mine.embed_images(images)
-                            counts[i] += len(images)
-
-                threads = [threading.Thread(target=call, args=(i,)) for i in range(len(counts))]
-                for thread in threads:
-                    thread.start()
-                for thread in threads:
-                    thread.join()
-                seconds = time.monotonic() - start
-                after = server.metrics()
-                memory = {f"batch {b['size']}": b["peak"] - b["before"] for b in server.batches()}
-                alone = []
-                for _ in range(20 if self.run.cpu else 200):
-                    begun = time.perf_counter()
-                    client.embed_images(images[:1])
-                    alone.append(1000 * (time.perf_counter() - begun))
+            self._call(call, server.grpc, callers=2, images=64, seconds=1)
+            before, begun = server.metrics(), time.monotonic()
+            crowd = self._call(call, server.grpc, callers=2 if cpu else 16, images=64, seconds=2 if cpu else 5)
+            seconds, after = time.monotonic() - begun, server.metrics()
+            batches = server.batches()
+            alone = self._call(call, server.grpc, callers=1, images=1, seconds=1 if cpu else 2)
         finally:
             server.stop()
         busy = [after[k] - before.get(k, 0) for k in after if k.startswith("embedd_device_busy_seconds_total")]
-        rate = sum(counts) / seconds
+        kept = sum(b["after"] > b["before"] for b in batches)
+        rate = crowd["images_per_second"][0]
+        best = self.best.get(shape.name, {}).get("embedd") if kind == "raw" else None
         row = {"model": shape.name, "input": kind, "images/s": round(rate, 1),
-               "device idle": f"{max(0.0, 1 - sum(busy) / max(1, len(busy)) / seconds):.1%}" if busy else "",
-               "p50 alone, ms": round(statistics.median(alone), 2),
-               "p99 alone, ms": round(float(np.percentile(alone, 99)), 2)}
-        if kind == "raw" and shape.name in self.best:
-            row["of the forward loop"] = round(rate / self.best[shape.name]["embedd"], 3)
-        else:
-            row["of the forward loop"] = ""
+               "of the forward loop": round(rate / best, 3) if best else "",
+               "device idle": f"{max(0.0, 1 - sum(busy) / seconds):.1%}",
+               "images a batch": round(statistics.mean(b["size"] for b in batches), 1), "batches that kept memory": kept,
+               "p50 alone, ms": round(alone["median_ms"][0], 2), "p99 alone, ms": round(alone["p99_ms"][0], 2)}
         self.run.report.tables.setdefault("Served", []).append(row)
         if kind == "raw":
+            memory = {b["size"]: b["peak"] - b["before"] for b in batches}
             self.run.report.tables[f"Memory by batch, {shape.name}"] = [
-                {"batch": k.split()[1], "bytes of the batch": f"{v:,}"} for k, v in
-                sorted(memory.items(), key=lambda item: int(item[0].split()[1]))][:24]
+                {"batch": size, "bytes of the batch": f"{memory[size]:,}"} for size in sorted(memory)][:24]
+        require(kept == 0, f"{kept} batches kept memory")
         return ", ".join(f"{k} {v}" for k, v in row.items() if v != "")
 
+    def _call(self, call: list[str], target: str, callers: int, images: int, seconds: float) -> dict:
+        """bench_served's figures of callers that the server would not outrun."""
+        done = subprocess.run(
+            [str(self.run.build / "bin/bench_served"), *call, "--target", target, "--callers", str(callers), "--images",
+             str(images), "--seconds", str(seconds)], capture_output=True, text=True, timeout=120,
+            env={**os.environ, **self.run.environment})
+        require(done.returncode == 0, f"bench_served: {done.stderr[-500:]}")
+        return json.loads(done.stdout)["served"]
 
-def _jpegs(n: int) -> list[bytes]:
+
+def _jpeg() -> bytes:
+    """500 x 375, as photographs in collections are."""
     import io
 
     from PIL import Image
 
-    rng, files = np.random.default_rng(5), []
-    for _ in range(n):
-        small = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8)).resize((500, 375))
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=90)
-        files.append(out.getvalue())
-    return files
+    small = Image.fromarray(np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)).resize((500, 375))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=90)
+    return out.getvalue()
 
 
 def run(r) -> None:
@@ -194,7 +184,7 @@ def run(r) -> None:
     shapes = [models.TINY] if r.cpu else [models.B32, models.L14]
     for shape in shapes:
         r.report.step(f"forward loop, {shape.name}", lambda s=shape: figures.forward(s), needs=45 if not r.cpu else 5)
-    if not (r.build / "bin/embedd").exists():
+    if not (r.build / "bin/bench_served").exists():
         return
     for shape in shapes:
         for kind in ("raw", "JPEG"):

@@ -2,7 +2,11 @@
 //
 // What the executor promises of a device, on the device that EMBEDD_TEST_DEVICE names (default cpu): the
 // CPU's vectors in every number format, all memory of every batch given back, a limit that is kept, weights
-// that leave and come back.
+// that leave and come back, a loss that is told.
+
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -169,6 +173,21 @@ TEST_CASE("A batch that the limit does not allow fails as out of memory and leav
   rig.executor->memory().Trim();
   CHECK(rig.Run(0, n / 2).ok());
   CHECK(rig.executor->memory().Read().peak <= rig.executor->memory().Read().limit);
+}
+
+// Hidden, since the process has no device afterwards: asked for by name, alone.
+TEST_CASE("After a kernel that failed on the device every batch says that the device is lost", "[.lost]") {
+  if (DeviceUnderTest() != "cuda") SUCCEED("only CUDA checks indices on the device");
+  if (DeviceUnderTest() != "cuda") return;
+  Rig rig("cuda");
+  REQUIRE(rig.Run(0, 4).ok());
+  const auto on_device = at::TensorOptions().device(at::kCUDA);
+  (void)at::embedding(at::zeros({4, 4}, on_device), at::full({1}, 1 << 20, on_device.dtype(at::kLong)));
+  for (int batch = 0; batch < 3; ++batch) {
+    const absl::Status status = rig.Run(0, 4).status();
+    INFO(status);
+    CHECK(absl::IsUnavailable(status));
+  }
 }
 
 }  // namespace

@@ -11,8 +11,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
-
 TEST_CASE("The cpu is always there, and an unknown name is no device") {
   CHECK(DeviceAvailable("cpu").ok());
   CHECK(*ResolveDevice("cpu") == "cpu");
@@ -24,7 +22,7 @@ TEST_CASE("A device that is not there says what is missing") {
     const absl::Status status = DeviceAvailable(device);
     if (status.ok()) continue;
     CHECK(status.code() == absl::StatusCode::kNotFound);
-    CHECK_THAT(std::string(status.message()), Contains(std::string("device ") + device + ": "));
+    CHECK_THAT(std::string(status.message()), ContainsSubstring(std::string("device ") + device + ": "));
     CHECK(ResolveDevice(device).status() == status);
   }
 }
@@ -40,8 +38,8 @@ TEST_CASE("A start on the cpu loads no CUDA library") {
   if (DeviceAvailable("cuda").ok()) return;  // a machine with a GPU has loaded them for the test above
   std::ifstream maps("/proc/self/maps");
   const std::string text((std::istreambuf_iterator<char>(maps)), std::istreambuf_iterator<char>());
-  CHECK_THAT(text, Contains("libtorch_cpu"));
-  CHECK_THAT(text, !Contains("libtorch_cuda"));
+  CHECK_THAT(text, ContainsSubstring("libtorch_cpu"));
+  CHECK_THAT(text, !ContainsSubstring("libtorch_cuda"));
 }
 #endif
 

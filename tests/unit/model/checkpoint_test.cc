@@ -11,8 +11,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
-
 // What lies in a file, and the file that the views point into.
 struct Opened {
   std::unique_ptr<MappedFile> file;
@@ -24,7 +22,7 @@ Opened Read(const std::string& bytes) {
   auto file = MappedFile::Open(folder.Write("w.bin", bytes));
   REQUIRE(file.ok());
   absl::StatusOr<TensorMap> tensors = ReadCheckpoint(**file);
-  if (!tensors.ok()) CHECK_THAT(std::string(tensors.status().message()), Contains("w.bin: "));
+  if (!tensors.ok()) CHECK_THAT(std::string(tensors.status().message()), ContainsSubstring("w.bin: "));
   return {*std::move(file), std::move(tensors)};
 }
 
@@ -104,34 +102,41 @@ TEST_CASE("No place, size or stride leads out of a storage") {
     return Problem(File(tensor));
   };
   CHECK(changed([](PickledTensor&) {}).empty());
-  CHECK_THAT(changed([](PickledTensor& t) { t.offset = 1; }), Contains("\"a\": reaches outside its storage"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.offset = -1; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.offset = INT64_MAX; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {3, 3}; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {-2, 3}; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {INT64_MAX, 3}; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {4, 1}; }), Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {-3, 1}; }), Contains("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.offset = 1; }),
+             ContainsSubstring("\"a\": reaches outside its storage"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.offset = -1; }), ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.offset = INT64_MAX; }), ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {3, 3}; }), ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.shape = {-2, 3}; }), ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) {
+               t.shape = {INT64_MAX, 3};
+             }),
+             ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {4, 1}; }), ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {-3, 1}; }), ContainsSubstring("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) {
                t.strides = {INT64_MAX, INT64_MAX};
              }),
-             Contains("reaches outside"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {3}; }), Contains("strides than dimensions"));
+             ContainsSubstring("reaches outside"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.strides = {3}; }),
+             ContainsSubstring("strides than dimensions"));
   CHECK_THAT(changed([](PickledTensor& t) { t.shape = {0}, t.strides = {1}, t.offset = 7; }),
-             Contains("reaches outside"));
+             ContainsSubstring("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) {
                t.shape = {1 << 30, 1 << 30, 1 << 30}, t.strides = {0, 0, 0};
              }),
-             Contains("reaches outside"));
+             ContainsSubstring("reaches outside"));
   CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = 7; }),
-             Contains("claims 7 elements and has 24 bytes"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = INT64_MAX; }), Contains("claims"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = -1; }), Contains("claims -1"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_type = "DoubleStorage"; }), Contains("claims 6"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "1"; }), Contains("archive/data/1 is missing"));
-  CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "../data/0"; }), Contains("is missing"));
+             ContainsSubstring("claims 7 elements and has 24 bytes"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = INT64_MAX; }), ContainsSubstring("claims"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_elements = -1; }), ContainsSubstring("claims -1"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_type = "DoubleStorage"; }),
+             ContainsSubstring("claims 6"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "1"; }),
+             ContainsSubstring("archive/data/1 is missing"));
+  CHECK_THAT(changed([](PickledTensor& t) { t.storage_key = "../data/0"; }), ContainsSubstring("is missing"));
   CHECK_THAT(changed([](PickledTensor& t) { t.shape.assign(17, 1), t.strides.assign(17, 1); }),
-             Contains("bad shape"));
+             ContainsSubstring("bad shape"));
 }
 
 TEST_CASE("What is not among the names and instructions of a state dict is refused by name") {
@@ -140,20 +145,20 @@ TEST_CASE("What is not among the names and instructions of a state dict is refus
     CHECK(status.code() == absl::StatusCode::kUnimplemented);
     return std::string(status.message());
   };
-  CHECK_THAT(refused("cposix\nsystem\n(X\2\0\0\0idtR."), Contains("\"posix.system\" is not among"));
-  CHECK_THAT(refused("cbuiltins\neval\n."), Contains("\"builtins.eval\""));
+  CHECK_THAT(refused("cposix\nsystem\n(X\2\0\0\0idtR."), ContainsSubstring("\"posix.system\" is not among"));
+  CHECK_THAT(refused("cbuiltins\neval\n."), ContainsSubstring("\"builtins.eval\""));
   CHECK_THAT(refused("ctorch._utils\n_rebuild_parameter\n."),
-             Contains("\"torch._utils._rebuild_parameter\""));
-  CHECK_THAT(refused("ctorch\nIntStorage\n."), Contains("\"torch.IntStorage\""));
+             ContainsSubstring("\"torch._utils._rebuild_parameter\""));
+  CHECK_THAT(refused("ctorch\nIntStorage\n."), ContainsSubstring("\"torch.IntStorage\""));
   CHECK_THAT(refused("ctorch._utils.x\n_rebuild_tensor_v2\n."),
-             Contains("\"torch._utils.x._rebuild_tensor_v2\""));
+             ContainsSubstring("\"torch._utils.x._rebuild_tensor_v2\""));
   CHECK_THAT(refused("ccollections\nOrderedDict\n(]tR."),
-             Contains("collections.OrderedDict with 1 arguments"));
-  CHECK_THAT(refused("ctorch\nFloatStorage\n)R."), Contains("a call of torch.FloatStorage"));
-  CHECK_THAT(refused("iposix\nsystem\n."), Contains("the instruction 0x69 at byte 2"));
-  CHECK_THAT(refused("\x8c\1a."), Contains("the instruction 0x8c"));
-  CHECK_THAT(refused("\x8a\x09" + std::string(9, '\1') + "."), Contains("a number of 9 bytes"));
-  CHECK_THAT(Problem(WithPickle(std::string("\x80\x04N.", 4))), Contains("protocol 4"));
+             ContainsSubstring("collections.OrderedDict with 1 arguments"));
+  CHECK_THAT(refused("ctorch\nFloatStorage\n)R."), ContainsSubstring("a call of torch.FloatStorage"));
+  CHECK_THAT(refused("iposix\nsystem\n."), ContainsSubstring("the instruction 0x69 at byte 2"));
+  CHECK_THAT(refused("\x8c\1a."), ContainsSubstring("the instruction 0x8c"));
+  CHECK_THAT(refused("\x8a\x09" + std::string(9, '\1') + "."), ContainsSubstring("a number of 9 bytes"));
+  CHECK_THAT(Problem(WithPickle(std::string("\x80\x04N.", 4))), ContainsSubstring("protocol 4"));
 }
 
 TEST_CASE("A pickle that is cut, or makes no state dict, is an error") {
@@ -163,20 +168,20 @@ TEST_CASE("A pickle that is cut, or makes no state dict, is an error") {
   const auto problem = [](const std::string& pickle) {
     return Problem(WithPickle(std::string("\x80\x02", 2) + pickle));
   };
-  CHECK_THAT(problem("N."), Contains("is no state dict: None"));
-  CHECK_THAT(problem("}X\1\0\0\0"), Contains("ends early"));
-  CHECK_THAT(problem(std::string("}X\1\0\0\0aK\1s.", 11)), Contains("\"a\": is a number"));
-  CHECK_THAT(problem("}K\1K\1s."), Contains("a number as the name"));
-  CHECK_THAT(problem("}}."), Contains("more or less than one object"));
-  CHECK_THAT(problem("h\1."), Contains("before it is there"));
-  CHECK_THAT(problem("}NQ."), Contains("no storage"));
+  CHECK_THAT(problem("N."), ContainsSubstring("is no state dict: None"));
+  CHECK_THAT(problem("}X\1\0\0\0"), ContainsSubstring("ends early"));
+  CHECK_THAT(problem(std::string("}X\1\0\0\0aK\1s.", 11)), ContainsSubstring("\"a\": is a number"));
+  CHECK_THAT(problem("}K\1K\1s."), ContainsSubstring("a number as the name"));
+  CHECK_THAT(problem("}}."), ContainsSubstring("more or less than one object"));
+  CHECK_THAT(problem("h\1."), ContainsSubstring("before it is there"));
+  CHECK_THAT(problem("}NQ."), ContainsSubstring("no storage"));
   for (const std::string junk :
        {"t.", "e.", "u.", "s.", "a.", "R.", "b.", "Q.", "q\1.", "\x87.", "]NNu.", "}(Nu."}) {
     CHECK_FALSE(problem(junk).empty());
   }
   CHECK_THAT(Problem(StoredZip(
                  {{"archive/data.pkl", StateDictPickle({Whole(), Whole()})}, {"archive/data/0", Six()}})),
-             Contains("\"a\": is there twice"));
+             ContainsSubstring("\"a\": is there twice"));
 }
 
 TEST_CASE("A ZIP whose parts contradict each other is refused") {
@@ -187,28 +192,32 @@ TEST_CASE("A ZIP whose parts contradict each other is refused") {
     file[file.rfind(mark) + at] = to;
     return Problem(file);
   };
-  CHECK_THAT(changed("PK\1\2", 10, 8), Contains("\"archive/data/0\" is compressed"));
-  CHECK_THAT(changed("PK\1\2", 8, 1), Contains("is encrypted"));
-  CHECK_THAT(changed("PK\1\2", 20, 1), Contains("contradict"));
-  CHECK_THAT(changed("PK\1\2", 43, 0x7f), Contains("has no header where the directory says"));
-  CHECK_THAT(changed("PK\1\2", 46, 'A'), Contains("contradicts the directory"));
-  CHECK_THAT(changed("PK\3\4", 8, 8), Contains("contradicts the directory"));
-  CHECK_THAT(changed("PK\5\6", 10, 3), Contains("ends early"));
-  CHECK_THAT(changed("PK\5\6", 18, 1), Contains("outside the file"));
-  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/data.pkl", "x"}})), Contains("is there twice"));
+  CHECK_THAT(changed("PK\1\2", 10, 8), ContainsSubstring("\"archive/data/0\" is compressed"));
+  CHECK_THAT(changed("PK\1\2", 8, 1), ContainsSubstring("is encrypted"));
+  CHECK_THAT(changed("PK\1\2", 20, 1), ContainsSubstring("contradict"));
+  CHECK_THAT(changed("PK\1\2", 43, 0x7f), ContainsSubstring("has no header where the directory says"));
+  CHECK_THAT(changed("PK\1\2", 46, 'A'), ContainsSubstring("contradicts the directory"));
+  CHECK_THAT(changed("PK\3\4", 8, 8), ContainsSubstring("contradicts the directory"));
+  CHECK_THAT(changed("PK\5\6", 10, 3), ContainsSubstring("ends early"));
+  CHECK_THAT(changed("PK\5\6", 18, 1), ContainsSubstring("outside the file"));
+  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/data.pkl", "x"}})),
+             ContainsSubstring("is there twice"));
   CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"b/data.pkl", "x"}})),
-             Contains("more than one data.pkl"));
-  CHECK_THAT(Problem(StoredZip({{"a/b/data.pkl", "x"}})), Contains("has no data.pkl"));
-  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/byteorder", "big"}})), Contains("little-endian"));
+             ContainsSubstring("more than one data.pkl"));
+  CHECK_THAT(Problem(StoredZip({{"a/b/data.pkl", "x"}})), ContainsSubstring("has no data.pkl"));
+  CHECK_THAT(Problem(StoredZip({{"a/data.pkl", "x"}, {"a/byteorder", "big"}})),
+             ContainsSubstring("little-endian"));
 }
 
 TEST_CASE("Files that are near a checkpoint are called by their name") {
-  CHECK_THAT(Problem("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."), Contains("before 1.6"));
-  CHECK_THAT(Problem("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), Contains("git lfs pull"));
+  CHECK_THAT(Problem("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."),
+             ContainsSubstring("before 1.6"));
+  CHECK_THAT(Problem("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+             ContainsSubstring("git lfs pull"));
   CHECK_THAT(
       Problem(StoredZip({{"a/data.pkl", "x"}, {"a/constants.pkl", "x"}, {"a/code/__torch__.py", "x"}})),
-      Contains("TorchScript"));
-  CHECK_THAT(Problem("hello"), Contains("not a checkpoint of torch.save"));
+      ContainsSubstring("TorchScript"));
+  CHECK_THAT(Problem("hello"), ContainsSubstring("not a checkpoint of torch.save"));
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
 using Words = std::vector<std::string>;
 
 TEST_CASE("By default everything is read but HEIC") {
@@ -26,9 +25,10 @@ TEST_CASE("A list without signs names all, one with signs changes the usual ones
 }
 
 TEST_CASE("What cannot be meant is refused, and says what can") {
-  CHECK_THAT(std::string(FormatSet::Parse("jpeg,psd").status().message()),
-             Contains("\"psd\"") && Contains("jpeg, png, webp, gif, bmp, tiff, avif, heic"));
-  CHECK_THAT(std::string(FormatSet::Parse("jpeg,+heic").status().message()), Contains("mixes"));
+  CHECK_THAT(
+      std::string(FormatSet::Parse("jpeg,psd").status().message()),
+      ContainsSubstring("\"psd\"") && ContainsSubstring("jpeg, png, webp, gif, bmp, tiff, avif, heic"));
+  CHECK_THAT(std::string(FormatSet::Parse("jpeg,+heic").status().message()), ContainsSubstring("mixes"));
   CHECK_FALSE(FormatSet::Parse("").ok());
   CHECK_FALSE(FormatSet::Parse("-jpeg,-png,-webp,-gif,-bmp,-tiff,-avif").ok());
 }

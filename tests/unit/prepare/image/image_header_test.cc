@@ -9,8 +9,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
-
 std::string Bytes(std::initializer_list<int> bytes) {
   std::string s;
   for (int b : bytes) s.push_back(static_cast<char>(b));
@@ -82,7 +80,7 @@ TEST_CASE("A header that ends early or means nothing is a corrupt image, at ever
 TEST_CASE("Bytes of another kind are an unsupported format") {
   const absl::Status status = ReadImageHeader("GIF89a........", *FormatSet::Parse("jpeg,png")).status();
   CHECK(DecodeReason(status) == Reason::kUnsupportedFormat);
-  CHECK_THAT(std::string(status.message()), Contains("GIF") && Contains("JPEG or PNG"));
+  CHECK_THAT(std::string(status.message()), ContainsSubstring("GIF") && ContainsSubstring("JPEG or PNG"));
   CHECK(DecodeReason(ReadImageHeader("GIF89a........").status()) == Reason::kCorruptImage);
   CHECK(DecodeReason(ReadImageHeader("").status()) == Reason::kUnsupportedFormat);
   CHECK(DecodeReason(ReadImageHeader("RIFF....WAVEfmt ").status()) == Reason::kUnsupportedFormat);
@@ -95,11 +93,12 @@ TEST_CASE("Limits hold up to and including their value, and the message has both
   CHECK(CheckBytes("0123456789", limits).ok());
   const absl::Status bytes = CheckBytes("0123456789A", limits);
   CHECK(DecodeReason(bytes) == Reason::kImageTooLarge);
-  CHECK_THAT(std::string(bytes.message()), Contains("11 bytes") && Contains("10"));
+  CHECK_THAT(std::string(bytes.message()), ContainsSubstring("11 bytes") && ContainsSubstring("10"));
   CHECK(CheckPixels(*ReadImageHeader(Png(10, 10)), limits).ok());
   const absl::Status pixels = CheckPixels(*ReadImageHeader(Png(2147483647, 2147483647)), limits);
   CHECK(DecodeReason(pixels) == Reason::kImageTooLarge);
-  CHECK_THAT(std::string(pixels.message()), Contains("4611686014132420609") && Contains("100"));
+  CHECK_THAT(std::string(pixels.message()),
+             ContainsSubstring("4611686014132420609") && ContainsSubstring("100"));
 }
 
 }  // namespace

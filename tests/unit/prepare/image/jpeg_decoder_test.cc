@@ -10,8 +10,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
-
 absl::Status Decode(const std::string& file) {
   const absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
   REQUIRE(header.ok());
@@ -33,7 +31,7 @@ TEST_CASE("Bytes after the end marker and the marker itself hold no pixels: a fi
   CHECK(Decode(file.substr(0, file.size() - 2)).ok());
   const absl::Status status = Decode(file.substr(0, file.size() - 12));
   CHECK(DecodeReason(status) == Reason::kCorruptImage);
-  CHECK_THAT(std::string(status.message()), Contains("ends before"));
+  CHECK_THAT(std::string(status.message()), ContainsSubstring("ends before"));
 }
 
 TEST_CASE("An end marker in the middle of the data does not hide that pixels are missing") {
@@ -62,7 +60,7 @@ TEST_CASE("A progressive file with more scans than any real one is refused") {
   for (int i = 0; i < 20; ++i) repeated += file.substr(scan, end - scan);
   CHECK(Decode(repeated + file.substr(end)).ok());
   for (int i = 0; i < 200; ++i) repeated += file.substr(scan, end - scan);
-  CHECK_THAT(std::string(Decode(repeated + file.substr(end)).message()), Contains("scans"));
+  CHECK_THAT(std::string(Decode(repeated + file.substr(end)).message()), ContainsSubstring("scans"));
 }
 
 TEST_CASE("A second frame header of another size is no way around the limits") {

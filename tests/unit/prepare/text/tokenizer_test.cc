@@ -14,7 +14,6 @@
 namespace embedd {
 namespace {
 
-using Catch::Matchers::Contains;
 using Ids = std::vector<int32_t>;
 
 // CLIP's layout with two merges: bytes 0 to 255, with </w> 256 to 511, "ca" 512, "cat</w>" 513, specials 514
@@ -66,12 +65,13 @@ TEST_CASE("An open_clip folder: start, words, end, zeros; a long text keeps its 
   CHECK((*Tokenizer::Create(folder.path(), spec))->Encode("").ids == Ids{514, 515, 7, 7, 7, 7});
 
   spec.vocab_size = 515;
-  CHECK_THAT(Refusal(folder.path(), spec), Contains("holds 516 tokens, but the text tower knows 515"));
+  CHECK_THAT(Refusal(folder.path(), spec),
+             ContainsSubstring("holds 516 tokens, but the text tower knows 515"));
   spec = Spec(TokenizerKind::kOpenClip, TextCleaning::kOpenClipLower, 2);
-  CHECK_THAT(Refusal(folder.path(), spec), Contains("a context of 2 tokens leaves no room"));
+  CHECK_THAT(Refusal(folder.path(), spec), ContainsSubstring("a context of 2 tokens leaves no room"));
   folder.Write("vocab.json", R"({"a":0,"<|startoftext|>":1,"<|endoftext|>":2})");
   folder.Write("merges.txt", "");
-  CHECK_THAT(Refusal(folder.path(), spec), Contains("hold no CLIP vocabulary"));
+  CHECK_THAT(Refusal(folder.path(), spec), ContainsSubstring("hold no CLIP vocabulary"));
 }
 
 TEST_CASE("A text of any length and content is bounded, and bytes that are no UTF-8 are taken") {
@@ -117,7 +117,8 @@ TEST_CASE(
   CHECK((*tokenizer)->Encode("<far").ids == Ids{2, 9, 10, 5, 3, 1});
   CHECK((*tokenizer)->lowercases());
   folder.Write("tokenizer_config.json", R"({"pad_token": "<none>"})");
-  CHECK_THAT(Refusal(folder.path(), spec), Contains("tokenizer_config.json: pad_token: no such token"));
+  CHECK_THAT(Refusal(folder.path(), spec),
+             ContainsSubstring("tokenizer_config.json: pad_token: no such token"));
   folder.Write("tokenizer_config.json", R"({"padding_side": "left"})");
   CHECK((*Tokenizer::Create(folder.path(), spec))->Encode("b").ids == Ids{1, 1, 1, 1, 6, 1});
 }
@@ -130,8 +131,8 @@ TEST_CASE("A folder without its file is told which, and how to get it") {
     const auto status = Tokenizer::Create(folder.path(), Spec(kind, TextCleaning::kNone, 8)).status();
     CHECK(status.code() == absl::StatusCode::kNotFound);
     CHECK_THAT(std::string(status.message()),
-               Contains(absl::StrCat(folder.path(), "/", name, ": is missing")) &&
-                   Contains(absl::StrCat("hf download OWNER/MODEL ", name)));
+               ContainsSubstring(absl::StrCat(folder.path(), "/", name, ": is missing")) &&
+                   ContainsSubstring(absl::StrCat("hf download OWNER/MODEL ", name)));
   }
 }
 
