@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,20 +51,20 @@ inline std::string JsonList(const std::vector<double>& values) {
   return text + "]";
 }
 
-// An Executor whose forward pass costs nothing: what is left is the server. `on_run` may wait, as a device
-// does.
+// An Executor whose forward pass costs nothing: what is left is the server. `on_run` gets the bucket of each
+// batch and may wait, as a device does.
 class NullExecutor final : public Executor {
  public:
   // `memory_limit` 0: none.
-  explicit NullExecutor(int dimension, void (*on_run)() = nullptr, int64_t memory_limit = 0)
-      : dimension_(dimension), on_run_(on_run) {
+  explicit NullExecutor(int dimension, std::function<void(int)> on_run = nullptr, int64_t memory_limit = 0)
+      : dimension_(dimension), on_run_(std::move(on_run)) {
     memory_.limit = memory_limit;
   }
   absl::Status Load(Tower) override { return absl::OkStatus(); }
   absl::Status Offload() override { return absl::OkStatus(); }
   bool loaded(Tower) const override { return true; }
-  absl::Status Run(Tower, absl::Span<const uint8_t* const>, int, absl::Span<float> rows) override {
-    if (on_run_ != nullptr) on_run_();
+  absl::Status Run(Tower, absl::Span<const uint8_t* const>, int bucket, absl::Span<float> rows) override {
+    if (on_run_ != nullptr) on_run_(bucket);
     for (float& value : rows) value = 1.0f;
     return absl::OkStatus();
   }
@@ -73,7 +74,7 @@ class NullExecutor final : public Executor {
 
  private:
   const int dimension_;
-  void (*const on_run_)();
+  const std::function<void(int)> on_run_;
   NoDeviceMemory memory_;
 };
 

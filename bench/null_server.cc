@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // bench_null_server: the server with its real decoder and a model that costs nothing, so that its CPU time is
-// what a request costs outside the forward pass. Takes the flags of embedd; --model names nothing that is
-// read. Ends on SIGTERM.
+// what a request costs outside the forward pass. With BENCH_BATCH_MS in the environment each batch takes that
+// long, as on a device, and no processor time. Takes the flags of embedd; --model names nothing that is read.
+// Ends on SIGTERM.
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <thread>
 #include <utility>
 
 #include "bench/common.h"
@@ -36,7 +40,10 @@ int Main(int argc, char** argv) {
   model.spec.dtype = "f32";
   model.spec.dimension = 512;
   model.spec.towers = {"image"};
-  model.devices.push_back({.executor = std::make_unique<NullExecutor>(model.spec.dimension)});
+  const char* batch_ms = std::getenv("BENCH_BATCH_MS");
+  const std::chrono::duration<double, std::milli> each(batch_ms == nullptr ? 0 : std::atof(batch_ms));
+  model.devices.push_back({.executor = std::make_unique<NullExecutor>(
+                               model.spec.dimension, [each](int) { std::this_thread::sleep_for(each); })});
   Must(server->Serve(std::move(model)));
   sigset_t wanted;
   sigemptyset(&wanted);

@@ -26,7 +26,7 @@ namespace {
 constexpr int kDimension = 512;
 constexpr int kCallsInFlight = 16;
 
-void SleepAsADevice() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
+void SleepAsADevice(int /*bucket*/) { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 // The road from the queue to the reply, put together as the server does.
 struct Road {

@@ -72,6 +72,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         (other values do not count).
       script: failures (or None) for the next EmbedBatch calls, one each; the rest succeeds.
       on_stream: called with (stream number, messages so far) for every stream message; may raise `Failure`.
+      serving: what health says; None: it is not asked, there is no health service.
     What it saw:
       requests: EmbedBatchRequests without their pixels: [number of inputs, priority, expect_fingerprint, ...].
     """
@@ -100,6 +101,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         self.before: Callable[[pb.EmbedBatchRequest], Optional[pb.EmbedBatchResponse]] = lambda request: None
         self.script: List[Optional[Failure]] = []
         self.on_stream: Callable[[int, int], None] = lambda stream, messages: None
+        self.serving: Optional[bool] = None
         self.requests: List[pb.EmbedBatchRequest] = []
         self.sizes: List[int] = []
         self.info_calls = self.streams = self.running = self.most_running = 0
@@ -110,6 +112,8 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
             options=[("grpc.max_receive_message_length", max_message_bytes), ("grpc.so_reuseport", 0)],
         )
         pb_grpc.add_EmbeddingServiceServicer_to_server(self, self._grpc)
+        check = grpc.unary_unary_rpc_method_handler(self._health)
+        self._grpc.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})])
         address = f"{host}:{port}"
         self.port = (
             self._grpc.add_secure_port(address, credentials) if credentials else self._grpc.add_insecure_port(address)
@@ -129,6 +133,11 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
 
     def wait(self) -> None:
         self._grpc.wait_for_termination()
+
+    def _health(self, request: bytes, context) -> bytes:
+        if self.serving is None:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "no health here")
+        return b"\x08\x01" if self.serving else b"\x08\x02"  # SERVING, NOT_SERVING
 
     def GetServerInfo(self, request, context):  # noqa: N802
         self._authenticate(context)

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import threading
-from typing import List, Optional
+from typing import Dict, List, Optional, Union
 
 from embedd import EmbedClient
 
@@ -41,8 +41,9 @@ class RealServer:
       flags: more flags of the server.
       listen: its address; port 0 takes a free one.
       token: what a client needs to see that the server is ready.
-      pages: also serve the HTTP pages; `http` is then their HOST:PORT.
+      pages: also serve the HTTP pages, on a free port or on this HOST:PORT; `http` is then their address.
       model: the folder of the model.
+      program, environment: another program with the same flags, and variables for it.
       wait: return when the model serves; else as soon as the address is known.
     """
 
@@ -51,17 +52,19 @@ class RealServer:
         *flags: str,
         listen: str = "127.0.0.1:0",
         token: str = "",
-        pages: bool = False,
+        pages: Union[bool, str] = False,
         model: pathlib.Path = MODEL,
         wait: bool = True,
+        program: pathlib.Path = BINARY,
+        environment: Optional[Dict[str, str]] = None,
     ) -> None:
         self.log: List[str] = []
         self._told = threading.Event()
         self.target = ""
-        self.http = ""
+        self.http = pages if isinstance(pages, str) else ""
         self._process = subprocess.Popen(
             [
-                str(BINARY),
+                str(program),
                 "--model",
                 str(model),
                 "--device",
@@ -69,7 +72,7 @@ class RealServer:
                 "--listen",
                 listen,
                 "--http",
-                "127.0.0.1:0" if pages else "off",
+                pages if isinstance(pages, str) else "127.0.0.1:0" if pages else "off",
                 "--log-format",
                 "text",
                 *flags,
@@ -78,6 +81,7 @@ class RealServer:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            env={**os.environ, **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -16,6 +16,7 @@ import embedd
 from embedd import EmbedClient, _replicas
 from embedd._channel import Endpoint, Target
 from embedd._options import Limits
+from embedd.v1 import embedding_service_pb2 as pb
 from fake_server import Failure, FakeServer, queue_full, vectors
 
 Code = grpc.StatusCode
@@ -176,6 +177,38 @@ def test_unimplemented_after_a_success_is_a_broken_proxy(server, make_client, ca
     assert caplog.text.count("Switch its retries off") == 1
 
 
+def test_a_server_that_says_it_does_not_serve_gets_no_calls_until_it_does(servers, make_client):
+    """A replica that drains still answers for a while; it must be left before it refuses anything."""
+    for server in servers:
+        server.serving = True
+    leaving, seen = servers[0], []
+
+    def source():
+        for number, image in enumerate(images(60_000)):
+            yield image
+            if number == 100:
+                leaving.serving = False
+            if number % 500 == 499:
+                seen.append(len(leaving.requests))
+                if leaving.serving is False and len(seen) > 1 and seen[-1] == seen[-2]:
+                    leaving.serving = True
+                    left_at = seen[-1]
+                elif number > 500 and leaving.serving and seen[-1] > left_at:
+                    return
+        raise AssertionError(f"it was asked all the time, or never again: {seen}")
+
+    client = make_client(targets(servers))
+    got = client.embed_images(source(), batch_size=2)
+    assert np.array_equal(got, vectors(images(len(got))))
+
+
+def test_a_server_that_loads_gets_no_call(servers, make_client):
+    loading, ready = servers[:2]
+    loading.serving, ready.serving, loading.state = False, True, pb.GetServerInfoResponse.LOADING
+    assert np.array_equal(make_client(targets(servers[:2])).embed_images(images(200), batch_size=5), vectors(images(200)))
+    assert not loading.requests
+
+
 @pytest.mark.parametrize("many", [1, 3])
 def test_several_streams_use_several_servers_and_keep_the_order(servers, make_client, many):
     results = list(make_client(targets(servers)).embed_stream(iter(images(900)), streams=many))
@@ -299,6 +332,36 @@ def test_one_call_finds_out_whether_a_replica_is_back():
     scout = shared.begin_at(away, call())
     assert scout.introduction is not None  # it is asked first what it is
     assert all(shared.begin(call()).replica is not away for _ in range(3))
+
+
+def test_health_is_asked_once_a_second_of_those_in_use():
+    shared, clock = pool(3)
+    one, two, _three = shared.replicas
+    shared.begin_at(one, call())
+    shared.begin_at(two, call())
+    assert shared.health_due() == [one, two] and shared.health_due() == []
+    shared.health_told(one, True)
+    shared.health_told(two, False)
+    assert shared.health_due() == []
+    assert all(shared.begin(call()).replica is not two for _ in range(5))
+    clock.time += 1.1
+    assert set(shared.health_due()) >= {one, two}
+    shared.health_told(two, None)  # no answer is no news
+    assert all(shared.begin(call()).replica is not two for _ in range(5))
+    clock.time += 1.1
+    assert two in shared.health_due()
+    shared.health_told(two, True)
+    assert any(shared.begin(call(64)).replica is two for _ in range(5))
+
+
+def test_health_is_not_asked_of_one_server_nor_where_grpc_does():
+    alone, _ = pool(1)
+    alone.begin(call())
+    assert alone.health_due() == []
+    named = _replicas.Pool([Target("dns:///a:1", None, ()), Target("b:1", None, ())], Clock())
+    for replica in named.replicas:
+        named.begin_at(replica, call())
+    assert [one.target.name for one in named.health_due()] == ["b:1"]
 
 
 def test_many_calls_that_notice_one_outage_count_as_one():

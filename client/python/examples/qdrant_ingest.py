@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Embeds a folder of pictures and stores the vectors in Qdrant.
+"""Embeds a folder of pictures, stores the vectors in Qdrant, and answers texts from them.
 
     pip install ./client/python qdrant-client tqdm
     python client/python/examples/qdrant_ingest.py PICTURES --collection pictures
+    python client/python/examples/qdrant_ingest.py PICTURES --collection pictures --find "a red star"
 
-Needs a running embedd (EMBEDD_TARGET) and a running Qdrant. Every point carries the fingerprint of the model; a
-second run with another model stops before it mixes vectors.
+Needs a running embedd (EMBEDD_TARGET) and a running Qdrant; `--qdrant FOLDER` keeps the collection in files instead.
+Every point carries the fingerprint of the model; a second run with another model stops before it mixes vectors.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import itertools
 import pathlib
 import uuid
-from typing import Iterable, Iterator, List
+from typing import Iterable, Iterator, List, Tuple
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -49,33 +50,51 @@ def prepare(store: QdrantClient, collection: str, dimension: int, fingerprint: s
         raise SystemExit(f"collection {collection!r} holds vectors of model {stored}; the server runs {fingerprint}")
 
 
+def ingest(client: EmbedClient, store: QdrantClient, collection: str, folder: pathlib.Path, chunk: int = CHUNK) -> int:
+    """Stores the vectors of all pictures under `folder`; gives their number. A second run overwrites."""
+    model = client.wait_ready().model
+    prepare(store, collection, model.dimension, model.fingerprint)
+    count = 0
+    for paths in chunks(pictures(folder), chunk):
+        result = client.embed_images_detailed(paths, priority="bulk", expect_fingerprint=model.fingerprint)
+        for error in result.errors:
+            print(error)
+        good = np.flatnonzero(result.ok)  # a row of NaN must never be stored
+        names = [str(paths[index]) for index in good]
+        store.upload_collection(
+            collection,
+            vectors=result.vectors[good],
+            ids=[str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in names],
+            payload=[{"path": name, "model_fingerprint": model.fingerprint} for name in names],
+            max_retries=3,
+            wait=True,
+        )
+        count += len(good)
+    return count
+
+
+def find(client: EmbedClient, store: QdrantClient, collection: str, text: str, limit: int = 5) -> List[Tuple[str, float]]:
+    """The pictures nearest to a text: path and cosine. The model must have a text tower."""
+    found = store.query_points(collection, query=client.embed_texts([text])[0].tolist(), limit=limit)
+    return [(point.payload["path"], point.score) for point in found.points]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--collection", default="pictures")
-    parser.add_argument("--qdrant", default="http://localhost:6333")
+    parser.add_argument("--qdrant", default="http://localhost:6333", help="URL of the server, or a folder")
+    parser.add_argument("--find", metavar="TEXT", help="store nothing; show the pictures nearest to this text")
     arguments = parser.parse_args()
 
-    store = QdrantClient(url=arguments.qdrant)
+    served = arguments.qdrant.startswith(("http://", "https://"))
+    store = QdrantClient(url=arguments.qdrant) if served else QdrantClient(path=arguments.qdrant)
     with EmbedClient() as client:
-        model = client.wait_ready().model
-        prepare(store, arguments.collection, model.dimension, model.fingerprint)
-        for paths in chunks(pictures(arguments.folder), CHUNK):
-            result = client.embed_images_detailed(
-                paths, priority="bulk", show_progress_bar=True, expect_fingerprint=model.fingerprint
-            )
-            for error in result.errors:
-                print(error)
-            good = np.flatnonzero(result.ok)  # a row of NaN must never be stored
-            names = [str(paths[index]) for index in good]
-            store.upload_collection(
-                arguments.collection,
-                vectors=result.vectors[good],
-                ids=[str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in names],  # a second run overwrites
-                payload=[{"path": name, "model_fingerprint": model.fingerprint} for name in names],
-                max_retries=3,
-                wait=True,
-            )
+        if arguments.find:
+            for path, score in find(client, store, arguments.collection, arguments.find):
+                print(f"{score:.3f}  {path}")
+        else:
+            print(ingest(client, store, arguments.collection, arguments.folder), "pictures stored")
 
 
 if __name__ == "__main__":

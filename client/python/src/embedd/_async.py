@@ -13,7 +13,7 @@ import grpc
 from . import _diagnose, _images, _job, _service, _status, _stream, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
-from ._replicas import Answer, Attempt, Call, Pool, Replica
+from ._replicas import HEALTH_TIMEOUT_S, Answer, Attempt, Call, Pool, Replica
 from ._retry import Retry
 from .result import StreamResult
 from .v1 import embedding_service_pb2 as pb
@@ -29,8 +29,12 @@ class Connection:
         self.pool = Pool(endpoint.targets)
         self._channels: Dict[str, Any] = {}
         self._methods: Dict[Any, Any] = {}
+        self._health: "set[asyncio.Future[None]]" = set()  # questions under way
 
     async def close(self) -> None:
+        for task in list(self._health):
+            task.cancel()
+        await asyncio.gather(*self._health, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
 
@@ -76,6 +80,8 @@ class Connection:
             await asyncio.sleep(wanted.seconds)
             return None
         async with turns or asyncio.Semaphore():
+            for replica in self.pool.health_due():
+                self._health.add(asyncio.ensure_future(self._ask_health(replica)))
             attempt = self.pool.begin(wanted)
             try:
                 if attempt.introduction is not None:
@@ -98,6 +104,15 @@ class Connection:
         attempt.succeeded(wanted.method)
         return Answer(answer, replica.target.name)
 
+    async def _ask_health(self, replica: Replica) -> None:
+        try:
+            method = await self._method(replica, _service.HEALTH)
+            self.pool.health_told(replica, await method(b"", timeout=HEALTH_TIMEOUT_S))
+        except grpc.RpcError as error:
+            self.pool.health_told(replica, None, _status.has_no_method(error))
+        finally:
+            self._health.discard(asyncio.current_task())
+
     async def _ask_all(self, options: Options) -> None:
         """Asks all replicas at once what they take; who does not answer soon is left out for now."""
         wanted = self.pool.introduction(_job.attempt_timeout(options.timeout, options.deadline))
@@ -117,12 +132,7 @@ class Connection:
             channel = self._channels.get(replica.target.name)
             if channel is None:
                 channel = self._channels[replica.target.name] = _open(replica)
-            if name == "EmbedStream":
-                parse = pb.EmbedStreamResponse.FromString
-                self._methods[key] = channel.stream_stream(_service.SERVICE + name, response_deserializer=parse)
-            else:
-                parse = _service.PARSERS[name]
-                self._methods[key] = channel.unary_unary(_service.SERVICE + name, response_deserializer=parse)
+            self._methods[key] = _service.method(channel, name)
         return self._methods[key]
 
 

@@ -101,6 +101,11 @@ class Target:
             return False
 
     @property
+    def balanced(self) -> bool:
+        """Whether gRPC spreads the calls, by its service config. As far as that is known: see `resolve`."""
+        return self.addresses > 1 or self.name.startswith("dns:")
+
+    @property
     def options(self) -> List[Tuple[str, Any]]:
         """Options of the channel. Call `resolve` before."""
         ours = {
@@ -123,7 +128,7 @@ class Target:
         }
         if self.local:
             ours["grpc.enable_http_proxy"] = 0
-        if self.addresses > 1 or self.name.startswith("dns:"):
+        if self.balanced:
             ours["grpc.service_config"] = _BALANCE
         return list({**ours, **self._options}.items())
 

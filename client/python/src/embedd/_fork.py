@@ -45,7 +45,15 @@ class CallGate:
                 self._changed.wait()
             self._active += 1
 
+    def enter_again(self) -> None:
+        """One more call, begun within another one. `leave` ends it, from any thread."""
+        with self._changed:
+            self._active += 1
+
     def __exit__(self, *_exc) -> None:
+        self.leave()
+
+    def leave(self) -> None:
         with self._changed:
             self._active -= 1
             if self._active == 0:

@@ -28,6 +28,10 @@ _MEMORY = 0.8
 _STALE_S = 10.0
 # Longest that a call waits to hear what a server is that came back.
 _INTRODUCTION_S = 3.0
+# How often health is asked, of servers in use and of those that do not serve: a server that drains says so for some
+# seconds before it refuses anything.
+_HEALTH_EVERY_S = 1.0
+HEALTH_TIMEOUT_S = 3.0
 
 
 class Call(NamedTuple):
@@ -62,6 +66,9 @@ class Replica:
         self.away_since: Optional[float] = None  # it was told that it is away
         self.failed_at = -1.0
         self.proxy_told = False
+        self.serving = True  # says its health
+        self.no_health = False  # it does not offer to say
+        self.health_next = 0.0  # when to ask again
         self._now = now
         self._since = 0.0  # up to here `_busy` is counted
         self._busy = 0.0  # seconds with images under way, decaying
@@ -73,6 +80,11 @@ class Replica:
         if self._done == 0 or (self.images == 0 and waited > _STALE_S):
             return None
         return self._done / max(1e-6, self._busy + (waited if self.images else 0.0))
+
+    @property
+    def says_health(self) -> bool:
+        """Not where gRPC asks on its own, behind a name."""
+        return not (self.no_health or self.target.balanced)
 
     def begin(self, images: int, stream: bool) -> None:
         if self.images == 0:
@@ -153,6 +165,24 @@ class Pool:
         """The call that asks a replica what it takes."""
         return Call("GetServerInfo", b"", min(timeout, _INTRODUCTION_S))
 
+    def health_due(self) -> List[Replica]:
+        """The replicas whose health is to be asked now. The answers go to `health_told`."""
+        if len(self.replicas) == 1:  # there is no other to go to
+            return []
+        with self._lock:
+            now = self._now()
+            asked = [one for one in self.replicas if one.says_health and (one.images or not one.serving)]
+            due = [one for one in asked if one.health_next <= now]
+            for one in due:
+                one.health_next = now + _HEALTH_EVERY_S
+        return due
+
+    def health_told(self, replica: Replica, serving: Optional[bool], no_health: bool = False) -> None:
+        """What health said: None without an answer, which is no news; and whether the server has no such service."""
+        with self._lock:
+            replica.no_health = no_health
+            replica.serving = no_health or (replica.serving if serving is None else serving)
+
     def retrying(self, error: errors.EmbedError) -> None:
         """A call is tried again because of `error`: says so, once per outage of a replica."""
         replica = self._by_name.get(error._target)
@@ -176,10 +206,12 @@ class Pool:
         # While the model loads, not everything is known yet.
         if info.limits.max_message_bytes and limits.dimension:
             replica.limits = limits
+        if replica.says_health and len(self.replicas) > 1:
+            replica.serving = info.state in (info.READY, info.OFFLOADED)
         return limits
 
     def _free(self, replica: Replica) -> bool:
-        if replica.resume_at > self._now():
+        if replica.resume_at > self._now() or not replica.serving:
             return False
         # One call finds out whether it is back.
         return not (replica.failures >= replica.target.addresses and replica.images)
@@ -208,7 +240,10 @@ class Attempt:
         self._open = True
 
     def introduced(self) -> None:
-        """The replica said what it takes. Raises InvalidRequest when that is less than this call."""
+        """The replica said what it is. Raises ServerUnavailable when it does not serve; InvalidRequest when it takes less than
+        this call."""
+        if not self.replica.serving:
+            raise self.failed(errors.ServerUnavailable(f"{self.replica.target.name} does not serve yet"), "GetServerInfo")
         if not self.replica.takes(self._call):
             raise _too_large(self.replica.target.name)
 

@@ -41,6 +41,11 @@ def unimplemented(error: errors.EmbedError) -> bool:
     return error.code is _Code.UNIMPLEMENTED
 
 
+def has_no_method(error: Exception) -> bool:
+    """The same of what gRPC raised."""
+    return isinstance(error, grpc.RpcError) and error.code() is _Code.UNIMPLEMENTED
+
+
 def _make(code, text, reason, metadata, place, timeout, pushback) -> errors.EmbedError:
     known = {"code": code, "reason": reason}
     target = place.name

@@ -16,7 +16,7 @@ import grpc
 from . import _diagnose, _fork, _images, _job, _service, _status, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
-from ._replicas import Answer, Attempt, Call, Pool, Replica
+from ._replicas import HEALTH_TIMEOUT_S, Answer, Attempt, Call, Pool, Replica
 from ._retry import Retry
 from .v1 import embedding_service_pb2 as pb
 
@@ -79,6 +79,8 @@ class Connection:
                 raise errors.EmbedError("cancelled")
             return None
         with workers.turns if workers else nullcontext(), self.gate:
+            for replica in self.pool.health_due():
+                self._ask_health(replica)
             attempt = self.pool.begin(wanted)
             try:
                 if attempt.introduction is not None:
@@ -107,6 +109,20 @@ class Connection:
         attempt.succeeded(wanted.method)
         return Answer(answer, replica.target.name)
 
+    def _ask_health(self, replica: Replica) -> None:
+        """Does not wait for the answer."""
+
+        def answered(call: Any) -> None:
+            self.gate.leave()
+            try:
+                self.pool.health_told(replica, call.result())
+            except (grpc.RpcError, grpc.FutureCancelledError) as error:
+                self.pool.health_told(replica, None, _status.has_no_method(error))
+
+        method = self._method(replica, _service.HEALTH)
+        self.gate.enter_again()
+        method.future(b"", timeout=HEALTH_TIMEOUT_S).add_done_callback(answered)
+
     def _ask_all(self, options: Options) -> None:
         """Asks all replicas at once what they take; who does not answer soon is left out for now."""
         wanted = self.pool.introduction(_job.attempt_timeout(options.timeout, options.deadline))
@@ -132,13 +148,7 @@ class Connection:
             channel = self._channels.get(replica.target.name)
             if channel is None:
                 channel = self._channels[replica.target.name] = _open(replica)
-            if name == "EmbedStream":
-                parse = pb.EmbedStreamResponse.FromString
-                made = channel.stream_stream(_service.SERVICE + name, response_deserializer=parse)
-            else:
-                parse = _service.PARSERS[name]
-                made = channel.unary_unary(_service.SERVICE + name, response_deserializer=parse)
-            return self._methods.setdefault(key, made)
+            return self._methods.setdefault(key, _service.method(channel, name))
 
 
 def _open(replica: Replica) -> Any:
