@@ -124,7 +124,7 @@ def test_remedy_6_a_libtorch_that_is_too_old_or_another_exits_with_5_and_says_wh
 
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path):
-    file = tmp_path / "embedd.toml"
+    file = tmp_path / "embedd.conf"
     file.write_text('max-batch = 8\nqueue-images = 50\nrelease = "idle"\n')
     result = run(
         "--model", str(MODEL), "--config", str(file), "--max-batch", "32", "--print-config",

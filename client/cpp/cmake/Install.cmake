@@ -1,4 +1,4 @@
-# cmake --install BUILD --component client: the library, its header, the package files and embedctl.
+# cmake --install BUILD --component client: the library, its header and the package files; --component ctl: embedctl.
 # The generated messages are linked in by their own archive, which is installed but has no header: no protobuf type is
 # part of the interface.
 include(CMakePackageConfigHelpers)
@@ -15,7 +15,7 @@ install(FILES cmake/embedd_clientConfig.cmake cmake/Dependencies.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/embedd_clientConfigVersion.cmake
   DESTINATION ${embedd_client_package} COMPONENT client)
 if(TARGET embedctl)
-  install(TARGETS embedctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT client)
+  install(TARGETS embedctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ctl)
   install(FILES ctl/embedctl.bash RENAME embedctl
-    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT client)
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT ctl)
 endif()
