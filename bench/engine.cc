@@ -16,6 +16,7 @@
 
 #include "bench/common.h"
 #include "server/engine/pixel_table.h"
+#include "server/engine/torch_device.h"
 #include "server/engine/torch_executor.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/log.h"
@@ -48,6 +49,7 @@ struct Pixels {
 struct Options {
   std::string contender = "engine", model, device = "cpu", dtype = "f32";
   int threads = 0;
+  std::string cuda_pipeline = "off";
 };
 
 class Contender {
@@ -57,9 +59,14 @@ class Contender {
       plain_ = std::make_unique<PlainTower>(Must(ReadModelFolder(options.model)));
       return;
     }
-    engine_ = Must(TorchExecutor::Create(
-        Must(ReadModelFolder(options.model)), Must(CreateTorchDeviceMemory(options.device, 0)),
-        {.device = options.device, .dtype = options.dtype, .threads = options.threads}));
+    const std::string device = Must(ResolveDevice(options.device));
+    engine_ = Must(TorchExecutor::Create(Must(ReadModelFolder(options.model)),
+                                         Must(CreateTorchDeviceMemory(device, 0)),
+                                         {.device = device,
+                                          .dtype = options.dtype,
+                                          .threads = options.threads,
+                                          .cuda_parts = options.cuda_pipeline != "off",
+                                          .cuda_graphs = options.cuda_pipeline == "graphs"}));
     Must(engine_->Load(Tower::kImage));
   }
 
@@ -91,6 +98,8 @@ int Main(int argc, char** argv) {
   app.add_option("--device", options.device, "of the engine: cpu, cuda or mps");
   app.add_option("--dtype", options.dtype, "of the engine; the plain loop is f32");
   app.add_option("--threads", options.threads, "of the engine; 0 = LibTorch's choice");
+  app.add_option("--cuda-pipeline", options.cuda_pipeline, "of the engine, as the server's flag")
+      ->check(CLI::IsMember({"off", "copies", "graphs"}));
   CLI11_PARSE(app, argc, argv);
   if (options.contender == "engine") LimitSpinning(argv);
   ConfigureLogging("warn", "text");

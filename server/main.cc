@@ -189,6 +189,8 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
                                .device_index = place.choice.index,
                                .dtype = first ? config.dtype : model.spec.dtype,
                                .threads = OperatorThreads(config, on_cpu),
+                               .cuda_parts = config.cuda_pipeline != "off",
+                               .cuda_graphs = config.cuda_pipeline == "graphs",
                                .int8_min_cosine = config.int8_min_cosine});
     if (!executor.ok()) return Fail(kNoModel, executor.status());
     if (first) {

@@ -120,7 +120,7 @@ class Run:
     # ---- tests in C++ ----
 
     def test(self, program: str, *arguments: str, env=None) -> str:
-        return run_limited([self.build / "bin" / program, *arguments], min(180, self.report.left()), self.log(program),
+        return run_limited([self.build / "bin" / program, *arguments], min(180, self.report.left()), self.log("-".join((program, *arguments)).replace("/", "_")),
                            {**self.environment, **(env or {})}, self.root)
 
 

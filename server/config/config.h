@@ -22,8 +22,9 @@ struct Config {
   std::string dtype = "auto";
   std::string towers = "auto";  // or "image", "text", "image,text"
   double int8_min_cosine = 0.99;
-  int threads = 0;               // intra-op threads of the CPU device; 0 = cores
-  std::string decode = "exact";  // or "fast"
+  int threads = 0;                    // intra-op threads of the CPU device; 0 = cores
+  std::string cuda_pipeline = "off";  // or "copies", "graphs"
+  std::string decode = "exact";       // or "fast"
 
   // Where it listens
   std::vector<std::string> listen = {"127.0.0.1:50051"};

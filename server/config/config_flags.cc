@@ -124,6 +124,12 @@ std::vector<Flag> MakeFlags() {
   flags.push_back(Integer(
       row("threads", "N", "Threads of one operation on the cpu device. Lower it when the machine is shared."),
       &Config::threads, 1, 1024, "cores"));
+  flags.push_back(Choice(
+      row("cuda-pipeline", "HOW",
+          "On cuda: off; copies: large batches go in parts, the next one copied while one is computed; "
+          "graphs: also, small batches of images are launched as one recorded graph, which takes memory "
+          "that stays. Other than off is new and has not served on a card yet."),
+      &Config::cuda_pipeline, {"off", "copies", "graphs"}));
 
   flags.push_back(Choice(row("decode", "HOW",
                              "exact: the pixels that Pillow and open_clip make. fast: large JPEG files are "

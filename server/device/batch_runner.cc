@@ -214,7 +214,7 @@ void BatchRunner::AnswerFailure(BatchReport& report, const Part& part, const Ans
 void BatchRunner::MakeRoom(bool drop_graphs) {
   DeviceMemory& memory = deps_.executor->memory();
   deps_.executor->Synchronize();
-  if (drop_graphs) memory.DropCompiledGraphs();
+  if (drop_graphs) deps_.executor->DropCompiledGraphs();
   memory.Trim();
   deps_.board->Publish(memory.Read());
 }

@@ -48,6 +48,10 @@ class Executor {
   // Waits until the device has finished everything.
   virtual void Synchronize() = 0;
 
+  // Drops what was recorded or compiled to run faster and takes memory: later batches are slower, or make it
+  // anew.
+  virtual void DropCompiledGraphs() { memory().DropCompiledGraphs(); }
+
   virtual DeviceMemory& memory() = 0;
 
   // Numbers in a row, the same for every tower.

@@ -54,8 +54,10 @@ Encoder::Encoder(const TowerConfig& config, const TowerWeights& weights, const O
     : config_(config), options_(options), parts_(config_, weights, options_) {}
 
 at::Tensor Encoder::Forward(const at::Tensor& pixels) const {
-  return Transform(Embed(UnfoldPatches(pixels, config_.patch)));
+  return ForwardPatches(UnfoldPatches(pixels, config_.patch));
 }
+
+at::Tensor Encoder::ForwardPatches(const at::Tensor& patches) const { return Transform(Embed(patches)); }
 
 at::Tensor Encoder::Forward(int64_t n, PatchSource patches) const {
   std::vector<at::Tensor> parts;
@@ -103,7 +105,7 @@ at::Tensor Encoder::Transform(at::Tensor x, const at::Tensor& pooled) const {
 // Without a norm, x.
 at::Tensor Encoder::Normalize(const NormPart& norm, const at::Tensor& x) const {
   if (!norm.weight.defined()) return x;
-  return at::layer_norm(x.to(at::kFloat), {x.size(-1)}, norm.weight, norm.bias, config_.eps)
+  return at::layer_norm(x.to(norm.weight.scalar_type()), {x.size(-1)}, norm.weight, norm.bias, config_.eps)
       .to(options_.dtype);
 }
 

@@ -36,6 +36,9 @@ class Encoder {
   // Throws what LibTorch throws. Everything it allocated is free again when the result is dropped.
   at::Tensor Forward(const at::Tensor& pixels) const;
 
+  // The same of patches as UnfoldPatches makes them, on the device.
+  at::Tensor ForwardPatches(const at::Tensor& patches) const;
+
   // The same of `n` images whose patches are asked for a few images at a time: what lies between bytes and
   // the first product is the largest tensor of a small model, and so stays in the processor's cache.
   //   patches  called with a range [first, first + count) of [0, n), returns the patches of those images as

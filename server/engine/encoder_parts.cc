@@ -46,6 +46,7 @@ class Loader {
   }
   NormPart LoadNorm(const std::string& name) const {
     if (!Has(name + ".weight")) return {};
+    if (options_.norms_in_dtype) return {Tensor(name + ".weight"), Tensor(name + ".bias")};
     return {Float(name + ".weight"), Float(name + ".bias")};
   }
 

@@ -23,6 +23,9 @@ struct EncoderOptions {
   // f32, as OpenCLIP's precision "fp16"/"bf16" does.
   at::ScalarType dtype = at::kFloat;
   WeightLayout layout = WeightLayout::kPlain;  // only where CanUse
+  // LayerNorm reads and writes `dtype`, and sums in f32, as cuda's does: a third of the bytes that two casts
+  // around it move; its gains are rounded.
+  bool norms_in_dtype = false;
   // Of a plain f32 tower on cpu: notes what goes into each layer. Must outlive the tower.
   InputRanges* observed = nullptr;
   // What such a tower noted: products of layers then run in int8; all else stays f32. dtype is kFloat.
@@ -30,7 +33,7 @@ struct EncoderOptions {
 };
 
 struct NormPart {
-  at::Tensor weight, bias;  // f32; undefined where there is no norm
+  at::Tensor weight, bias;  // in the type that the norm reads; undefined where there is no norm
 };
 
 struct EncoderBlock {

@@ -2,6 +2,8 @@
 
 #include "server/engine/patches.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 
 #include "server/engine/parallel_for.h"
@@ -15,6 +17,21 @@ at::Tensor UnfoldPatches(const at::Tensor& pixels, int patch) {
       .reshape({n, 3, rows, p, columns, p})
       .permute({0, 2, 4, 1, 3, 5})
       .reshape({n, rows * columns, 3 * p * p});
+}
+
+at::Tensor NormalizedPatches(const at::Tensor& bytes, const at::Tensor& scale, const at::Tensor& mean,
+                             const at::Tensor& std, int patch, at::ScalarType dtype) {
+  const int64_t n = bytes.size(0), p = patch, rows = bytes.size(2) / p, columns = bytes.size(3) / p;
+  const at::Tensor pixels = bytes.narrow(2, 0, rows * p)
+                                .narrow(3, 0, columns * p)
+                                .unflatten(2, {rows, p})
+                                .unflatten(4, {columns, p});
+  const auto by_channel = [](const at::Tensor& x) { return x.view({1, 3, 1, 1, 1, 1}); };
+  const at::Tensor normal = at::div(pixels, by_channel(scale)).sub_(by_channel(mean));
+  at::Tensor patches = at::empty({n, rows, columns, 3, p, p}, normal.options().dtype(dtype));
+  at::Tensor by_pixel = patches.permute({0, 3, 1, 4, 2, 5});
+  at::div_out(by_pixel, normal, by_channel(std));  // rounds, and writes patch by patch
+  return patches.view({n, rows * columns, 3 * p * p});
 }
 
 at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const ImageSpec& spec,

@@ -19,6 +19,11 @@ namespace embedd {
 // Of pixels [n, 3, height, width] in any type, on any device. One copy.
 at::Tensor UnfoldPatches(const at::Tensor& pixels, int patch);
 
+// Of bytes, uint8 [n, 3, height, width] on any device: (v / scale - mean) / std in f32 and in this order,
+// rounded to `dtype`: UnfoldPatches of that, without a tensor of pixels. mean, std and scale: f32 [3] there.
+at::Tensor NormalizedPatches(const at::Tensor& bytes, const at::Tensor& scale, const at::Tensor& mean,
+                             const at::Tensor& std, int patch, at::ScalarType dtype);
+
 // The same, in f32 on cpu, straight from the bytes of prepared images ([3, height, width] each), normalised:
 // UnfoldPatches of what `table` makes of them, bit for bit, without that tensor.
 at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const ImageSpec& spec,

@@ -4,8 +4,12 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 
 #include <cstring>
 #include <optional>
@@ -33,6 +37,33 @@ at::ScalarType ScalarTypeOf(const std::string& dtype) {
   if (dtype == "f16") return at::kHalf;
   if (dtype == "bf16") return at::kBFloat16;
   return at::kFloat;
+}
+
+// Of this thread, which is the device's own: what does not name a card means this one. With a stream of its
+// own where graphs are recorded, since they cannot be on the default one.
+void EnterCuda(at::Device device, bool own_stream) {
+  const c10::impl::VirtualGuardImpl cuda(at::kCUDA);
+  cuda.setDevice(device);
+  if (own_stream && cuda.getStream(device) == cuda.getDefaultStream(device)) {
+    cuda.exchangeStream(cuda.getStreamFromGlobalPool(device));
+  }
+}
+
+// cuBLAS takes tens of megabytes with its first product and keeps them: before the weights are measured, or
+// the first batch would seem to keep something.
+void WarmProducts(at::Device device, at::ScalarType dtype) {
+  for (const at::ScalarType type : {at::kFloat, dtype}) {
+    const at::Tensor x = at::zeros({64, 64}, at::dtype(type).device(device));
+    (void)at::linear(x, x, x[0]);
+    (void)at::bmm(x.unsqueeze(0), x.unsqueeze(0));
+  }
+}
+
+// What they took. The library is loaded, not linked: its function is found by its name, or the memory stays.
+void DropProductWorkspaces() {
+  constexpr char kClearCublasWorkspaces[] = "_ZN2at4cuda21clearCublasWorkspacesEv";
+  const auto clear = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, kClearCublasWorkspaces));
+  if (clear != nullptr) clear();
 }
 
 at::Device DeviceOf(const std::string& device, int index) {
@@ -124,8 +155,9 @@ absl::Status TorchExecutor::Load(Tower tower) {
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
   if (impl_->spec.dtype == "int8") return LoadInt8();
   absl::Status status = PutOnDevice();
-  if (!status.ok()) return status;
-  if (impl_->compared_with_cpu || impl_->device.is_cpu()) return absl::OkStatus();
+  if (!status.ok() || impl_->device.is_cpu()) return status;
+  RecordGraphs();
+  if (impl_->compared_with_cpu) return absl::OkStatus();
 
   status = CheckParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
   if (!status.ok()) {
@@ -148,6 +180,10 @@ absl::Status TorchExecutor::LoadText() {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
     const TextTower& text = *impl_->model.text;
+    if (impl_->device.is_cuda()) {
+      EnterCuda(impl_->device, impl_->options.cuda_graphs);
+      WarmProducts(impl_->device, impl_->dtype);
+    }
     impl_->text = std::make_unique<Encoder>(text.config, text.weights,
                                             Encoder::Options{impl_->device, impl_->dtype, *impl_->layout});
   });
@@ -167,15 +203,41 @@ absl::Status TorchExecutor::PutOnDevice() {
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    // Of this thread, which is the device's own: what does not name a card means this one.
-    if (impl_->device.is_cuda()) c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(impl_->device);
+    if (impl_->device.is_cuda()) {
+      EnterCuda(impl_->device, impl_->options.cuda_graphs);
+      WarmProducts(impl_->device, impl_->dtype);
+    }
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
-                                                  impl_->device, impl_->dtype);
+                                                  impl_->device, impl_->dtype, impl_->options.cuda_parts);
     Encoder::Options options{impl_->device, impl_->dtype, *impl_->layout};
+    options.norms_in_dtype = impl_->options.cuda_parts && impl_->dtype == at::kHalf;
     if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
     impl_->tower = std::make_unique<Encoder>(impl_->model.vision, impl_->model.weights, options);
     impl_->staging = std::move(staging);
   });
+}
+
+// Without graphs the server is slower and works.
+void TorchExecutor::RecordGraphs() {
+  if (!impl_->options.cuda_graphs) return;
+  const int64_t before = impl_->memory->Read().allocated;
+  const absl::Status status = CatchTorch([&] {
+    const c10::InferenceMode no_gradients;
+    impl_->staging->RecordGraphs(*impl_->tower);
+  });
+  Synchronize();
+  if (status.ok()) {
+    LogInfo("graphs of small batches were recorded",
+            {{"bytes", absl::StrCat(impl_->memory->Read().allocated - before)}});
+    return;
+  }
+  LogWarn("no graphs of small batches", {{"error", std::string(status.message())}});
+  DropCompiledGraphs();
+}
+
+void TorchExecutor::DropCompiledGraphs() {
+  if (impl_->staging != nullptr) impl_->staging->DropGraphs();
+  impl_->memory->DropCompiledGraphs();
 }
 
 absl::Status TorchExecutor::LoadInt8() {
@@ -202,6 +264,7 @@ absl::Status TorchExecutor::Offload() {
     impl_->tower.reset();
     impl_->text.reset();
     impl_->staging.reset();
+    if (impl_->device.is_cuda()) DropProductWorkspaces();
   });
   impl_->memory->Trim();
   return status;

@@ -24,6 +24,8 @@ class TorchExecutor final : public Executor {
     int device_index = 0;           // of the card
     std::string dtype = "auto";     // "f32", "f16", "bf16", "int8" or "auto"
     int threads = 0;                // of one operator on cpu; 0 = as many as LibTorch finds cores
+    bool cuda_parts = false;        // images go through CudaPixels, LayerNorm reads and writes f16
+    bool cuda_graphs = false;       // with it: small batches of images are recorded
     double int8_min_cosine = 0.99;  // to f32; below it the first Load fails
     bool int8_anywhere = false;     // for tests: also without VNNI or AMX, where it is slow and less exact
   };
@@ -52,6 +54,7 @@ class TorchExecutor final : public Executor {
   absl::Status Run(Tower tower, absl::Span<const uint8_t* const> inputs, int bucket,
                    absl::Span<float> rows) override;
   void Synchronize() override;
+  void DropCompiledGraphs() override;
   DeviceMemory& memory() override;
   int dimension() const override;
   std::optional<Int8Accuracy> int8_accuracy() const override;
@@ -60,6 +63,7 @@ class TorchExecutor final : public Executor {
   struct Impl;
   static WeightLayout ChooseLayout(const Impl& impl);
   absl::Status PutOnDevice();
+  void RecordGraphs();
   absl::Status LoadInt8();
   absl::Status LoadText();
   explicit TorchExecutor(std::unique_ptr<Impl> impl);

@@ -43,9 +43,14 @@ at::Tensor CopyThroughAlias(absl::Span<const uint8_t* const> images, at::IntArra
 
 }  // namespace
 
-PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype)
+PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype,
+                           bool parts)
     : spec_(spec), patch_(patch), device_(device), dtype_(dtype), table_(spec) {
   if (device.is_cpu()) return;
+  if (device.is_cuda() && parts) {
+    cuda_ = std::make_unique<CudaPixels>(spec, patch, device, dtype);
+    return;
+  }
   const auto constant = [&](const std::array<float, 3>& values) {
     return at::tensor(at::ArrayRef<float>(values.data(), 3)).view({1, 3, 1, 1}).to(device);
   };
@@ -63,8 +68,17 @@ at::Tensor PixelStaging::Forward(const Encoder& tower, absl::Span<const uint8_t*
       return NormalizedPatches(images.subspan(first, part), spec_, table_, patch_).to(dtype_);
     });
   }
+  if (cuda_ != nullptr) return cuda_->Forward(tower, images, count);
   at::Tensor pixels = CopyBytes(images, count).to(at::kFloat);
   return tower.Forward(pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_));
+}
+
+void PixelStaging::RecordGraphs(const Encoder& tower) {
+  if (cuda_ != nullptr && spec_.resize_kind != ResizeKind::kFloat) cuda_->RecordGraphs(tower);
+}
+
+void PixelStaging::DropGraphs() {
+  if (cuda_ != nullptr) cuda_->DropGraphs();
 }
 
 at::Tensor PixelStaging::Normalized(absl::Span<const uint8_t* const> images, int64_t count) const {

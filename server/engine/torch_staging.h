@@ -9,8 +9,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "absl/types/span.h"
+#include "server/engine/cuda_pixels.h"
 #include "server/engine/encoder.h"
 #include "server/engine/pixel_table.h"
 #include "server/model/model_spec.h"
@@ -19,14 +21,18 @@ namespace embedd {
 
 class PixelStaging {
  public:
-  // Of towers with patches of `patch` x `patch` pixels.
-  PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype);
+  // Of towers with patches of `patch` x `patch` pixels. `parts`: on cuda, through CudaPixels.
+  PixelStaging(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype, bool parts = false);
 
   // What `tower` makes of the images: float32 [m, embed_dim] on the device. m is images.size() on cpu;
   // elsewhere it is `count` (>= images.size()), the last images being black, since such devices compile or
   // cache per shape. Pixels are (v/255 - mean) / std, computed in f32 in this order, then cast. Throws what
   // LibTorch throws.
   at::Tensor Forward(const Encoder& tower, absl::Span<const uint8_t* const> images, int64_t count);
+
+  // Of cuda with parts: see CudaPixels. Elsewhere, and for pixels of 32 bits a value, nothing.
+  void RecordGraphs(const Encoder& tower);
+  void DropGraphs();
 
  private:
   // f32, of images with 32 bits a value.
@@ -38,8 +44,9 @@ class PixelStaging {
   const at::Device device_;
   const at::ScalarType dtype_;
   const PixelTable table_;
-  at::Tensor mean_, std_, scale_;  // on the device
-  at::Tensor host_;                // bytes on their way to the device; reused, grows to the largest batch
+  at::Tensor mean_, std_, scale_;     // on the device
+  at::Tensor host_;                   // bytes on their way to the device; reused, grows to the largest batch
+  std::unique_ptr<CudaPixels> cuda_;  // null but on cuda with parts
 };
 
 }  // namespace embedd

@@ -37,6 +37,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"dtype", "auto"},
                                                           {"int8-min-cosine", "0.99"},
                                                           {"threads", "cores"},
+                                                          {"cuda-pipeline", "off"},
                                                           {"decode", "exact"},
                                                           {"decode-threads", "cores"},
                                                           {"max-batch", "64"},

@@ -91,6 +91,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
                                                      {"dtype", "f32"},
                                                      {"int8-min-cosine", "0.98"},
                                                      {"threads", "3"},
+                                                     {"cuda-pipeline", "copies"},
                                                      {"listen", "127.0.0.1:1,unix:x"},
                                                      {"http", "off"},
                                                      {"tls-cert", "/dev/null"},

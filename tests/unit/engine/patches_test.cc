@@ -4,8 +4,11 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
+#include <array>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -41,6 +44,18 @@ TEST_CASE("Patches made from bytes are those unfolded from normalised pixels, to
     const int64_t count = int64_t{shape.height / shape.patch} * (shape.width / shape.patch);
     CHECK(wanted.sizes() == at::IntArrayRef({3, count, 3 * shape.patch * shape.patch}));
     CHECK(at::equal(NormalizedPatches(views, spec, table, shape.patch), wanted));
+
+    // As a card makes them, from one tensor of bytes.
+    at::Tensor bytes = at::empty(pixels.sizes(), at::kByte);
+    for (size_t i = 0; i < images.size(); ++i) {
+      std::memcpy(bytes.mutable_data_ptr<uint8_t>() + i * images[i].size(), images[i].data(),
+                  images[i].size());
+    }
+    const auto constant = [](const std::array<float, 3>& v) { return at::tensor(at::ArrayRef<float>(v)); };
+    const at::Tensor scale = constant({255, 255, 255}), mean = constant(spec.mean), std = constant(spec.std);
+    CHECK(at::equal(NormalizedPatches(bytes, scale, mean, std, shape.patch, at::kFloat), wanted));
+    CHECK(
+        at::equal(NormalizedPatches(bytes, scale, mean, std, shape.patch, at::kHalf), wanted.to(at::kHalf)));
   }
 }
 
