@@ -96,8 +96,10 @@ void Print(const std::string& target, const client::ServerInfo& info) {
        absl::StrCat("baseline ", BytesText(b.baseline), ", allocated ", BytesText(b.allocated), ", reserved ",
                     BytesText(b.reserved), ", peak ", BytesText(b.peak), ", limit ", BytesText(b.limit)));
   line("process", BytesText(b.process_footprint));
-  line("built with", absl::StrCat("LibTorch ", info.versions.libtorch, ", libvips ", info.versions.libvips,
-                                  ", gRPC ", info.versions.grpc));
+  // Older servers decoded with it.
+  const std::string libvips =
+      info.versions.libvips == "none" ? "" : absl::StrCat(", libvips ", info.versions.libvips);
+  line("built with", absl::StrCat("LibTorch ", info.versions.libtorch, libvips, ", gRPC ", info.versions.grpc));
 }
 
 // The first server whose model is another one than that of the first.
