@@ -19,6 +19,7 @@
 #include "server/release/release_policy.h"
 #include "server/reply/reply_stage.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/rest_door.h"
 #include "server/support/cgroup.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
@@ -33,6 +34,11 @@ int OrCores(int threads) { return threads > 0 ? threads : UsableCores(); }
 // Messages of streams that wait for a place in the queue: half of it, and any single one.
 int64_t WaitingBytes(const Config& config) {
   return std::max(config.queue_bytes / 2, config.max_message_bytes);
+}
+
+// Bodies on their way in: a quarter of the queue, and any single one with what is read out of it.
+int64_t RestBodyBytes(const Config& config) {
+  return config.rest == "off" ? 0 : std::max(config.queue_bytes / 4, 3 * config.max_message_bytes);
 }
 
 std::array<int64_t, kTowers> InputBytes(const ModelSpec& spec) {
@@ -104,6 +110,8 @@ struct EmbeddServer::Stages {
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::string http_address;
+  std::unique_ptr<RestDoor> rest;
+  std::string rest_address;
 
   void FillRoad() {
     road.limits = {.max_message_bytes = config.max_message_bytes,
@@ -263,6 +271,7 @@ struct EmbeddServer::Stages {
          .max_message_bytes = config.max_message_bytes,
          .queue_bytes = config.queue_bytes,
          .waiting_bytes = WaitingBytes(config),
+         .rest_bytes = RestBodyBytes(config),
          .max_connection_age = config.max_connection_age},
         &road, [this] { return ReadFacts(); },
         [this](bool onto_device, MoveDone done) { Move(onto_device, std::move(done)); });
@@ -301,6 +310,23 @@ struct EmbeddServer::Stages {
     LogInfo(absl::StrCat("status page at http://", http_address, "/"));
     return absl::OkStatus();
   }
+
+  absl::Status StartRest() {
+    if (config.rest == "off") return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<RestDoor>> started_rest =
+        RestDoor::Start({.address = config.rest,
+                         .tls_cert = config.tls_cert,
+                         .tls_key = config.tls_key,
+                         .tls_client_ca = config.tls_client_ca,
+                         .body_bytes = RestBodyBytes(config)},
+                        &road);
+    if (!started_rest.ok()) return started_rest.status();
+    rest = *std::move(started_rest);
+    rest_address = absl::StrCat(config.rest.substr(0, config.rest.rfind(':')), ":", rest->port());
+    LogInfo(absl::StrCat("embeddings at http", config.tls_cert.empty() ? "" : "s", "://", rest_address,
+                         "/v1/embeddings"));
+    return absl::OkStatus();
+  }
 };
 
 namespace {
@@ -325,6 +351,7 @@ absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config&
   stages->FillRoad();
   if (absl::Status status = stages->StartGrpc(); !status.ok()) return status;
   if (absl::Status status = stages->StartHttp(); !status.ok()) return status;
+  if (absl::Status status = stages->StartRest(); !status.ok()) return status;
   return std::unique_ptr<EmbeddServer>(new EmbeddServer(std::move(stages)));
 }
 
@@ -433,6 +460,7 @@ void EmbeddServer::LeaveAfterDeviceLoss() {
 EmbeddServer::~EmbeddServer() {
   Stages& s = *stages_;
   s.http.reset();
+  s.rest.reset();
   const absl::Status stopped = absl::UnavailableError("the server stopped");
   s.queue.FailAll(stopped, Reason::kDraining);
   const bool at_rest = s.devices == nullptr || s.devices->Stop(kEndOfDevice);
@@ -447,5 +475,7 @@ EmbeddServer::~EmbeddServer() {
 const std::vector<std::string>& EmbeddServer::addresses() const { return stages_->grpc->addresses(); }
 
 const std::string& EmbeddServer::http_address() const { return stages_->http_address; }
+
+const std::string& EmbeddServer::rest_address() const { return stages_->rest_address; }
 
 }  // namespace embedd

@@ -67,6 +67,8 @@ class EmbeddServer {
   const std::vector<std::string>& addresses() const;
   // HOST:PORT of the HTTP pages; empty when they are off.
   const std::string& http_address() const;
+  // HOST:PORT of the REST door; empty when it is off.
+  const std::string& rest_address() const;
 
  private:
   struct Stages;

@@ -29,6 +29,7 @@ struct Config {
   // Where it listens
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   std::string http = "127.0.0.1:9464";  // "off" = none
+  std::string rest = "off";             // HOST:PORT of /v1/embeddings
   bool allow_insecure = false;
   std::string tls_cert, tls_key, tls_client_ca, token_file;
   std::optional<bool> reflection;  // absent: on where every address is loopback or a Unix socket

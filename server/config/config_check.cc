@@ -40,16 +40,21 @@ absl::Status CheckConfig(const Config& config) {
     return absl::InvalidArgumentError("--tls-client-ca needs --tls-cert and --tls-key as well");
   }
   const bool guarded = !config.tls_cert.empty() || !config.token_file.empty();
-  for (const std::string& text : config.listen) {
+  const auto check = [&](const char* flag, const std::string& text) {
     const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
     if (!address.ok())
-      return absl::InvalidArgumentError(absl::StrCat("--listen: ", address.status().message()));
-    if (!address->IsLocal() && !guarded && !config.allow_insecure) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--listen ", text,
-                       " can be reached from other machines, without TLS and without token; give "
-                       "--tls-cert and --tls-key, or --token-file, or --allow-insecure if that is meant"));
-    }
+      return absl::InvalidArgumentError(absl::StrCat(flag, ": ", address.status().message()));
+    if (address->IsLocal() || guarded || config.allow_insecure) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, " ", text,
+                     " can be reached from other machines, without TLS and without token; give "
+                     "--tls-cert and --tls-key, or --token-file, or --allow-insecure if that is meant"));
+  };
+  for (const std::string& text : config.listen) {
+    if (absl::Status status = check("--listen", text); !status.ok()) return status;
+  }
+  if (config.rest != "off") {
+    if (absl::Status status = check("--rest", config.rest); !status.ok()) return status;
   }
   return CheckFiles(config);
 }

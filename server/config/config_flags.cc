@@ -42,9 +42,9 @@ Flag DeviceFlag(Flag flag) {
   return flag;
 }
 
-Flag HttpFlag(Flag flag) {
-  flag = Text(flag, &Config::http);
-  flag.set = [](absl::string_view text, Config* config) {
+Flag HttpFlag(Flag flag, std::string Config::*field) {
+  flag = Text(flag, field);
+  flag.set = [field](absl::string_view text, Config* config) {
     if (text != "off") {
       const absl::StatusOr<ListenAddress> address = ParseListenAddress(text);
       if (!address.ok()) return address.status();
@@ -53,7 +53,7 @@ Flag HttpFlag(Flag flag) {
             absl::StrCat("\"", text, "\" is a Unix socket; give HOST:PORT or off"));
       }
     }
-    config->http = std::string(text);
+    config->*field = std::string(text);
     return absl::OkStatus();
   };
   return flag;
@@ -147,7 +147,13 @@ std::vector<Flag> MakeFlags() {
   flags.push_back(HttpFlag(
       row("http", "HOST:PORT",
           "Address for /metrics, /healthz, /batches and the status page, or off. Plain HTTP, open to "
-          "everybody who reaches it; it shows sizes and times, never images or vectors.")));
+          "everybody who reaches it; it shows sizes and times, never images or vectors."),
+      &Config::http));
+  flags.push_back(HttpFlag(
+      row("rest", "HOST:PORT",
+          "Address for POST /v1/embeddings and GET /v1/models as OpenAI's clients send them, or off. TLS, "
+          "token and --allow-insecure as for --listen."),
+      &Config::rest));
   flags.push_back(
       Text(row("tls-cert", "FILE", "Certificate chain (PEM) for TLS. Needs --tls-key."), &Config::tls_cert));
   flags.push_back(Text(row("tls-key", "FILE", "Private key (PEM) of --tls-cert."), &Config::tls_key));

@@ -81,6 +81,7 @@ int64_t AnswerBytes(int64_t inputs, const CallSettings& settings, const ModelSpe
 Outcome RefusalOutcome(const CallFailure& failure) {
   switch (failure.status.code()) {
     case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:  // a model of another name
       return Outcome::kRejected;
     case absl::StatusCode::kDeadlineExceeded:
       return Outcome::kExpired;

@@ -23,9 +23,12 @@ namespace embedd {
 namespace {
 
 const ServiceNames& PublicServices() {
-  static const auto* const names =
-      new ServiceNames{"embedd.v1.AdminService", "embedd.v1.EmbeddingService", "grpc.health.v1.Health",
-                       "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"};
+  static const auto* const names = new ServiceNames{"embedd.v1.AdminService",
+                                                    "embedd.v1.EmbeddingService",
+                                                    "grpc.health.v1.Health",
+                                                    "grpc.reflection.v1.ServerReflection",
+                                                    "grpc.reflection.v1alpha.ServerReflection",
+                                                    "inference.GRPCInferenceService"};
   return *names;
 }
 
@@ -103,13 +106,15 @@ void SetLimits(const GrpcServer::Options& options, grpc::ServerBuilder& builder)
 
 GrpcServer::GrpcServer(Road* road, FactsSource facts, MoveModel move)
     : service_(road, std::move(facts)),
+      inference_(road),
       admin_(road, std::move(move)),
       health_(road->state),
       reflection_v1_(PublicServices(), road->tokens),
       reflection_v1alpha_(PublicServices(), road->tokens) {}
 
 std::string GrpcServer::MemoryWarning(const Options& options, int64_t memory) {
-  const int64_t most = MessageQuota(options) + options.waiting_bytes + options.queue_bytes;
+  const int64_t most =
+      MessageQuota(options) + options.waiting_bytes + options.queue_bytes + options.rest_bytes;
   if (memory <= 0 || most <= memory) return "";
   return absl::StrCat(
       "callers may fill ", most >> 20, " MiB, more than the ", memory >> 20,
@@ -132,6 +137,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(Options options, R
     builder.AddListeningPort(options.listen[i], *credentials, &ports[i]);
   }
   builder.RegisterService(&self->service_);
+  builder.RegisterService(&self->inference_);
   builder.RegisterService(&self->admin_);
   builder.RegisterService(&self->health_);
   if (options.reflection) {

@@ -16,6 +16,7 @@
 #include "server/rpc/admin_service.h"
 #include "server/rpc/embedding_service.h"
 #include "server/rpc/health_service.h"
+#include "server/rpc/inference_service.h"
 #include "server/rpc/reflection_service.h"
 
 namespace embedd {
@@ -30,6 +31,7 @@ class GrpcServer {
     int64_t max_message_bytes = int64_t{64} << 20;
     int64_t queue_bytes = int64_t{512} << 20;
     int64_t waiting_bytes = 0;  // what Road::waiting_room holds
+    int64_t rest_bytes = 0;     // what the bodies of the REST door take; for MemoryWarning
     // A connection older than this is asked to go (GOAWAY), so that callers look up the name again and find
     // new replicas. Zero: never.
     absl::Duration max_connection_age;
@@ -63,6 +65,7 @@ class GrpcServer {
   GrpcServer(Road* road, FactsSource facts, MoveModel move);
 
   EmbeddingServiceImpl service_;
+  InferenceServiceImpl inference_;
   AdminServiceImpl admin_;
   HealthService health_;
   ReflectionV1 reflection_v1_;

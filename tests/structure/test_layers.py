@@ -23,7 +23,8 @@ MAY_INCLUDE = {
     "device": {"queue", "batching", "release"},
     "engine": {"model", "release", "device/executor.h"},
     "reply": {"queue"},
-    "rpc": {"prepare", "model", "queue", "reply"},
+    "rest": {"config", "ops/listen_socket.h"},
+    "rpc": {"prepare", "model", "queue", "reply", "rest"},
 }
 EVERYBODY = {"support", "telemetry"}
 

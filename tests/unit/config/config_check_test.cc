@@ -51,6 +51,16 @@ TEST_CASE("An address that others can reach needs TLS, a token or --allow-insecu
   CHECK(CheckConfig(tls).ok());
 }
 
+TEST_CASE("The REST door has the rules of the gRPC one") {
+  Config config = Good();
+  config.rest = "127.0.0.1:0";
+  CHECK(CheckConfig(config).ok());
+  config.rest = "[::]:8080";
+  CHECK(ErrorOf(config).rfind("--rest [::]:8080 can be reached from other machines", 0) == 0);
+  config.token_file = kReadable;
+  CHECK(CheckConfig(config).ok());
+}
+
 TEST_CASE("Certificate and key come together, and a client CA needs both") {
   Config config = Good();
   config.tls_cert = kReadable;

@@ -32,6 +32,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
   const std::pair<const char*, const char*> contract[] = {{"model", ""},
                                                           {"listen", "127.0.0.1:50051"},
                                                           {"http", "127.0.0.1:9464"},
+                                                          {"rest", "off"},
                                                           {"device", "auto"},
                                                           {"towers", "auto"},
                                                           {"dtype", "auto"},

@@ -94,6 +94,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
                                                      {"cuda-pipeline", "copies"},
                                                      {"listen", "127.0.0.1:1,unix:x"},
                                                      {"http", "off"},
+                                                     {"rest", "[::1]:8080"},
                                                      {"tls-cert", "/dev/null"},
                                                      {"tls-key", "/dev/null"},
                                                      {"tls-client-ca", "/dev/null"},

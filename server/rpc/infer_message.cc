@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/rpc/infer_message.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+
+namespace embedd {
+namespace {
+
+using Request = inference::ModelInferRequest;
+using Tensor = Request::InferInputTensor;
+using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
+
+constexpr char kImage[] = "image", kText[] = "text", kEmbedding[] = "embedding";
+constexpr int64_t kMaxSide = 1 << 24;
+constexpr int kMostNamed = 16;  // failed inputs in a message
+
+CallFailure Invalid(const std::string& field, const std::string& what) {
+  return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
+          .reason = Reason::kInvalidRequest,
+          .field = field};
+}
+
+std::string ShapeText(const Tensor& tensor) {
+  return absl::StrCat("[", absl::StrJoin(tensor.shape(), ", "), "]");
+}
+
+// What protobuf demands of a `string`, for texts that come as bytes: no overlong forms, no surrogates.
+bool IsUtf8(absl::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
+    const unsigned first = byte(i);
+    const size_t more = first < 0x80       ? 0
+                        : first >> 5 == 6  ? 1
+                        : first >> 4 == 14 ? 2
+                        : first >> 3 == 30 ? 3
+                                           : 9;
+    if (more == 9) return false;
+    unsigned code = more == 0 ? first : first & (0x3fu >> more);
+    for (size_t k = 1; k <= more; ++k) {
+      if (byte(i + k) >> 6 != 2) return false;
+      code = code << 6 | (byte(i + k) & 0x3f);
+    }
+    constexpr unsigned kLeast[] = {0, 0x80, 0x800, 0x10000};
+    if (code < kLeast[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return false;
+    i += more + 1;
+  }
+  return true;
+}
+
+// The elements of a BYTES tensor: each has its length in four bytes, little-endian, in front.
+std::optional<CallFailure> SplitBytes(absl::string_view raw, int64_t count, const std::string& field,
+                                      std::vector<absl::string_view>* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (raw.size() < 4) {
+      return Invalid(field, absl::StrCat("ends after ", i, " of ", count,
+                                         " elements (each has its length in 4 bytes before it)"));
+    }
+    size_t size = 0;
+    for (int byte = 3; byte >= 0; --byte) size = size << 8 | static_cast<unsigned char>(raw[byte]);
+    raw.remove_prefix(4);
+    if (raw.size() < size) {
+      return Invalid(
+          field, absl::StrCat("element ", i, " is said to have ", size, " bytes, ", raw.size(), " are left"));
+    }
+    out->push_back(raw.substr(0, size));
+    raw.remove_prefix(size);
+  }
+  if (!raw.empty()) {
+    return Invalid(field, absl::StrCat("holds ", raw.size(), " bytes more than its ", count, " elements"));
+  }
+  return std::nullopt;
+}
+
+class Reader {
+ public:
+  Reader(const Request& request, const RequestLimits& limits, v1::EmbedBatchRequest* out)
+      : request_(request), limits_(limits), out_(out) {}
+
+  std::optional<CallFailure> ReadTensor() {
+    if (request_.inputs_size() != 1) {
+      return Invalid("inputs",
+                     absl::StrCat("has ", request_.inputs_size(), " tensors; send one, image or text"));
+    }
+    const Tensor& tensor = request_.inputs(0);
+    if (!tensor.parameters().empty()) {
+      return Invalid("inputs[0].parameters",
+                     absl::StrCat("\"", tensor.parameters().begin()->first,
+                                  "\" is not known (there is no shared memory here)"));
+    }
+    const bool raw = request_.raw_input_contents_size() > 0;
+    if (raw && (request_.raw_input_contents_size() != 1 || tensor.has_contents())) {
+      return Invalid("raw_input_contents", "must hold one element for each input, and no input contents");
+    }
+    if (tensor.name() != kImage && tensor.name() != kText) {
+      return Invalid("inputs[0].name",
+                     absl::StrCat("is \"", tensor.name().substr(0, 64), "\"; must be image or text"));
+    }
+    if (tensor.datatype() == "BYTES") return ReadBytes(tensor, raw);
+    if (tensor.datatype() == "UINT8" && tensor.name() == kImage) return ReadPixels(tensor, raw);
+    return Invalid("inputs[0].datatype",
+                   absl::StrCat("is \"", tensor.datatype().substr(0, 64), "\"; must be BYTES",
+                                tensor.name() == kImage ? " (files) or UINT8 (pixels)" : ""));
+  }
+
+ private:
+  std::optional<CallFailure> CheckCount(int64_t count) const {
+    if (count < 1) return Invalid("inputs[0].shape", "is of no elements; send at least one");
+    if (count <= limits_.max_inputs) return std::nullopt;
+    return Invalid("inputs[0].shape", absl::StrCat("is of ", count, " elements; the limit is ",
+                                                   limits_.max_inputs, " a request (--max-inputs)"));
+  }
+
+  std::optional<CallFailure> ReadBytes(const Tensor& tensor, bool raw) {
+    const bool column = tensor.shape_size() == 2 && tensor.shape(1) == 1;  // as batching models have it
+    if (tensor.shape_size() != 1 && !column) {
+      return Invalid("inputs[0].shape", absl::StrCat("is ", ShapeText(tensor), "; BYTES are [n]"));
+    }
+    const int64_t count = tensor.shape(0);
+    if (auto failure = CheckCount(count)) return failure;
+    std::vector<absl::string_view> elements;
+    if (raw) {
+      if (auto failure =
+              SplitBytes(request_.raw_input_contents(0), count, "raw_input_contents[0]", &elements)) {
+        return failure;
+      }
+    } else {
+      const auto& contents = tensor.contents().bytes_contents();
+      elements.assign(contents.begin(), contents.end());
+      if (static_cast<int64_t>(elements.size()) != count) {
+        return Invalid("inputs[0].contents.bytes_contents",
+                       absl::StrCat("has ", elements.size(), " elements, the shape says ", count));
+      }
+    }
+    for (size_t i = 0; i < elements.size(); ++i) {
+      v1::Input* const input = out_->add_inputs();
+      if (tensor.name() == kImage) {
+        input->set_image(elements[i].data(), elements[i].size());
+      } else if (IsUtf8(elements[i])) {
+        input->set_text(elements[i].data(), elements[i].size());
+      } else {
+        return Invalid(absl::StrCat("inputs[", i, "]"), "the text is no UTF-8");
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<CallFailure> ReadPixels(const Tensor& tensor, bool raw) {
+    if (tensor.shape_size() != 4 || tensor.shape(3) != 3 || tensor.shape(1) < 1 || tensor.shape(2) < 1 ||
+        tensor.shape(1) > kMaxSide || tensor.shape(2) > kMaxSide) {
+      return Invalid("inputs[0].shape",
+                     absl::StrCat("is ", ShapeText(tensor), "; UINT8 is [n, height, width, 3]"));
+    }
+    const int64_t count = tensor.shape(0), height = tensor.shape(1), width = tensor.shape(2);
+    if (auto failure = CheckCount(count)) return failure;
+    const int64_t size = raw ? static_cast<int64_t>(request_.raw_input_contents(0).size())
+                             : tensor.contents().uint_contents_size();
+    const int64_t image = 3 * height * width;  // at most 3 * 2^48
+    if (size % image != 0 || size / image != count) {
+      return Invalid(
+          raw ? "raw_input_contents[0]" : "inputs[0].contents.uint_contents",
+          absl::StrCat("has ", size, " bytes; the shape ", ShapeText(tensor), " says ", count, " * ", image));
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      v1::RawImage* const out = out_->add_inputs()->mutable_raw_image();
+      out->set_width(static_cast<uint32_t>(width));
+      out->set_height(static_cast<uint32_t>(height));
+      if (raw) {
+        out->set_rgb(request_.raw_input_contents(0).data() + i * image, static_cast<size_t>(image));
+        continue;
+      }
+      std::string* const rgb = out->mutable_rgb();
+      rgb->reserve(static_cast<size_t>(image));
+      for (int64_t at = i * image; at < (i + 1) * image; ++at) {
+        const uint32_t value = tensor.contents().uint_contents(static_cast<int>(at));
+        if (value > 255) return Invalid("inputs[0].contents.uint_contents", "holds numbers over 255");
+        rgb->push_back(static_cast<char>(value));
+      }
+    }
+    return std::nullopt;
+  }
+
+  const Request& request_;
+  const RequestLimits& limits_;
+  v1::EmbedBatchRequest* const out_;
+};
+
+// A number that is not negative, of either kind; nothing for anything else.
+std::optional<uint64_t> Number(const inference::InferParameter& parameter) {
+  if (parameter.parameter_choice_case() == inference::InferParameter::kUint64Param)
+    return parameter.uint64_param();
+  if (parameter.parameter_choice_case() == inference::InferParameter::kInt64Param &&
+      parameter.int64_param() >= 0) {
+    return static_cast<uint64_t>(parameter.int64_param());
+  }
+  return std::nullopt;
+}
+
+// Parameters of other names belong to what lies before this server.
+std::optional<CallFailure> ReadParameters(const Parameters& parameters, v1::EmbedBatchRequest* out,
+                                          absl::Duration* timeout) {
+  using Parameter = inference::InferParameter;
+  for (const auto& [name, value] : parameters) {
+    const std::string field = absl::StrCat("parameters.", name);
+    if (name == "priority") {
+      const std::optional<uint64_t> number = Number(value);
+      const std::string& word = value.string_param();
+      if (word == "bulk" || number == 2u) {
+        out->set_priority(v1::PRIORITY_BULK);
+      } else if (word != "interactive" && number.value_or(3) > 1) {
+        return Invalid(field, "must be interactive (0 or 1) or bulk (2)");
+      }
+    } else if (name == "normalize") {
+      if (value.parameter_choice_case() != Parameter::kBoolParam) return Invalid(field, "must be a bool");
+      out->set_normalize(value.bool_param());
+    } else if (name == "expect_fingerprint") {
+      if (value.parameter_choice_case() != Parameter::kStringParam) return Invalid(field, "must be a string");
+      out->set_expect_fingerprint(value.string_param());
+    } else if (name == "timeout") {
+      const std::optional<uint64_t> number = Number(value);
+      if (!number) return Invalid(field, "must be a number of microseconds");
+      constexpr uint64_t kYear = uint64_t{365} * 24 * 3600 * 1'000'000;
+      if (*number > 0 && *number < kYear) *timeout = absl::Microseconds(static_cast<int64_t>(*number));
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<CallFailure> ReadInfer(const Request& request, const ModelSpec& model,
+                                     const RequestLimits& limits, v1::EmbedBatchRequest* out,
+                                     absl::Duration* timeout) {
+  if (auto failure = CheckModelName(request.model_name(), request.model_version(), model)) return failure;
+  for (int i = 0; i < request.outputs_size(); ++i) {
+    const std::string field = absl::StrCat("outputs[", i, "]");
+    if (request.outputs(i).name() != kEmbedding) {
+      return Invalid(
+          absl::StrCat(field, ".name"),
+          absl::StrCat("is \"", request.outputs(i).name().substr(0, 64), "\"; the one output is embedding"));
+    }
+    if (!request.outputs(i).parameters().empty()) {
+      return Invalid(absl::StrCat(field, ".parameters"),
+                     absl::StrCat("\"", request.outputs(i).parameters().begin()->first, "\" is not known"));
+    }
+  }
+  if (auto failure = ReadParameters(request.parameters(), out, timeout)) return failure;
+  return Reader(request, limits, out).ReadTensor();
+}
+
+std::optional<CallFailure> CheckModelName(const std::string& name, const std::string& version,
+                                          const ModelSpec& model) {
+  if (name == model.name && (version.empty() || version == kInferVersion)) return std::nullopt;
+  return CallFailure{
+      .status = absl::NotFoundError(absl::StrCat(
+          "no model \"", name.substr(0, 128), "\"", version.empty() ? "" : ", version ",
+          version.substr(0, 32), "; this server has \"", model.name, "\", version ", kInferVersion)),
+      .reason = Reason::kInvalidRequest,
+      .field = name == model.name ? "model_version" : "model_name"};
+}
+
+CallFailure JoinFailures(const std::vector<InputFailure>& failures) {
+  std::string message, indices;
+  for (size_t i = 0; i < failures.size(); ++i) {
+    const InputFailure& failure = failures[i];
+    absl::StrAppend(&indices, i == 0 ? "" : ",", failure.index);
+    if (i == kMostNamed) absl::StrAppend(&message, "; and ", failures.size() - kMostNamed, " more");
+    if (i >= kMostNamed) continue;
+    absl::StrAppend(&message, i == 0 ? "" : "; ", "inputs[", failure.index,
+                    "]: ", std::string(ReasonWord(failure.reason)), ": ", failure.status.message());
+  }
+  return {.status = absl::Status(failures[0].status.code(), message),
+          .reason = failures[0].reason,
+          .field = absl::StrCat("inputs[", failures[0].index, "]"),
+          .metadata = {{"inputs", indices}}};
+}
+
+void FillInfer(CallResult result, const ModelSpec& model, int inputs, const std::string& fingerprint,
+               std::string id, inference::ModelInferResponse* response) {
+  response->set_model_name(model.name);
+  response->set_model_version(kInferVersion.data(), kInferVersion.size());
+  response->set_id(std::move(id));
+  (*response->mutable_parameters())["fingerprint"].set_string_param(fingerprint);
+  auto* const output = response->add_outputs();
+  output->set_name(kEmbedding);
+  output->set_datatype("FP32");
+  output->add_shape(inputs);
+  output->add_shape(model.dimension);
+  response->add_raw_output_contents(std::move(result.data));
+}
+
+void FillModelMetadata(const ModelSpec& model, inference::ModelMetadataResponse* response) {
+  const auto fill = [](const std::string& name, const std::string& type, std::initializer_list<int64_t> shape,
+                       auto* out) {
+    out->set_name(name);
+    out->set_datatype(type);
+    for (const int64_t size : shape) out->add_shape(size);
+  };
+  response->set_name(model.name);
+  response->add_versions(std::string(kInferVersion));
+  response->set_platform("embedd");
+  if (model.Serves(Tower::kImage)) fill(kImage, "BYTES", {-1}, response->add_inputs());
+  if (model.Serves(Tower::kText)) fill(kText, "BYTES", {-1}, response->add_inputs());
+  fill(kEmbedding, "FP32", {-1, model.dimension}, response->add_outputs());
+}
+
+}  // namespace embedd
