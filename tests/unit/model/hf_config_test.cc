@@ -72,6 +72,11 @@ TEST_CASE("Sizes may be one number, as old folders have them, and height and wid
   const auto old = ParseHfPreprocessor(R"({"size": 224, "crop_size": 224})", "p.json", TowerConfig{});
   REQUIRE(old.ok());
   CHECK(old->resize_mode == ResizeMode::kShortest);
+  // One number is the shortest edge to CLIP's class and both sides to ViT's, whose files often say no more.
+  const auto vit = ParseHfPreprocessor(R"({"image_processor_type": "ViTImageProcessor", "size": 224})",
+                                       "p.json", TowerConfig{});
+  REQUIRE(vit.ok());
+  CHECK(vit->resize_mode == ResizeMode::kSquash);
   const auto squash =
       ParseHfPreprocessor(R"({"size": {"height": 224, "width": 224}})", "p.json", TowerConfig{});
   REQUIRE(squash.ok());
