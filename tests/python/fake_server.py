@@ -74,6 +74,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
       on_stream: called with (stream number, messages so far) for every stream message; may raise `Failure`.
       serving: what health says; None: it is not asked, there is no health service.
     What it saw:
+      traces: the header `traceparent` of every call and stream, None where there was none.
       requests: EmbedBatchRequests without their pixels: [number of inputs, priority, expect_fingerprint, ...].
     """
 
@@ -102,6 +103,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
         self.script: List[Optional[Failure]] = []
         self.on_stream: Callable[[int, int], None] = lambda stream, messages: None
         self.serving: Optional[bool] = None
+        self.traces: List[Optional[str]] = []
         self.requests: List[pb.EmbedBatchRequest] = []
         self.sizes: List[int] = []
         self.info_calls = self.streams = self.running = self.most_running = 0
@@ -158,6 +160,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
             self.most_running = max(self.most_running, self.running)
             self.sizes.append(request.ByteSize())
             self.requests.append(_without_pixels(request))
+            self.traces.append(dict(context.invocation_metadata()).get("traceparent"))
             scripted = self.script.pop(0) if self.script else None
         try:
             if scripted is not None:
@@ -174,6 +177,7 @@ class FakeServer(pb_grpc.EmbeddingServiceServicer):
     def EmbedStream(self, request_iterator, context):  # noqa: N802
         with self._lock:
             self.streams += 1
+            self.traces.append(dict(context.invocation_metadata()).get("traceparent"))
             stream = self.streams
         first = None
         for index, request in enumerate(request_iterator):

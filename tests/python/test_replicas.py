@@ -5,7 +5,9 @@ import contextvars
 import json
 import logging
 import socket
+import sys
 import threading
+import types
 from contextlib import ExitStack
 
 import grpc
@@ -253,6 +255,29 @@ def test_the_callers_context_reaches_every_call_of_a_job(server):
     assert len(seen) >= 12 and set(seen) == {"mine"}
 
 
+class Span:
+    """What of OpenTelemetry's span the client looks at."""
+
+    def __init__(self, trace_id, span_id):
+        self.trace_id, self.span_id, self.trace_flags, self.is_valid = trace_id, span_id, 1, trace_id != 0
+
+    def get_span_context(self):
+        return self
+
+
+def test_the_callers_span_goes_with_every_call_of_a_job(server, make_client, monkeypatch):
+    current = contextvars.ContextVar("span", default=Span(0, 0))
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", types.SimpleNamespace(get_current_span=current.get))
+    client = make_client(server.target)
+    client.embed_images(images(50), batch_size=10)
+    assert server.traces == [None] * 5
+    current.set(Span(0xABC, 0x12))
+    server.traces.clear()
+    client.embed_images(images(50), batch_size=10)
+    list(client.embed_stream(images(5)))
+    assert server.traces == ["00-00000000000000000000000000000abc-0000000000000012-01"] * 6
+
+
 # The pool alone.
 
 
@@ -297,6 +322,27 @@ def test_a_replica_that_takes_five_times_as_long_gets_a_fifth():
         counts[attempt.replica] += 1
     quick, slow = counts.values()
     assert 4.0 < quick / slow < 6.0
+
+
+def test_in_a_job_with_calls_to_spare_a_slow_replica_does_not_idle():
+    """It has its next call at hand, though the quick one would be through with it earlier."""
+    shared, clock = pool()
+    quick, slow = shared.replicas
+    for replica, seconds in ((quick, 0.08), (slow, 0.8)):
+        attempt = shared.begin_at(replica, call(64))
+        clock.time += seconds
+        attempt.succeeded("EmbedBatch")
+    for _ in range(6):
+        shared.begin_at(quick, call(64))
+    assert [shared.begin(call(64)).replica for _ in range(2)] == [slow] * 2
+    # But one picture that somebody waits for goes where it is answered first.
+    other, clock = pool()
+    quick, slow = other.replicas
+    for replica, seconds in ((quick, 0.08), (slow, 0.8)):
+        attempt = other.begin_at(replica, call(64))
+        clock.time += seconds
+        attempt.succeeded("EmbedBatch")
+    assert [other.begin(call(1)).replica for _ in range(3)] == [quick] * 3
 
 
 def test_a_replica_that_owes_an_answer_is_avoided_more_the_longer_it_does():

@@ -192,7 +192,7 @@ class Nginx(Proxy):
                 "10.0.0.2:50051": second.target,
             },
         )
-        (self.folder / "logs").mkdir()
+        (self.folder / "logs").mkdir(exist_ok=True)
         own = f"daemon off; pid {self.folder}/pid; error_log {self.folder}/log;"
         return ["nginx", "-p", str(self.folder), "-c", path, "-g", own]
 

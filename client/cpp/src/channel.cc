@@ -21,7 +21,7 @@ constexpr int kRetryBufferBytes = 64 << 20;
 // The first policy that the library knows is taken; weights come with the answers of the servers. A replica
 // that loads or drains is left out by its health.
 constexpr char kBalance[] =
-    R"({"loadBalancingConfig":[{"weighted_round_robin":{"blackoutPeriod":"1s","weightUpdatePeriod":"1s"}},)"
+    R"({"loadBalancingConfig":[{"weighted_round_robin":{"blackoutPeriod":"0s","weightUpdatePeriod":"0.2s"}},)"
     R"({"round_robin":{}}],"healthCheckConfig":{"serviceName":""}})";
 
 // `kind`: what the file must hold. gRPC would only say, at the first call, that there is no address to

@@ -68,15 +68,27 @@ std::optional<size_t> Replicas::Begin(const Load& load, absl::Time now) {
   double usual = 0;  // of a replica whose rate is not known
   for (const Replica& one : replicas_) usual = std::max(usual, one.Rate(now).value_or(0));
   if (usual == 0) usual = 1;
+  // Where many requests are under way: to whom runs dry first but for one request, so that a slow one has its
+  // next at hand, too, and its batches are full.
+  size_t free_ones = 0, under_way = 0;
+  for (const Replica& one : replicas_) {
+    if (!one.Takes(load) || !one.Free(now)) continue;
+    ++free_ones;
+    under_way += one.inputs;
+  }
+  const bool plenty = under_way >= 2 * free_ones * std::max<size_t>(1, load.inputs);
   // Free ones by when they would be through, then those on hold by when they end it.
   std::optional<size_t> best;
-  std::tuple<bool, absl::Time, double, uint64_t> best_order;
+  std::tuple<bool, absl::Time, double, double, uint64_t> best_order;
   for (size_t i = 0; i < replicas_.size(); ++i) {
     const Replica& one = replicas_[i];
     if (!one.Takes(load)) continue;
     const bool free = one.Free(now);
-    const double seconds = static_cast<double>(one.inputs + load.inputs) / one.Rate(now).value_or(usual);
-    const std::tuple order(!free, free ? absl::InfinitePast() : one.resume_at, seconds, one.turn);
+    const double rate = one.Rate(now).value_or(usual);
+    const double seconds = static_cast<double>(one.inputs + load.inputs) / rate;
+    const double dry = static_cast<double>(one.inputs - std::min<size_t>(one.inputs, load.inputs)) / rate;
+    const std::tuple order(!free, free ? absl::InfinitePast() : one.resume_at, plenty ? dry : seconds,
+                           seconds, one.turn);
     if (!best || order < best_order) {
       best = i;
       best_order = order;

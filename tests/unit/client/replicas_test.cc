@@ -46,6 +46,26 @@ TEST_CASE("A replica that takes five times as long gets a fifth of the work") {
   CHECK(ratio < 6);
 }
 
+TEST_CASE(
+    "With requests to spare a slow replica has its next at hand; one that somebody waits for goes to the "
+    "quick") {
+  const Load load{.inputs = 64};
+  const auto with_known_rates = [&](Replicas& replicas) {
+    replicas.BeginAt(0, load, kNow);
+    replicas.Answered(0, load, kNow, kNow + absl::Milliseconds(80));
+    replicas.BeginAt(1, load, kNow);
+    replicas.Answered(1, load, kNow, kNow + absl::Milliseconds(800));
+  };
+  const absl::Time now = kNow + absl::Milliseconds(800);
+  Replicas busy({1, 1});
+  with_known_rates(busy);
+  for (int i = 0; i < 6; ++i) busy.BeginAt(0, load, now);
+  for (int i = 0; i < 2; ++i) CHECK(*busy.Begin(load, now) == 1);
+  Replicas idle({1, 1});
+  with_known_rates(idle);
+  for (int i = 0; i < 3; ++i) CHECK(*idle.Begin(kOne, now) == 0);
+}
+
 TEST_CASE("A replica that owes an answer is avoided more the longer it does") {
   Replicas replicas({1, 1});
   const Load load{.inputs = 10};

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import grpc
 
+from . import _trace
 from ._version import __version__
 
 DEFAULT_TARGET = "localhost:50051"
@@ -29,7 +30,7 @@ Targets = Union[None, str, Sequence[str]]
 _BALANCE = json.dumps(
     {
         "loadBalancingConfig": [
-            {"weighted_round_robin": {"blackoutPeriod": "1s", "weightUpdatePeriod": "1s"}},
+            {"weighted_round_robin": {"blackoutPeriod": "0s", "weightUpdatePeriod": "0.2s"}},
             {"round_robin": {}},
         ],
         "healthCheckConfig": {"serviceName": ""},
@@ -191,7 +192,7 @@ class Endpoint:
     def metadata(self) -> Tuple[Tuple[str, str], ...]:
         """Metadata of the next call."""
         token = self._token() if callable(self._token) else self._token
-        return (("authorization", f"Bearer {token}"),) if token else ()
+        return ((("authorization", f"Bearer {token}"),) if token else ()) + _trace.metadata()
 
 
 def _is_literal(host: str) -> bool:
