@@ -12,6 +12,7 @@
 #include "server/rpc/batch_call.h"
 #include "server/rpc/infer_message.h"
 #include "server/rpc/status_mapping.h"
+#include "server/support/wall_time.h"
 
 namespace embedd {
 namespace {
@@ -152,7 +153,7 @@ RestResponse ToRestResponse(const CallFailure& failure) {
 
 RestDoor::RestDoor(const Options& options, Road* road)
     : road_(road),
-      started_(road->clock->TimeNow()),
+      started_(WallTime()),
       bodies_({.images = 1 << 30,
                .bytes = std::max(options.body_bytes, kCopiesOfBody * road->limits.max_message_bytes)}) {}
 

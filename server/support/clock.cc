@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "server/support/wall_time.h"
+
 namespace embedd {
 namespace {
 
@@ -15,6 +17,8 @@ class RealClock final : public Clock {
 };
 
 }  // namespace
+
+absl::Time WallTime() { return absl::FromChrono(std::chrono::system_clock::now()); }
 
 Clock* Clock::Real() {
   static RealClock* const clock = new RealClock;  // never destroyed: threads may still ask at exit

@@ -190,6 +190,7 @@ TEST_CASE("The model is listed, and other paths and verbs are told so") {
   const json list = json::parse(client.Get("/v1/models")->body);
   CHECK((list["object"] == "list" && list["data"].size() == 1 && list["data"][0]["id"] == "fake" &&
          list["data"][0]["object"] == "model"));
+  CHECK(list["data"][0]["created"] > 1'700'000'000);  // seconds of the calendar, not of the machine's uptime
   CHECK(json::parse(client.Get("/v1/models/fake")->body)["id"] == "fake");
   CHECK(client.Get("/v1/models/other")->status == 404);
   CHECK(client.Get("/v1/embeddings")->status == 405);
