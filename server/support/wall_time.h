@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The time of day, for what people and other machines read. It jumps when someone sets it: durations come from
-// Clock.
+// The time of day, for what people and other machines read. It jumps when someone sets it: durations come
+// from Clock.
 
 #pragma once
 

@@ -99,7 +99,8 @@ void Print(const std::string& target, const client::ServerInfo& info) {
   // Older servers decoded with it.
   const std::string libvips =
       info.versions.libvips == "none" ? "" : absl::StrCat(", libvips ", info.versions.libvips);
-  line("built with", absl::StrCat("LibTorch ", info.versions.libtorch, libvips, ", gRPC ", info.versions.grpc));
+  line("built with",
+       absl::StrCat("LibTorch ", info.versions.libtorch, libvips, ", gRPC ", info.versions.grpc));
 }
 
 // The first server whose model is another one than that of the first.
