@@ -287,7 +287,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         import huggingface_hub as hub
     except ImportError:
-        print("embedd pull: needs huggingface_hub: pip install 'embedd[pull]'", file=sys.stderr)
+        print("embedd pull: needs huggingface_hub: pip install huggingface_hub", file=sys.stderr)
         return 1
     try:
         got = pull(given.name, given.to, given.revision, say=lambda line: print(line, flush=True))
