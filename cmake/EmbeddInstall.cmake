@@ -11,6 +11,8 @@ if(EMBEDD_BUNDLE_LIBTORCH)
   # libtorch_cpu and what it brings along in its wheel: everything that does not come from the system.
   install(CODE "set(embedd_private_libdir \"${embedd_private_libdir}\")" COMPONENT server)
   install(CODE "set(embedd_built \"$<TARGET_FILE:embedd>\")" COMPONENT server)
+  install(CODE "set(embedd_libtorch \"${LibTorch_LIB_DIR}\")" COMPONENT server)
+  install(CODE "set(embedd_docdir \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DOCDIR}\")" COMPONENT server)
   install(SCRIPT ${CMAKE_CURRENT_LIST_DIR}/InstallLibTorch.cmake COMPONENT server)
 else()
   set_target_properties(embedd PROPERTIES INSTALL_RPATH "${LibTorch_LIB_DIR}")

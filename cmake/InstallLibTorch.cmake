@@ -1,5 +1,6 @@
 # Run by cmake --install where EMBEDD_BUNDLE_LIBTORCH is on (EmbeddInstall.cmake): copies the libraries that `embedd_built`
-# needs and that no system folder has, with what they need in turn, into the private library folder.
+# needs and that no system folder has, with what they need in turn, into the private library folder, and the licences that
+# their Python packages bring into `embedd_docdir`.
 file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${embedd_built}" RESOLVED_DEPENDENCIES_VAR found
   UNRESOLVED_DEPENDENCIES_VAR missing POST_EXCLUDE_REGEXES "^/lib" "^/usr/lib" "^/usr/local/lib/[^/]*$")
 if(missing)
@@ -7,5 +8,31 @@ if(missing)
 endif()
 set(folder "${CMAKE_INSTALL_PREFIX}/${embedd_private_libdir}")
 foreach(library IN LISTS found)
-  file(INSTALL "${library}" DESTINATION "${folder}" TYPE SHARED_LIBRARY FOLLOW_SYMLINK_CHAIN)
+  get_filename_component(name "${library}" NAME)
+  get_filename_component(library "${library}" REALPATH)
+  # By the name that is asked for, and without the right to be executed, which a library does not need.
+  file(INSTALL "${library}" DESTINATION "${folder}" TYPE FILE RENAME "${name}")
+  if(CMAKE_INSTALL_DO_STRIP)  # a fifth of it is names for debuggers
+    execute_process(COMMAND strip --strip-unneeded "$ENV{DESTDIR}${folder}/${name}" COMMAND_ERROR_IS_FATAL ANY)
+  endif()
+  if(library MATCHES "^(.*/site-packages)/nvidia/")
+    set(site "${CMAKE_MATCH_1}")
+    if(name MATCHES "^libcudart")
+      set(part cuda_runtime)
+    elseif(name MATCHES "^libcupti")
+      set(part cuda_cupti)
+    else()
+      message(FATAL_ERROR "${library} would be packed, and cmake/InstallLibTorch.cmake does not know where its licence is")
+    endif()
+    file(GLOB licences "${site}/nvidia_${part}*.dist-info/licenses")
+    list(GET licences 0 licence)
+    file(INSTALL "${licence}/" DESTINATION "${embedd_docdir}/licences/nvidia_${part}")
+  endif()
+endforeach()
+file(GLOB licences "${embedd_libtorch}/../../torch-*.dist-info/licenses" "${embedd_libtorch}/../LICENSE*")
+if(NOT licences)
+  message(FATAL_ERROR "${embedd_libtorch}: no licence of LibTorch is found; it may not be given on without")
+endif()
+foreach(licence IN LISTS licences)
+  file(INSTALL "${licence}" DESTINATION "${embedd_docdir}/licences/libtorch")
 endforeach()
