@@ -144,10 +144,7 @@ struct EmbeddServer::Stages {
   absl::Duration ExpectedTime(const Work& more) const {
     const DeviceGroup* s = made_devices.load();
     if (s == nullptr) return absl::ZeroDuration();
-    // The devices do not see the images that are still to be prepared, and those are ahead too.
-    const LaneSizes undecoded = prepare.sizes();
-    const int ahead = undecoded.interactive + (more.lane == Lane::kBulk ? undecoded.bulk : 0);
-    const absl::Duration device = s->ExpectedTime(ahead + more.images);
+    const absl::Duration device = s->ExpectedTime(more.lane, more.images, prepare.sizes());
     const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
     if (preparing == absl::ZeroDuration()) return device;
     if (s->devices().front()->is_processor()) return preparing + device;
@@ -157,7 +154,8 @@ struct EmbeddServer::Stages {
   // What an input needs on the device, at least.
   absl::Duration TimeOncePrepared() const {
     const DeviceGroup* s = made_devices.load();
-    return s == nullptr ? absl::ZeroDuration() : std::min(s->ExpectedTime(1), s->ExpectedBatchTime());
+    return s == nullptr ? absl::ZeroDuration()
+                        : std::min(s->ExpectedTime(Lane::kInteractive, 1), s->ExpectedBatchTime());
   }
 
   void SetBuildInfo(const std::string& fingerprint) {

@@ -11,7 +11,7 @@
 // the next: two batches at the latency target. One that is the k-th of its flow, while F flows wait, has at
 // most k * F images of its lane before it, because flows take turns: their time at the device's rate, those
 // two batches, and the tenth that bulk gets. A task with a near deadline may go before it, but is only
-// admitted when all that waits can be done before that deadline.
+// admitted when all that goes before it can be done before that deadline.
 
 #pragma once
 

@@ -75,15 +75,17 @@ absl::Status DeviceGroup::Start() {
   }
   MutexLock lock(&mu_);
   started_ = true;
-  const bool away = std::find(offloaded_.begin(), offloaded_.end(), false) == offloaded_.end();
-  deps_.state->Set(away ? ServerState::kOffloaded : ServerState::kReady);
+  PublishState();
   return absl::OkStatus();
 }
 
 void DeviceGroup::OnMoved(size_t device, bool on_device) {
   MutexLock lock(&mu_);
   offloaded_[device] = !on_device;
-  if (!started_) return;
+  if (started_) PublishState();
+}
+
+void DeviceGroup::PublishState() {
   bool away = true;
   for (size_t i = 0; i < devices_.size(); ++i) away = away && (offloaded_[i] || lost_[i]);
   deps_.state->Set(away ? ServerState::kOffloaded : ServerState::kReady);
@@ -106,6 +108,7 @@ void DeviceGroup::OnLost(size_t device, const std::string& why) {
     if (lost_[device]) return;
     lost_[device] = true;
     last = std::find(lost_.begin(), lost_.end(), false) == lost_.end();
+    if (!last && started_) PublishState();  // the weights may have been on this one only
   }
   if (last) {
     LogError("the device is lost; the process ends with exit code 5 for its supervisor to restart it",
@@ -158,8 +161,9 @@ void DeviceGroup::Move(bool onto_device, WeightsMoved done) {
   }
 }
 
-absl::Duration DeviceGroup::ExpectedTime(int images) const {
-  const int waiting = deps_.queue->size();
+absl::Duration DeviceGroup::ExpectedTime(Lane lane, int images, LaneSizes prepared_later) const {
+  (lane == Lane::kBulk ? prepared_later.bulk : prepared_later.interactive) += images;
+  const int leaving = deps_.queue->LeaveUntilLastOf(lane, prepared_later);
   std::vector<const DeviceThread*> serving;
   double rate = 0;
   int in_flight = 0;
@@ -171,9 +175,9 @@ absl::Duration DeviceGroup::ExpectedTime(int images) const {
     in_flight += device->images_in_flight();
     fresh = fresh || device->TimesAreFresh();
   }
-  if (rate <= 0 || (waiting == 0 && !fresh)) return absl::ZeroDuration();
+  if (rate <= 0 || (deps_.queue->size() == 0 && !fresh)) return absl::ZeroDuration();
   // Each pulls as fast as it works, so it gets its part of all there is.
-  const int all = waiting + in_flight + images;
+  const int all = leaving + in_flight;
   absl::Duration longest;
   for (const DeviceThread* device : serving) {
     const double part = std::ceil(all * device->Rate() / rate);

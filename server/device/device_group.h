@@ -48,9 +48,10 @@ class DeviceGroup {
   // On every device that serves. The sum of the bytes, and the time of the longest. `done` is told once.
   void Move(bool onto_device, WeightsMoved done);
 
-  // How long `images` more images would take from now to their answer, by the backlog and the measured times.
-  // Zero while nothing is known.
-  absl::Duration ExpectedTime(int images) const;
+  // How long `images` more images of `lane` would take from now to their answer, by what goes before them and
+  // the measured times. `prepared_later` are those that are not in the queue yet. Zero while nothing is
+  // known.
+  absl::Duration ExpectedTime(Lane lane, int images, LaneSizes prepared_later = {}) const;
   // Of a full batch, on the device that needs the longest. Zero while nothing is known.
   absl::Duration ExpectedBatchTime() const;
 
@@ -66,6 +67,8 @@ class DeviceGroup {
  private:
   void WakeOne();
   void OnMoved(size_t device, bool on_device);
+  // READY, or OFFLOADED when no device that is left holds weights.
+  void PublishState() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void OnHang(size_t device);
   void OnLost(size_t device, const std::string& why);
 

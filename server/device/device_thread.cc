@@ -171,6 +171,20 @@ bool DeviceThread::WakeIfWaiting() {
   return true;
 }
 
+void DeviceThread::LogBatch(const std::vector<EmbedTask>& tasks, size_t dropped) const {
+  if (!LogsDebug()) return;
+  const auto bulk = std::count_if(tasks.begin(), tasks.end(),
+                                  [](const EmbedTask& task) { return task.lane == Lane::kBulk; });
+  const LaneSizes left = deps_.queue->sizes();
+  LogDebug("a batch is formed", {{"device", options_.name},
+                                 {"tower", tasks.empty() ? "" : TowerName(tasks.front().tower)},
+                                 {"images", absl::StrCat(tasks.size())},
+                                 {"bulk", absl::StrCat(bulk)},
+                                 {"dropped", absl::StrCat(dropped)},
+                                 {"interactive_left", absl::StrCat(left.interactive)},
+                                 {"bulk_left", absl::StrCat(left.bulk)}});
+}
+
 void DeviceThread::RunBatch() {
   BoundedQueue::Wants wants;
   absl::Duration expected;
@@ -188,9 +202,11 @@ void DeviceThread::RunBatch() {
     }
   }
   const BusyScope busy(this, "a batch", Watchdog::AllowedTime(expected));
-  // Outside the lock: the queue answers what it drops, and an answer may come back here with a new push.
   Batch batch;
-  batch.tasks = deps_.queue->Pop(wants);
+  FinishedBatch dropped;
+  batch.tasks = deps_.queue->Pop(wants, &dropped);
+  LogBatch(batch.tasks, dropped.tasks.size());
+  if (!dropped.tasks.empty()) deps_.reply(std::move(dropped));
   if (batch.tasks.empty()) return;
 
   std::vector<std::shared_ptr<CallSink>> calls;

@@ -138,6 +138,8 @@ class DeviceThread {
   absl::Status Load();
   Next WaitForWork();
   void RunBatch();
+  // For --log-level debug: what the queue gave, how many it dropped, what is left.
+  void LogBatch(const std::vector<EmbedTask>& tasks, size_t dropped) const;
   void RunMove();
   void RunIdle();
   // True when the report is the first to say that the device is lost.

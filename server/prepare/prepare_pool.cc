@@ -124,11 +124,9 @@ LaneSizes PreparePool::sizes() const {
 absl::Duration PreparePool::ExpectedTime(Lane lane, absl::Duration more) const {
   if (!deps_.cost->measured()) return absl::ZeroDuration();
   MutexLock lock(&mu_);
-  double seconds = absl::ToDoubleSeconds(more) + items_.cost(Lane::kInteractive);
-  const double bulk = items_.cost(Lane::kBulk);
-  // Bulk takes its share of the threads from those who go before it, and no more.
-  const double share = options_.order.bulk_floor;
-  seconds += lane == Lane::kBulk ? bulk : std::min(bulk, seconds * share / (1 - share));
+  double interactive = items_.cost(Lane::kInteractive), bulk = items_.cost(Lane::kBulk);
+  (lane == Lane::kBulk ? bulk : interactive) += absl::ToDoubleSeconds(more);
+  double seconds = items_.LeavesUntilLastOf(lane, interactive, bulk);
   for (const Hand& hand : hands_) seconds += hand.busy ? hand.cost / 2 : 0;  // half done, on average
   return absl::Seconds(seconds / options_.threads);
 }

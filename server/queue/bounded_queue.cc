@@ -3,6 +3,7 @@
 #include "server/queue/bounded_queue.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -31,7 +32,7 @@ struct BoundedQueue::Picker {
   std::optional<Tower> tower;  // of the batch, from its first task on
   bool with_bulk = false;
   std::vector<EmbedTask> batch;
-  std::vector<EmbedTask> dead, expired;
+  FinishedBatch dropped;
   absl::Time tightest = absl::InfiniteFuture();
 
   const Want& want(Tower of) const { return wants[static_cast<size_t>(of)]; }
@@ -39,16 +40,16 @@ struct BoundedQueue::Picker {
     return want(of).batch_time == nullptr ? absl::ZeroDuration() : caution * want(of).batch_time(n);
   }
 
+  Verdict Drop(EmbedTask& task, Answer answer) {
+    dropped.tasks.push_back(std::move(task));
+    dropped.answers.push_back(std::move(answer));
+    return Verdict::kDropped;
+  }
+
   // Takes the task, drops it, or lets it wait because the batch would become too slow for a deadline in it.
   Verdict Offer(EmbedTask& task) {
-    if (task.dead()) {
-      dead.push_back(std::move(task));
-      return Verdict::kDropped;
-    }
-    if (task.deadline <= now + BatchTime(task.tower, 1)) {
-      expired.push_back(std::move(task));
-      return Verdict::kDropped;
-    }
+    if (task.dead()) return Drop(task, Cancelled());
+    if (task.deadline <= now + BatchTime(task.tower, 1)) return Drop(task, Expired());
     const absl::Time tightest_with = std::min(tightest, task.deadline);
     const int images = static_cast<int>(batch.size()) + 1;
     const bool bulk = with_bulk || task.lane == Lane::kBulk;
@@ -90,7 +91,7 @@ void BoundedQueue::Push(EmbedTask task) {
   if (on_push_) on_push_();
 }
 
-std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants) {
+std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* dropped) {
   Picker picker{.wants = wants, .now = clock_->TimeNow()};
   Want most;  // of any tower: what the order gives at most
   absl::Duration longest;
@@ -109,8 +110,11 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants) {
                  .urgent_before = picker.now + options_.urgency + 2 * picker.caution * longest},
                 [&picker](EmbedTask& task) { return picker.Offer(task); });
   }
-  for (EmbedTask& task : picker.dead) task.Finish(Cancelled());
-  for (EmbedTask& task : picker.expired) task.Finish(Expired());
+  if (dropped != nullptr) {
+    *dropped = std::move(picker.dropped);
+  } else {
+    DeliverAnswers(std::move(picker.dropped));
+  }
   return std::move(picker.batch);
 }
 
@@ -138,6 +142,13 @@ void BoundedQueue::FailAll(absl::Status status, Reason reason) {
 BoundedQueue::Sizes BoundedQueue::sizes() const {
   MutexLock lock(&mu_);
   return tasks_.sizes();
+}
+
+int BoundedQueue::LeaveUntilLastOf(Lane lane, Sizes more) const {
+  MutexLock lock(&mu_);
+  const Sizes waiting = tasks_.sizes();
+  return static_cast<int>(std::ceil(
+      tasks_.LeavesUntilLastOf(lane, waiting.interactive + more.interactive, waiting.bulk + more.bulk)));
 }
 
 }  // namespace embedd

@@ -6,8 +6,8 @@
 // ORDER. That of LaneQueue, each image at the same cost: lanes, turns between connections, near deadlines
 // first.
 //
-// DROPPING. Tasks whose call is dead or whose deadline has passed never reach a batch; they are answered when
-// the queue next looks at them, at once on DropDead.
+// DROPPING. Tasks whose call is dead or whose deadline has passed never reach a batch; Pop gives them back
+// with their answers when it next looks at them, DropDead answers them at once.
 //
 // Thread-safe. Answers are given with no lock held.
 
@@ -20,6 +20,7 @@
 
 #include "absl/time/time.h"
 #include "server/queue/embed_task.h"
+#include "server/queue/finished_batch.h"
 #include "server/queue/lane_queue.h"
 #include "server/support/clock.h"
 #include "server/support/mutex.h"
@@ -59,9 +60,12 @@ class BoundedQueue {
   using Wants = std::array<Want, kTowers>;  // by Tower
   // Removes a batch: the task that goes next, and up to `max_images` in all of those that go next after it
   // and are for the same tower, best first. A batch is kept short enough for its tightest deadline; a task
-  // that could not meet its deadline even alone is answered DEADLINE_EXCEEDED and not returned. While others
+  // that could not meet its deadline even alone is dropped: DEADLINE_EXCEEDED. While others
   // wait for the device, both are judged with caution (Options).
-  std::vector<EmbedTask> Pop(const Wants& wants);
+  //
+  // What is dropped goes to `dropped`, with its answers: thousands may expire at once, and telling their
+  // calls takes longer than a batch. Without `dropped` they are answered before Pop returns.
+  std::vector<EmbedTask> Pop(const Wants& wants, FinishedBatch* dropped = nullptr);
   // The same, with one want for every tower.
   std::vector<EmbedTask> Pop(const Want& want) { return Pop(Wants{want, want}); }
 
@@ -78,6 +82,8 @@ class BoundedQueue {
     const Sizes now = sizes();
     return now.interactive + now.bulk;
   }
+  // Of all images that wait, and `more`, how many leave until the last of `lane` does.
+  int LeaveUntilLastOf(Lane lane, Sizes more) const;
 
  private:
   struct Picker;

@@ -74,6 +74,12 @@ class LaneQueue {
   void RemoveAll(std::vector<T>& removed);
 
   LaneSizes sizes() const { return {.interactive = lanes_[0].size, .bulk = lanes_[1].size}; }
+  // Of what the lanes hold, by cost or by number, how much leaves until the last of `lane` does: what is bulk
+  // takes its share from those who go before it, and no more.
+  double LeavesUntilLastOf(Lane lane, double interactive, double bulk) const {
+    const double share = options_.bulk_floor;
+    return interactive + (lane == Lane::kBulk ? bulk : std::min(bulk, interactive * share / (1 - share)));
+  }
   double cost(Lane lane) const { return lanes_[static_cast<int>(lane)].cost; }
 
  private:

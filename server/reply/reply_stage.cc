@@ -45,8 +45,4 @@ void ReplyStage::Loop() {
   }
 }
 
-void DeliverAnswers(FinishedBatch batch) {
-  for (size_t i = 0; i < batch.tasks.size(); ++i) batch.tasks[i].Finish(std::move(batch.answers[i]));
-}
-
 }  // namespace embedd

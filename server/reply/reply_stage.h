@@ -36,7 +36,4 @@ class ReplyStage {
   std::thread thread_;
 };
 
-// Gives each task its answer, in order.
-void DeliverAnswers(FinishedBatch batch);
-
 }  // namespace embedd

@@ -6,6 +6,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/rpc/status_mapping.h"
+#include "server/support/log.h"
 
 namespace embedd {
 namespace {
@@ -14,6 +17,15 @@ namespace {
 // idles.
 constexpr absl::Duration kSoonestRetry = absl::Milliseconds(20);
 constexpr absl::Duration kLatestRetry = absl::Seconds(30);
+
+void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
+  if (road.answered == nullptr) return;
+  road.answered->Count(images);
+  context->AddTrailingMetadata(
+      kLoadReportTrailer,
+      OrcaLoadReport(road.answered->PerSecond(), absl::ToDoubleSeconds(road.expected_time(
+                                                     {.images = std::max(1, images), .lane = Lane::kBulk}))));
+}
 
 }  // namespace
 
@@ -29,7 +41,9 @@ CallFailure QueueFull(const absl::Status& refused, const Road& road, int images)
   if (absl::IsOutOfRange(refused)) {
     failure.retry_after = -absl::Seconds(1);
   } else {
-    failure.retry_after = std::clamp(road.expected_time({}) / 2, kSoonestRetry, kLatestRetry);
+    // Places come free as all that waits is done, whatever its lane.
+    failure.retry_after =
+        std::clamp(road.expected_time({.lane = Lane::kBulk}) / 2, kSoonestRetry, kLatestRetry);
   }
   return failure;
 }
@@ -51,13 +65,19 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
 }
 
-void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
-  if (road.answered == nullptr) return;
-  road.answered->Count(images);
-  context->AddTrailingMetadata(
-      kLoadReportTrailer,
-      OrcaLoadReport(road.answered->PerSecond(),
-                     absl::ToDoubleSeconds(road.expected_time({.images = std::max(1, images)}))));
+void NoteEnd(const Road& road, const EndOfCall& call, const grpc::Status& status,
+             grpc::ServerContextBase* context) {
+  const absl::Duration took = road.clock->TimeNow() - call.arrived;
+  const std::string code = CodeName(status.error_code());
+  road.metrics->CountRequest(call.method, code, took);
+  if (LogsDebug()) {
+    LogDebug("a call ended", {{"method", std::string(call.method)},
+                              {"code", code},
+                              {"error", status.error_message()},
+                              {"inputs", absl::StrCat(call.inputs)},
+                              {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(took))}});
+  }
+  AddLoadReport(road, call.answered, context);
 }
 
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline) {

@@ -73,6 +73,8 @@ void Log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
   }
 }
 
+bool LogsDebug() { return lowest.load(std::memory_order_relaxed) == LogLevel::kDebug; }
+
 void ConfigureLogging(std::string_view level, std::string_view format) {
   if (level == "debug") {
     lowest = LogLevel::kDebug;

@@ -29,6 +29,8 @@ inline void LogWarn(std::string_view m, std::initializer_list<LogField> f = {}) 
 inline void LogError(std::string_view m, std::initializer_list<LogField> f = {}) {
   Log(LogLevel::kError, m, f);
 }
+// Whether LogDebug writes anything: ask before making the fields of a line on a road that is often used.
+bool LogsDebug();
 inline void LogDebug(std::string_view m, std::initializer_list<LogField> f = {}) {
   Log(LogLevel::kDebug, m, f);
 }

@@ -81,6 +81,43 @@ TEST_CASE(
 }
 
 TEST_CASE(
+    "At twice the capacity the device works for those who still wait, and afterwards nothing is left of it") {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    Overload o(seed);
+    const int cap = o.cap.cap().images;
+    const absl::Duration batch_time = o.TimeOf(cap), patience = 10 * batch_time;
+    const absl::Duration each = batch_time / cap;  // at the device's full rate
+    const absl::Time begin = o.clock.TimeNow(), end = begin + 200 * batch_time;
+    absl::Time next = begin;
+    int in_time = 0, late = 0;
+    while (o.clock.TimeNow() < end) {
+      for (; next <= o.clock.TimeNow(); next += each / 2) {
+        o.queue.Push(
+            MakeTask(o.call, 0,
+                     {.flow = o.random() % 20,
+                      .deadline = next + patience * (1 + 0.1 * static_cast<double>(o.random() % 10))}));
+      }
+      std::vector<EmbedTask> batch = o.Pop();
+      o.clock.AdvanceTime(batch.empty() ? each : o.TimeOf(static_cast<int>(batch.size())));
+      for (const EmbedTask& task : batch) ++(task.deadline >= o.clock.TimeNow() ? in_time : late);
+      Overload::Answered(batch);
+    }
+    const double share = in_time * absl::FDivDuration(each, end - begin);
+    INFO("seed " << seed << ", cap " << cap << ", share " << share);
+    REQUIRE(late == 0);
+    REQUIRE(share >= 0.7);
+
+    o.clock.AdvanceTime(2 * patience);
+    o.Push(1, Lane::kInteractive, 99);
+    std::vector<EmbedTask> batch = o.Pop();
+    REQUIRE(batch.size() == 1);
+    REQUIRE(batch[0].index() == 1);
+    REQUIRE(o.queue.size() == 0);
+    Overload::Answered(batch);
+  }
+}
+
+TEST_CASE(
     "However much bulk waits, an interactive image waits at most for the batch on the device and the next "
     "one") {
   for (uint64_t seed = 1; seed <= 200; ++seed) {

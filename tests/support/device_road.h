@@ -36,6 +36,17 @@ class Barrier {
     MutexLock lock(&mu_);
     while (arrived_ < n) changed_.Wait(&mu_);
   }
+  // False when they did not come within `limit` of real time.
+  bool WaitForArrivals(int n, absl::Duration limit) {
+    const absl::Time end = Clock::Real()->TimeNow() + limit;
+    MutexLock lock(&mu_);
+    while (arrived_ < n) {
+      const absl::Duration left = end - Clock::Real()->TimeNow();
+      if (left <= absl::ZeroDuration()) return false;
+      changed_.WaitFor(&mu_, left);
+    }
+    return true;
+  }
   int arrived() {
     MutexLock lock(&mu_);
     return arrived_;
@@ -151,7 +162,7 @@ struct DeviceRoad {
     int devices = 1;  // called cpu, or cpu:0, cpu:1, …
     CapController::Options cap = {.max_batch = 8, .latency_target = absl::ZeroDuration()};
     absl::Duration idle_offload = absl::ZeroDuration();
-    ReleasePolicy::Options release = {.kind = ReleasePolicy::Kind::kNever};
+    ReleasePolicy::Options release = {.kind = ReleaseKind::kNever};
     absl::Duration idle_period = absl::Milliseconds(200);
   };
   DeviceRoad() : DeviceRoad(Options()) {}

@@ -368,7 +368,7 @@ TEST_CASE("What a batch keeps raises the alarm metric, until a batch is clean ag
 }
 
 TEST_CASE("The policy decides about the cache after each batch") {
-  Fixture never, always({.policy = {.kind = ReleasePolicy::Kind::kAlways}});
+  Fixture never, always({.policy = {.kind = ReleaseKind::kAlways}});
   never.Run(4);
   always.Run(4);
   CHECK(never.executor.counting_memory().trims() == 0);

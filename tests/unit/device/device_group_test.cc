@@ -84,9 +84,9 @@ TEST_CASE("What two devices do at once takes half the time; one image takes as l
   DeviceRoad one, two(kTwo);
   start(one);
   start(two);
-  CHECK(absl::ToDoubleMilliseconds(one.group->ExpectedTime(160)) == Approx(1600));
-  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(160)) == Approx(800));
-  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(1)) == Approx(10));
+  CHECK(absl::ToDoubleMilliseconds(one.group->ExpectedTime(Lane::kBulk, 160)) == Approx(1600));
+  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(Lane::kBulk, 160)) == Approx(800));
+  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(Lane::kBulk, 1)) == Approx(10));
 }
 
 TEST_CASE("A device that is lost ends alone; the other one serves on; the last one ends the server") {
@@ -120,6 +120,35 @@ TEST_CASE("A device that is lost ends alone; the other one serves on; the last o
   road.Push(later, 0);
   later->Wait();
   CHECK(later->reasons() == std::vector<Reason>{Reason::kDeviceFailed});
+}
+
+TEST_CASE("When the device that held the weights is lost, a server whose others hold none is offloaded") {
+  const QuietStderr quiet;
+  std::atomic<bool> offloaded{false};
+  DeviceRoad road(kTwo);
+  REQUIRE(road.group->Start().ok());
+  road.executor(0).SetScript({.on_run = [&road](int, int) {
+    road.barrier.Arrive();
+    return absl::UnavailableError("gone");
+  }});
+  road.barrier.Hold(true);
+  auto unlucky = std::make_shared<CallToWaitFor>(1);
+  while (road.barrier.arrived() == 0) {  // until the first device takes one
+    unlucky = std::make_shared<CallToWaitFor>(1);
+    road.Push(unlucky, 0);
+    while (road.barrier.arrived() == 0 && unlucky->left() > 0) std::this_thread::yield();
+  }
+  MoveToWaitFor away;
+  road.device(1).Move(false, away.Done());
+  away.Wait();
+  CHECK(road.state.state() == ServerState::kReady);
+  road.state.Subscribe([&](ServerState now, bool) { offloaded = now == ServerState::kOffloaded; });
+  road.barrier.Hold(false);
+  unlucky->Wait();
+  const absl::Time end = Clock::Real()->TimeNow() + absl::Seconds(10);
+  while (!offloaded && Clock::Real()->TimeNow() < end) std::this_thread::yield();
+  CHECK(offloaded);
+  CHECK(road.losses == 0);
 }
 
 TEST_CASE("An operator's move asks every device, and the server counts as offloaded when all are") {
@@ -158,8 +187,7 @@ struct HungRoad : DeviceRoad {
   explicit HungRoad(In what, int devices = 1)
       : DeviceRoad({.devices = devices,
                     .idle_offload = what == In::kIdleOffload ? absl::Seconds(60) : absl::ZeroDuration(),
-                    .release = {.kind = what == In::kIdleTrim ? ReleasePolicy::Kind::kIdle
-                                                              : ReleasePolicy::Kind::kNever},
+                    .release = {.kind = what == In::kIdleTrim ? ReleaseKind::kIdle : ReleaseKind::kNever},
                     .idle_period = absl::Milliseconds(1)}) {
     REQUIRE(group->Start().ok());
     const auto hang = [this] {

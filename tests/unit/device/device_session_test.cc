@@ -194,7 +194,7 @@ TEST_CASE(
 }
 
 TEST_CASE("An idle trim happens once in a pause, also where it cannot empty the cache") {
-  Fixture f({}, {.policy = {.kind = ReleasePolicy::Kind::kIdle, .idle_after = absl::Seconds(5)}});
+  Fixture f({}, {.policy = {.kind = ReleaseKind::kIdle, .idle_after = absl::Seconds(5)}});
   REQUIRE(f.session.Start(f.cap).ok());
   const int before = f.executor.counting_memory().trims();
   f.Run(4);
@@ -266,7 +266,7 @@ TEST_CASE("Out of memory is no failure of the device, however often") {
 
 TEST_CASE("Once the device is lost nothing touches it any more") {
   Fixture f({.idle_offload = absl::Seconds(1)},
-            {.policy = {.kind = ReleasePolicy::Kind::kIdle, .idle_after = absl::Seconds(1)}});
+            {.policy = {.kind = ReleaseKind::kIdle, .idle_after = absl::Seconds(1)}});
   REQUIRE(f.session.Start(f.cap).ok());
   int runs = 0;
   f.executor.SetScript({.on_run = [&](int, int) {

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "server/support/log.h"
+#include "tests/support/captured_stderr.h"
 #include "tests/support/catch.h"
 #include "tests/support/device_road.h"
 #include "tests/support/metric_value.h"
@@ -111,10 +113,10 @@ TEST_CASE("The expected time counts the backlog, the batch on the device, and wh
     road.clock.AdvanceTime(absl::Milliseconds(10 * bucket));
     return absl::OkStatus();
   }});
-  CHECK(road.group->ExpectedTime(5) == absl::ZeroDuration());
+  CHECK(road.group->ExpectedTime(Lane::kBulk, 5) == absl::ZeroDuration());
   REQUIRE(road.group->Start().ok());
-  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(4)) == Approx(40));
-  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(17)) == Approx(170));
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(Lane::kBulk, 4)) == Approx(40));
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(Lane::kBulk, 17)) == Approx(170));
   CHECK(absl::ToDoubleMilliseconds(road.device().TimeOf(8)) == Approx(80));
   road.StopAtBarrier();
   road.barrier.Hold(true);
@@ -122,9 +124,78 @@ TEST_CASE("The expected time counts the backlog, the batch on the device, and wh
   road.Push(call, 0);
   road.barrier.WaitForArrivals(1);
   for (uint32_t i = 1; i < 4; ++i) road.Push(call, i);
-  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(1)) == Approx(50));
+  CHECK(absl::ToDoubleMilliseconds(road.group->ExpectedTime(Lane::kBulk, 1)) == Approx(50));
   road.barrier.Hold(false);
   call->Wait();
+}
+
+TEST_CASE("Beside a bulk job an interactive call is expected when its lane comes, and is then in time") {
+  DeviceRoad road;
+  road.executor().SetScript({.on_run = [&](int, int bucket) {
+    road.barrier.Arrive();
+    road.clock.AdvanceTime(absl::Milliseconds(10 * bucket));
+    return absl::OkStatus();
+  }});
+  REQUIRE(road.group->Start().ok());
+  const int warm_up = road.barrier.arrived();
+  road.barrier.Hold(true);
+  auto job = std::make_shared<CallToWaitFor>(800), single = std::make_shared<CallToWaitFor>(1);
+  for (uint32_t i = 0; i < 800; ++i) road.Push(job, i, {.lane = Lane::kBulk, .flow = 1});
+  road.barrier.WaitForArrivals(warm_up + 1);
+  const auto expected = [&](Lane lane, int images) { return road.group->ExpectedTime(lane, images); };
+  CHECK(absl::ToDoubleSeconds(expected(Lane::kBulk, 1)) == Approx(8.01));
+  // As admission reckons: what is before it a quarter longer.
+  const absl::Duration needed = expected(Lane::kInteractive, 1) + expected(Lane::kInteractive, 0) / 4;
+  CHECK(needed <= absl::Milliseconds(150));
+  road.Push(single, 0, {.lane = Lane::kInteractive, .flow = 2, .deadline = road.clock.TimeNow() + needed});
+  road.barrier.Hold(false);
+  single->Wait();
+  CHECK(single->reasons().empty());
+  job->Wait();
+}
+
+TEST_CASE("Thousands that expire at once do not hold up the next batch: they are told beside it") {
+  constexpr uint32_t kMany = 8192;
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  road.StopAtBarrier();
+  road.barrier.Hold(true);
+  auto first = std::make_shared<CallToWaitFor>(1), fresh = std::make_shared<CallToWaitFor>(1);
+  road.Push(first, 0);
+  road.barrier.WaitForArrivals(1);
+  // Whoever tells an expired one waits until the next batch has begun.
+  std::atomic<bool> held_up{false};
+  auto expired = std::make_shared<CallToWaitFor>(kMany, [&] {
+    if (!held_up && !road.barrier.WaitForArrivals(2, absl::Seconds(10))) held_up = true;
+  });
+  for (uint32_t i = 0; i < kMany; ++i)
+    road.Push(expired, i, {.deadline = road.clock.TimeNow() + absl::Seconds(1)});
+  road.clock.AdvanceTime(absl::Seconds(1));
+  road.Push(fresh, 0);
+  road.barrier.Hold(false);
+  fresh->Wait();
+  expired->Wait();
+  CHECK_FALSE(held_up);
+  CHECK(expired->reasons() == std::vector<Reason>(kMany, Reason::kDeadline));
+}
+
+TEST_CASE("--log-level debug says of each batch what is in it and what it leaves") {
+  DeviceRoad road;
+  REQUIRE(road.group->Start().ok());
+  CapturedStderr log;
+  for (const char* level : {"debug", "info"}) {
+    ConfigureLogging(level, "json");
+    auto call = std::make_shared<CallToWaitFor>(1);
+    road.Push(call, 0, {.lane = Lane::kBulk});
+    call->Wait();
+  }
+  ConfigureLogging("info", "auto");
+  const std::vector<std::string> lines = log.Lines();
+  REQUIRE(lines.size() == 1);
+  for (const char* part : {"a batch is formed", R"("level":"debug")", R"("images":"1")", R"("bulk":"1")",
+                           R"("device":"cpu")", R"("bulk_left":"0")"}) {
+    CHECK_THAT(lines[0], Catch::Matchers::Contains(part));
+  }
 }
 
 TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it measured before") {
@@ -136,18 +207,18 @@ TEST_CASE("A device that ran nothing for ten seconds refuses nobody by what it m
   }});
   REQUIRE(road.group->Start().ok());
   auto refused = std::make_shared<CallToWaitFor>(1), served = std::make_shared<CallToWaitFor>(1);
-  CHECK(road.group->ExpectedTime(1) == absl::Seconds(1));
+  CHECK(road.group->ExpectedTime(Lane::kBulk, 1) == absl::Seconds(1));
   road.Push(refused, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
   refused->Wait();
   CHECK(refused->reasons() == std::vector<Reason>{Reason::kDeadline});
 
   road.clock.AdvanceTime(absl::Seconds(10));
   ms_per_image = 10;
-  CHECK(road.group->ExpectedTime(1) == absl::ZeroDuration());
+  CHECK(road.group->ExpectedTime(Lane::kBulk, 1) == absl::ZeroDuration());
   road.Push(served, 0, {.deadline = road.clock.TimeNow() + absl::Milliseconds(500)});
   served->Wait();
   CHECK(served->reasons().empty());
-  CHECK(road.group->ExpectedTime(1) > absl::ZeroDuration());
+  CHECK(road.group->ExpectedTime(Lane::kBulk, 1) > absl::ZeroDuration());
 }
 
 TEST_CASE("A lost device is told once; what is queued or pushed later is answered DEVICE_FAILED") {
@@ -231,7 +302,7 @@ TEST_CASE(
 }
 
 TEST_CASE("The same thread does everything with the device") {
-  DeviceRoad road({.release = {.kind = ReleasePolicy::Kind::kAlways}});
+  DeviceRoad road({.release = {.kind = ReleaseKind::kAlways}});
   Mutex mu;
   std::vector<std::thread::id> ids;
   const auto note = [&] {

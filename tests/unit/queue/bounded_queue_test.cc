@@ -233,6 +233,41 @@ TEST_CASE("An image whose deadline has passed never reaches a batch, and is answ
   CHECK(f.call->answer(0).reason == Reason::kDeadline);
 }
 
+TEST_CASE(
+    "What a batch leaves out can be told later: it is given back with its answers, and holds its place") {
+  Fixture f;
+  auto dead = std::make_shared<RecordingCall>();
+  f.queue.Push(MakeTask(dead, 0));
+  dead->MarkDead();
+  f.Push(1, {.deadline = f.In(absl::Seconds(1))});
+  f.Push(2);
+  f.clock.AdvanceTime(absl::Seconds(1));
+  FinishedBatch dropped;
+  const BoundedQueue::Want want{.max_images = 4, .max_with_bulk = 4};
+  const std::vector<EmbedTask> batch = f.queue.Pop({want, want}, &dropped);
+  REQUIRE(batch.size() == 1);
+  CHECK(batch[0].index() == 2);
+  REQUIRE(dropped.tasks.size() == 2);
+  CHECK_FALSE(dropped.tasks[0].empty());
+  CHECK_FALSE(dropped.tasks[1].empty());
+  DeliverAnswers(std::move(dropped));
+  CHECK(dead->answer(0).outcome == Outcome::kCancelled);
+  CHECK(f.call->answer(1).outcome == Outcome::kExpired);
+}
+
+TEST_CASE("Until the last of its lane leaves, interactive waits for a tenth of bulk, and bulk for all") {
+  Fixture f;
+  for (uint32_t i = 0; i < 90; ++i) f.Push(i);
+  for (uint32_t i = 90; i < 1000; ++i) f.Push(i, {.lane = Lane::kBulk});
+  CHECK(f.queue.LeaveUntilLastOf(Lane::kInteractive, {}) == 100);
+  CHECK(f.queue.LeaveUntilLastOf(Lane::kInteractive, {.interactive = 9}) == 110);
+  CHECK(f.queue.LeaveUntilLastOf(Lane::kBulk, {.interactive = 9, .bulk = 1}) == 1010);
+  Fixture little;
+  for (uint32_t i = 0; i < 90; ++i) little.Push(i);
+  little.Push(90, {.lane = Lane::kBulk});
+  CHECK(little.queue.LeaveUntilLastOf(Lane::kInteractive, {}) == 91);
+}
+
 TEST_CASE("An image that could not meet its deadline even alone costs no device work") {
   Fixture f;
   const auto time = [](int n) { return absl::Milliseconds(100 + 10 * n); };
