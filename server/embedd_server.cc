@@ -29,6 +29,10 @@
 namespace embedd {
 namespace {
 
+// A connection that does not read its answers holds at most this part of the queue's bytes with them. Who
+// reads never comes near: rows are far smaller than the pictures that wait beside them.
+constexpr int64_t kShareOfAnswers = 4;
+
 int OrCores(int threads) { return threads > 0 ? threads : UsableCores(); }
 
 // Messages of streams that wait for a place in the queue: half of it, and any single one.
@@ -124,6 +128,7 @@ struct EmbeddServer::Stages {
     road.state = &state;
     road.tokens = tokens.get();
     road.budget = &budget;
+    road.answers.SetMost(config.queue_bytes / kShareOfAnswers);
     road.waiting_room = &waiting_room;
     road.answered = &answered;
     road.queue = &queue;
@@ -165,7 +170,7 @@ struct EmbeddServer::Stages {
 
   Metrics::Gauges ReadGauges() const {
     const PlaceBudget::Usage used = budget.usage();
-    const int64_t answers = road.answer_bytes.load();
+    const int64_t answers = road.answers.bytes();
     const BoundedQueue::Sizes prepared = queue.sizes();
     Metrics::Gauges gauges{.queue_images = used.images,
                            .queue_bytes = std::max<int64_t>(0, used.bytes - answers),

@@ -18,15 +18,6 @@ namespace {
 constexpr absl::Duration kSoonestRetry = absl::Milliseconds(20);
 constexpr absl::Duration kLatestRetry = absl::Seconds(30);
 
-void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
-  if (road.answered == nullptr) return;
-  road.answered->Count(images);
-  context->AddTrailingMetadata(
-      kLoadReportTrailer,
-      OrcaLoadReport(road.answered->PerSecond(), absl::ToDoubleSeconds(road.expected_time(
-                                                     {.images = std::max(1, images), .lane = Lane::kBulk}))));
-}
-
 }  // namespace
 
 CallFailure QueueFull(const absl::Status& refused, const Road& road, int images) {
@@ -65,19 +56,24 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
 }
 
-void NoteEnd(const Road& road, const EndOfCall& call, const grpc::Status& status,
-             grpc::ServerContextBase* context) {
-  const absl::Duration took = road.clock->TimeNow() - call.arrived;
-  const std::string code = CodeName(status.error_code());
-  road.metrics->CountRequest(call.method, code, took);
-  if (LogsDebug()) {
-    LogDebug("a call ended", {{"method", std::string(call.method)},
-                              {"code", code},
-                              {"error", status.error_message()},
-                              {"inputs", absl::StrCat(call.inputs)},
-                              {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(took))}});
-  }
-  AddLoadReport(road, call.answered, context);
+void NoteEnd(const Road& road, std::string_view method, uint64_t inputs, absl::Time arrived, int code) {
+  const absl::Duration took = road.clock->TimeNow() - arrived;
+  const std::string name = CodeName(code);
+  road.metrics->CountRequest(method, name, took);
+  if (!LogsDebug()) return;
+  LogDebug("a call ended", {{"method", std::string(method)},
+                            {"code", name},
+                            {"inputs", absl::StrCat(inputs)},
+                            {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(took))}});
+}
+
+void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
+  if (road.answered == nullptr) return;
+  road.answered->Count(images);
+  context->AddTrailingMetadata(
+      kLoadReportTrailer,
+      OrcaLoadReport(road.answered->PerSecond(), absl::ToDoubleSeconds(road.expected_time(
+                                                     {.images = std::max(1, images), .lane = Lane::kBulk}))));
 }
 
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline) {

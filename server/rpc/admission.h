@@ -25,17 +25,13 @@ CallFailure QueueFull(const absl::Status& refused, const Road& road, int images)
 // batches were measured to take; nothing when it can, or while nothing was measured.
 std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, absl::Time deadline);
 
-// What is noted of a call of `inputs` inputs, `answered` of them with a result, as it ends: metrics, a line
-// for --log-level debug, and the load for balancers: utilization is all images on the road, those answered
-// included, over what a second can do.
-struct EndOfCall {
-  std::string_view method;
-  uint64_t inputs = 0;
-  int answered = 0;
-  absl::Time arrived;
-};
-void NoteEnd(const Road& road, const EndOfCall& call, const grpc::Status& status,
-             grpc::ServerContextBase* context);
+// Notes that a call of `inputs` inputs ended with the gRPC code `code`: in the metrics, and in a line for
+// --log-level debug.
+void NoteEnd(const Road& road, std::string_view method, uint64_t inputs, absl::Time arrived, int code);
+
+// Tells balancers the load, as the call of `images` images ends: utilization is all images on the road, those
+// of the call included, over what a second can do.
+void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context);
 
 // A gRPC deadline (system clock; may be infinite) on the clock of the road.
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline);

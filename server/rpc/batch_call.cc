@@ -43,9 +43,12 @@ void BatchCall::Start(const Caller& caller, v1::EmbedBatchRequest& request, std:
   }
   if (auto failure = CheckDeadline(*road_, work, caller.deadline)) return refuse(*std::move(failure));
   const int64_t answer_bytes = AnswerBytes(inputs_, settings_, *model_);
+  absl::StatusOr<AnswerPlace> answer = road_->answers.Reserve(caller.flow, answer_bytes);
+  if (!answer.ok()) return refuse(QueueFull(answer.status(), *road_, work.images));
   absl::StatusOr<Places> places = road_->budget->Reserve(work.images, all_bytes + answer_bytes);
   if (!places.ok()) return refuse(QueueFull(places.status(), *road_, work.images));
-  answer_ = AnswerPlace(places->Take(0, answer_bytes), &road_->answer_bytes);
+  answer->Hold(places->Take(0, answer_bytes));
+  answer_ = *std::move(answer);
 
   flow_ = caller.flow;
   done_ = std::move(done);
@@ -118,7 +121,7 @@ void BatchCall::Cancel() {
   DropDead(road, flow);
 }
 
-void BatchCall::CountEnd(int code) { road_->metrics->CountRequest(method_, CodeName(code), elapsed()); }
+void BatchCall::CountEnd(int code) { NoteEnd(*road_, method_, static_cast<uint64_t>(inputs_), arrived_, code); }
 
 BatchCall::Caller CallerOf(const Road& road, const grpc::CallbackServerContext& context) {
   return {.allowed = road.tokens->Allows(context),

@@ -81,6 +81,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   struct Waiting {
     std::shared_ptr<v1::Input> input;
     Places room;
+    AnswerPlace answer;
   };
 
   void StopReading() {
@@ -133,28 +134,32 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       return true;
     }
     const int64_t bytes = RoadBytes(*input_, *model_);
-    const int64_t all_bytes = bytes + AnswerBytes(1, settings_, *model_);
-    absl::StatusOr<Places> place = WaitForPlace(bytes, all_bytes);
+    const int64_t answer_bytes = AnswerBytes(1, settings_, *model_);
+    absl::StatusOr<AnswerPlace> answer = road_->answers.Reserve(flow_, answer_bytes);
+    if (!answer.ok()) return RefuseStream(answer.status());
+    absl::StatusOr<Places> place = WaitForPlace(*answer, bytes, bytes + answer_bytes);
     if (place.ok() && place->images() == 0) return false;
-    if (!place.ok()) {
-      road_->metrics->CountImages(Outcome::kRefused);
-      road_->metrics->CountRejected(Reason::kQueueFull);
-      Fail(QueueFull(place.status(), *road_, 1));
-      return false;
-    }
-    PutOnRoad(std::move(input_), *std::move(place), bytes);
+    if (!place.ok()) return RefuseStream(place.status());
+    PutOnRoad(std::move(input_), *std::move(place), *std::move(answer), bytes);
     return true;
   }
 
+  bool RefuseStream(const absl::Status& full) {
+    road_->metrics->CountImages(Outcome::kRefused);
+    road_->metrics->CountRejected(Reason::kQueueFull);
+    Fail(QueueFull(full, *road_, 1));
+    return false;
+  }
+
   // A place for `input_`, or an empty one: the message waits for its place in the waiting room, or the stream
-  // has ended. The error when the room is full, too.
-  absl::StatusOr<Places> WaitForPlace(int64_t bytes, int64_t all_bytes) {
+  // has ended. The error when the room is full, too. What waits takes `answer` along.
+  absl::StatusOr<Places> WaitForPlace(AnswerPlace& answer, int64_t bytes, int64_t all_bytes) {
     absl::StatusOr<Places> room = road_->waiting_room->Reserve(1, ContentBytes(*input_));
     if (!room.ok()) return road_->budget->Reserve(1, all_bytes);
     {
       MutexLock lock(&mu_);
       if (finished_) return Places();
-      waiting_ = Waiting{.input = std::move(input_), .room = *std::move(room)};
+      waiting_ = Waiting{.input = std::move(input_), .room = *std::move(room), .answer = std::move(answer)};
     }
     absl::StatusOr<Places> place =
         road_->budget->ReserveOrWait(1, all_bytes, [self = shared_from_this(), bytes](Places granted) {
@@ -162,7 +167,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
           self->road_->prepare->Soon([self, bytes, held = std::move(granted)]() mutable {
             std::optional<Waiting> waited = self->TakeWaiting();
             if (!waited.has_value()) return;  // dropping the place hands it to the next who waits
-            self->PutOnRoad(std::move(waited->input), std::move(held), bytes);
+            self->PutOnRoad(std::move(waited->input), std::move(held), std::move(waited->answer), bytes);
             waited.reset();
             self->EndRead(/*half_closed=*/false);
           });
@@ -171,6 +176,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     std::optional<Waiting> waited = TakeWaiting();  // it need not wait
     if (!waited.has_value()) return Places();       // the stream has ended meanwhile
     input_ = std::move(waited->input);
+    answer = std::move(waited->answer);
     return place;
   }
 
@@ -180,8 +186,8 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   }
 
   // Sends the input that was read last on its way.
-  void PutOnRoad(std::shared_ptr<v1::Input> input, Places place, int64_t bytes) {
-    AnswerPlace answer(place.Take(0, place.bytes() - bytes), &road_->answer_bytes);
+  void PutOnRoad(std::shared_ptr<v1::Input> input, Places place, AnswerPlace answer, int64_t bytes) {
+    answer.Hold(place.Take(0, place.bytes() - bytes));
     EmbedTask task(NewCall(reads_ - 1, *input, std::move(answer)), 0);
     task.place = std::move(place);
     task.lane = settings_.lane;
@@ -278,9 +284,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
     std::map<uint64_t, AnswerPlace> answers;  // given back without the lock: that may wake another stream
     std::optional<Waiting> waiting;
+    uint64_t inputs = 0;
     {
       MutexLock lock(&mu_);
       if (std::exchange(finished_, true)) return;
+      inputs = accepted_;
       calls.swap(calls_);
       answers.swap(answers_);
       waiting.swap(waiting_);
@@ -288,8 +296,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     }
     for (const auto& [index, call] : calls) call->MarkDead();
     const grpc::Status status = failure == nullptr ? grpc::Status::OK : ToGrpcStatus(*failure, context_);
-    road_->metrics->CountRequest("EmbedStream", CodeName(status.error_code()),
-                                 road_->clock->TimeNow() - arrived_);
+    NoteEnd(*road_, "EmbedStream", inputs, arrived_, status.error_code());
     AddLoadReport(*road_, 0, context_);
     Finish(status);
   }

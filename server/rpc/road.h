@@ -15,6 +15,7 @@
 #include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
+#include "server/rpc/answer_place.h"
 #include "server/rpc/auth.h"
 #include "server/rpc/live_count.h"
 #include "server/rpc/load_report.h"
@@ -57,8 +58,8 @@ struct Road {
   LiveCount live_calls;
   // Messages of streams that are read and wait for a place in `budget`. Null: there is no bound (tests).
   PlaceBudget* waiting_room = nullptr;
-  // Bytes of `budget` that are held for answers.
-  std::atomic<int64_t> answer_bytes{0};
+  // What answers hold of `budget`, by connection.
+  AnswerLedger answers;
   // Images that were answered, a second.
   RateMeter* answered = nullptr;
 };

@@ -55,7 +55,7 @@ void FillModel(const ModelSpec& spec, v1::GetServerInfoResponse* info) {
     model->set_similarity(spec.similarity);
   }
   info->set_device(spec.device);
-  info->set_dtype(spec.dtype);
+  info->set_dtype(std::string(DtypeWord(spec.dtype)));
 }
 
 void FillDevice(const ServerFacts::Device& facts, int64_t process_footprint, v1::DeviceInfo* info) {
