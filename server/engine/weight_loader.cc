@@ -15,6 +15,8 @@ namespace {
 
 at::ScalarType ScalarTypeOf(TensorType type) {
   switch (type) {
+    case TensorType::kF64:
+      return at::kDouble;
     case TensorType::kF32:
       return at::kFloat;
     case TensorType::kF16:
@@ -56,6 +58,8 @@ at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarT
     for (const TensorView& part : source.parts) parts.push_back(View(part));
     tensor = at::cat(parts);
   }
+  // As the libraries do, which copy into a model of f32: also on the way to a shorter format.
+  if (tensor.scalar_type() == at::kDouble) tensor = tensor.to(at::kFloat);
   if (source.transposed) tensor = tensor.t();
   if (scale != 1) tensor = tensor.to(at::kFloat).mul(scale);
   // copy=true: a tensor that needs no change must not stay a view of the file.

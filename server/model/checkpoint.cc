@@ -27,7 +27,7 @@ struct StorageType {
 };
 constexpr StorageType kStorageTypes[] = {
     {"FloatStorage", TensorType::kF32, 4},     {"HalfStorage", TensorType::kF16, 2},
-    {"BFloat16Storage", TensorType::kBF16, 2}, {"DoubleStorage", TensorType::kOther, 8},
+    {"BFloat16Storage", TensorType::kBF16, 2}, {"DoubleStorage", TensorType::kF64, 8},
     {"LongStorage", TensorType::kOther, 8},
 };
 

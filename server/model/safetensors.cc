@@ -18,7 +18,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the reference reader
 
 TensorType ParseType(const std::string& name) {
-  for (TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kBF16}) {
+  for (TensorType type : {TensorType::kF64, TensorType::kF32, TensorType::kF16, TensorType::kBF16}) {
     if (name == TensorTypeName(type)) return type;
   }
   return TensorType::kOther;

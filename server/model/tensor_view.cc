@@ -10,6 +10,8 @@ namespace embedd {
 
 int64_t TensorTypeBytes(TensorType type) {
   switch (type) {
+    case TensorType::kF64:
+      return 8;
     case TensorType::kF32:
       return 4;
     case TensorType::kF16:
@@ -23,6 +25,8 @@ int64_t TensorTypeBytes(TensorType type) {
 
 absl::string_view TensorTypeName(TensorType type) {
   switch (type) {
+    case TensorType::kF64:
+      return "F64";
     case TensorType::kF32:
       return "F32";
     case TensorType::kF16:
@@ -58,6 +62,11 @@ void ForEachPiece(const TensorView& view, const std::function<void(const uint8_t
 }
 
 double ScalarValue(const TensorView& view) {
+  if (view.type == TensorType::kF64) {
+    double value = 0;
+    std::memcpy(&value, view.data, sizeof(value));
+    return value;
+  }
   if (view.type == TensorType::kF32) {
     float value = 0;
     std::memcpy(&value, view.data, sizeof(value));

@@ -17,7 +17,7 @@ namespace embedd {
 
 // kOther: any type that the towers do not compute from (whole numbers, flags, types newer than this server).
 // Such a tensor may lie in a file; it is never read.
-enum class TensorType { kF32, kF16, kBF16, kOther };
+enum class TensorType { kF64, kF32, kF16, kBF16, kOther };
 
 // 0 for kOther.
 int64_t TensorTypeBytes(TensorType type);

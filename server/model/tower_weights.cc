@@ -79,7 +79,7 @@ absl::StatusOr<TowerWeights> BindWeights(const TowerConfig& config, const Weight
       TensorView view = it->second;
       if (view.type == TensorType::kOther) {
         return files.TensorError(
-            part, absl::StrCat("dtype ", view.type_name, " is not supported (F32, F16 and BF16 are)"));
+            part, absl::StrCat("dtype ", view.type_name, " is not supported (F64, F32, F16 and BF16 are)"));
       }
       if (view.shape != wanted) {
         if (!spelling.leading_ones || !view.strides.empty() || !SameButLeadingOnes(view.shape, wanted))

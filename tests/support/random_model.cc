@@ -50,12 +50,14 @@ float Spread(const std::string& name, const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors) {
+absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors,
+                              bool as_f64) {
   json header = json::object();
   uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    const uint64_t end = offset + tensor.values.size() * sizeof(float);
-    header[name] = {{"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
+    const uint64_t end = offset + tensor.values.size() * (as_f64 ? sizeof(double) : sizeof(float));
+    header[name] = {
+        {"dtype", as_f64 ? "F64" : "F32"}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string text = header.dump();
@@ -65,8 +67,14 @@ absl::Status WriteSafetensors(const std::string& path, const std::map<std::strin
   out.write(reinterpret_cast<const char*>(&size), sizeof(size));
   out << text;
   for (const auto& [name, tensor] : tensors) {
-    out.write(reinterpret_cast<const char*>(tensor.values.data()),
-              static_cast<std::streamsize>(tensor.values.size() * sizeof(float)));
+    const std::vector<double> doubles(tensor.values.begin(), tensor.values.end());
+    if (as_f64) {
+      out.write(reinterpret_cast<const char*>(doubles.data()),
+                static_cast<std::streamsize>(doubles.size() * sizeof(double)));
+    } else {
+      out.write(reinterpret_cast<const char*>(tensor.values.data()),
+                static_cast<std::streamsize>(tensor.values.size() * sizeof(float)));
+    }
   }
   out.close();
   return out ? absl::OkStatus() : absl::UnavailableError(absl::StrCat(path, ": cannot be written"));

@@ -21,8 +21,9 @@ struct HostTensor {
   std::vector<float> values;
 };
 
-// Writes a safetensors file of F32 tensors.
-absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors);
+// Writes a safetensors file of F32 tensors, or of the same numbers as F64.
+absl::Status WriteSafetensors(const std::string& path, const std::map<std::string, HostTensor>& tensors,
+                              bool as_f64 = false);
 
 // Random weights of every tensor in TowerTensors(config), equal for equal seeds on every machine, scaled so
 // that activations stay of order one through all layers.

@@ -3,6 +3,7 @@
 #include "server/prepare/image/pixel_rules.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace embedd {
@@ -57,6 +58,33 @@ void Rgb16(const uint8_t* in, int64_t count, uint8_t* out) {
   }
 }
 
+// Pillow's tables: the coefficients with five digits, in 64ths, rounded towards zero after a half was added.
+struct YccTables {
+  std::array<int, 256> red, green_of_blue, green_of_red, blue;
+  YccTables() {
+    for (int i = 0; i < 256; ++i) {
+      const auto at = [i](double factor) { return static_cast<int>(factor * 64 * (i - 128) + 0.5); };
+      const auto level = static_cast<size_t>(i);
+      red[level] = at(1.402);
+      green_of_blue[level] = at(-0.34414);
+      green_of_red[level] = at(-0.71414);
+      blue[level] = at(1.772);
+    }
+  }
+};
+
+void Ycc8(const uint8_t* in, int64_t count, uint8_t* out) {
+  static const YccTables tables;
+  const auto clip = [](int level) { return static_cast<uint8_t>(std::clamp(level, 0, 255)); };
+  for (; count > 0; --count, in += 3, out += 3) {
+    const int luma = in[0];
+    const uint8_t blue = in[1], red = in[2];
+    out[0] = clip(luma + (tables.red[red] >> 6));
+    out[1] = clip(luma + ((tables.green_of_blue[blue] + tables.green_of_red[red]) >> 6));
+    out[2] = clip(luma + (tables.blue[blue] >> 6));
+  }
+}
+
 }  // namespace
 
 void ToRgb(PixelRule rule, const uint8_t* in, int64_t count, uint8_t* out) {
@@ -82,6 +110,8 @@ void ToRgb(PixelRule rule, const uint8_t* in, int64_t count, uint8_t* out) {
       return Rgb16<3>(in, count, out);
     case PixelRule::kRgba16:
       return Rgb16<4>(in, count, out);
+    case PixelRule::kYcc8:
+      return Ycc8(in, count, out);
   }
 }
 

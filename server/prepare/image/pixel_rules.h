@@ -20,6 +20,7 @@ enum class PixelRule {
   kGrayA16,  // 16-bit grey and alpha: high byte of grey
   kRgb16,    // three 16-bit samples: high bytes
   kRgba16,   // four: high bytes, alpha dropped
+  kYcc8,     // 3 bytes of luma and chroma as they lie in a file, full range
 };
 
 // `count` pixels from `in` (16-bit samples in native order) to `out`, 3 bytes each.

@@ -128,6 +128,9 @@ absl::StatusOr<TiffLayout> ReadLayout(TIFF* tiff, uint16_t compression) {
     layout.extra = extra;
     layout.premultiplied = kinds[0] == EXTRASAMPLE_ASSOCALPHA;
   }
+  uint16_t across = 1, down = 1;
+  layout.subsampled = TIFFGetFieldDefaulted(tiff, TIFFTAG_YCBCRSUBSAMPLING, &across, &down) == 1 &&
+                      (across != 1 || down != 1);
   if (layout.photometric == PHOTOMETRIC_PALETTE) {
     uint16_t *red = nullptr, *green = nullptr, *blue = nullptr;
     if (layout.bits > 8 || TIFFGetField(tiff, TIFFTAG_COLORMAP, &red, &green, &blue) != 1)
@@ -271,8 +274,10 @@ absl::Status CheckDeflated(TIFF* tiff, absl::string_view file, const TiffLayout&
 
 absl::Status ReadPage(TIFF* tiff, const Source& source, const TiffLayout& layout, uint16_t compression,
                       uint8_t* rgb) {
-  if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples >= 3 && compression != COMPRESSION_JPEG)
+  if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples >= 3 && compression != COMPRESSION_JPEG &&
+      compression != COMPRESSION_NONE) {
     return ReadMixed(tiff, source, layout, rgb);
+  }
   if (TIFFIsTiled(tiff) == 0 && compression == COMPRESSION_PACKBITS)
     return ReadWholeStrips(tiff, source, layout, rgb);
   return TIFFIsTiled(tiff) != 0 ? ReadTiles(tiff, source, layout, rgb)
@@ -300,6 +305,7 @@ absl::Status DecodeTiff(absl::string_view file, const ImageHeader& header, uint8
     layout->photometric = PHOTOMETRIC_RGB;
   }
   const bool big_endian = file[0] == 'M';
+  if (layout->photometric == PHOTOMETRIC_CIELAB) return Unsupported("LAB colours");
   if (!layout->Readable(big_endian, compression != COMPRESSION_NONE))
     return Unsupported("samples of this kind");
   const bool deflated = compression == COMPRESSION_ADOBE_DEFLATE || compression == COMPRESSION_DEFLATE;

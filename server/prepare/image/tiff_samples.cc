@@ -76,8 +76,9 @@ bool TiffLayout::Readable(bool big_endian, bool compressed) const {
     case kCmyk:
       return format == kUnsigned && (bits == 8 || (bits == 16 && extra == 0));
     case kYcc:
-      // Without compression Pillow uses its own formula, and no subsampling: no such file is known in use.
-      return format == kUnsigned && bits == 8 && (samples == 1 || compressed);
+      // Without compression Pillow takes the samples as they lie: three for each pixel.
+      return format == kUnsigned && bits == 8 && extra == 0 &&
+             (samples == 1 || compressed || (!subsampled && !planar));
     default:
       return false;
   }
@@ -158,6 +159,10 @@ void TiffPainter::Paint(const uint8_t* row, uint16_t plane, uint32_t columns, ui
   }
   for (uint64_t x = 0; x < columns; ++x, out += 3) {
     const uint64_t i = x * static_cast<uint64_t>(step);
+    if (layout_.photometric == kYcc) {
+      ToRgb(PixelRule::kYcc8, row + i, 1, out);
+      continue;
+    }
     if (layout_.photometric == kCmyk) {
       uint8_t inks[4];
       for (uint64_t c = 0; c < 4; ++c) inks[c] = static_cast<uint8_t>(Level(row, i + c));

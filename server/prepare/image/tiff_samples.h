@@ -13,13 +13,14 @@ namespace embedd {
 
 struct TiffLayout {
   uint32_t width = 0, height = 0;
-  uint16_t bits = 1;         // per sample
-  uint16_t samples = 1;      // per pixel
-  uint16_t format = 1;       // 1 unsigned, 2 signed, 3 float
-  uint16_t photometric = 0;  // 0 white is zero, 1 black is zero, 2 RGB, 3 palette, 5 CMYK, 6 luma and chroma
-  uint16_t extra = 0;        // samples behind those of the colour
+  uint16_t bits = 1;           // per sample
+  uint16_t samples = 1;        // per pixel
+  uint16_t format = 1;         // 1 unsigned, 2 signed, 3 float
+  uint16_t photometric = 0;    // 0 white is zero, 1 black is zero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 LAB
+  uint16_t extra = 0;          // samples behind those of the colour
   bool premultiplied = false;  // by the first of them
   bool planar = false;         // each sample in a plane of its own
+  bool subsampled = false;     // chroma of YCbCr has fewer samples
   std::array<std::array<uint8_t, 3>, 256> palette = {};
 
   // Samples of the colour alone.

@@ -367,7 +367,7 @@ def damaged_bmps():
 
 
 def tiff(samples, photometric, bits, *, big=False, compression=1, extra=None, sample_format=None, planar=1, palette=None,
-         rows_per_strip=None, orientation=None, tile=None, bigtiff=False):
+         rows_per_strip=None, orientation=None, tile=None, bigtiff=False, subsampling=None):
     """An own TIFF writer: Pillow writes few of the layouts that it reads. samples [height, width, channels]."""
     height, width, channels = samples.shape
     e = ">" if big else "<"
@@ -410,6 +410,8 @@ def tiff(samples, photometric, bits, *, big=False, compression=1, extra=None, sa
         tags.append((320, 3, palette))
     if orientation:
         tags.append((274, 3, [orientation]))
+    if subsampling:
+        tags.append((530, 3, subsampling))
     tags.sort()
     entry, word, inline = (20, "Q", 8) if bigtiff else (12, "I", 4)
     head = 16 if bigtiff else 8
@@ -467,6 +469,12 @@ def damaged_tiffs():
     files["grey-extra"] = tiff(four[:, :, :2], 1, 8, extra=[0])
     files["palette-alpha"] = tiff(four[:, :, :2], 3, 8, extra=[2], palette=list(random.integers(0, 65536, 768)))
     files["cmyk"] = tiff(four, 5, 8)
+    every = random.integers(0, 256, (96, 128, 3)).astype(np.uint8)
+    for big in (False, True):
+        files[f"ycc{'-mm' if big else ''}"] = tiff(every, 6, 8, subsampling=[1, 1], big=big)
+    files["ycc-strips"] = tiff(every, 6, 8, subsampling=[1, 1], rows_per_strip=7)
+    files["ycc-tiles"] = tiff(every, 6, 8, subsampling=[1, 1], tile=32)
+    files["saved-ycc"] = saved(rgb(w, h, 3).convert("YCbCr"), "TIFF")
     files["planar"] = tiff(color, 2, 8, planar=2)
     files["planar-strips"] = tiff(color, 2, 8, planar=2, rows_per_strip=7)
     files["planar-zip"] = tiff(color, 2, 8, planar=2, rows_per_strip=7, compression=8)
@@ -487,6 +495,9 @@ def damaged_tiffs():
     for compression in ("group3", "group4", "tiff_ccitt"):
         files[f"saved-{compression}"] = saved(bilevel, "TIFF", compression=compression)
     files["pages"] = saved(rgb(w, h, 3), "TIFF", save_all=True, append_images=[rgb(20, 20, 4)])
+    # docs/formats.md says why not: Pillow computes LAB with a library of colour profiles.
+    yield "lab.tif", saved(rgb(w, h, 3).convert("LAB"), "TIFF"), REFUSE
+    yield "ycc-subsampled.tif", tiff(every, 6, 8, subsampling=[2, 2]), REFUSE
     for name, data in files.items():
         yield f"{name}-whole.tif", data, READ
         own = not name.startswith(("saved", "pages"))
@@ -583,6 +594,8 @@ def damaged_avifs():
         for part in (0.6, 0.9):
             yield f"{name}-cut-{part}.avif", data[: int(len(data) * part)], REFUSE
         yield f"{name}-cut-1.avif", data[:-1], REFUSE
+    # docs/formats.md says why not: small alphas make a difference of one grey level large.
+    yield "multiplied.avif", saved(Image.fromarray(picture(64, 48, 4, 4), "RGBA"), "AVIF", alpha_premultiplied=True), REFUSE
     data = kinds["420"]
     yield "brand-mif1.avif", data[:8] + b"mif1" + data[12:], READ
 

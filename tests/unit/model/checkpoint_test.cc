@@ -65,14 +65,15 @@ TEST_CASE("A checkpoint gives every tensor its type, shape and elements") {
                                                          {"scalar", "FloatStorage", "0", 6, 5, {}, {}},
                                                          {"empty", "FloatStorage", "0", 6, 6, {0, 3}, {3, 1}},
                                                          {"ids", "LongStorage", "1", 1, 0, {1, 1}, {9, 7}},
-                                                         {"half", "HalfStorage", "1", 4, 1, {2}, {1}}})},
+                                                         {"half", "HalfStorage", "1", 4, 1, {2}, {1}},
+                                                         {"double", "DoubleStorage", "1", 1, 0, {1}, {1}}})},
                    {"archive/data/0", Six()},
                    {"archive/data/1", std::string(8, '\1')},
                    {"archive/byteorder", "little"}},
                   wide));
     REQUIRE(opened.tensors.ok());
     const TensorMap& tensors = *opened.tensors;
-    REQUIRE(tensors.size() == 7);
+    REQUIRE(tensors.size() == 8);
     CHECK(tensors.at("a").strides.empty());
     CHECK(Values(tensors.at("a")) == std::vector<float>{0, 1, 2, 3, 4, 5});
     CHECK(tensors.at("t").shape == std::vector<int64_t>{3, 2});
@@ -83,6 +84,8 @@ TEST_CASE("A checkpoint gives every tensor its type, shape and elements") {
     CHECK(tensors.at("ids").type == TensorType::kOther);
     CHECK(tensors.at("half").type == TensorType::kF16);
     CHECK(tensors.at("half").bytes == 4);
+    CHECK(tensors.at("double").type == TensorType::kF64);
+    CHECK(tensors.at("double").bytes == 8);
   }
 }
 

@@ -62,6 +62,29 @@ TEST_CASE("AVIF and HEIC come out near what was drawn") {
   }
 }
 
+TEST_CASE("The tiles of a HEIC grid lie where they belong and are cut at its edges, as libheif has them") {
+  const auto decoder = MakeDecoder();
+  const std::string file = test_files::HeicGrid();
+  const absl::StatusOr<RgbImage> image = decoder->Decode(file);
+  INFO(image.status());
+  REQUIRE(image.ok());
+  REQUIRE(image->width == 100);
+  REQUIRE(image->height == 90);
+  // libheif's pixels.
+  const uint8_t colors[4][3] = {{200, 30, 30}, {30, 159, 40}, {41, 50, 191}, {230, 220, 60}};
+  for (int y = 0; y < 90; ++y) {
+    for (int x = 0; x < 100; ++x) {
+      const uint8_t* pixel = image->rgb.get() + 3 * (y * 100 + x);
+      const uint8_t* wanted = colors[2 * (y / 64) + x / 64];
+      for (int c = 0; c < 3; ++c) {
+        if (std::abs(pixel[c] - wanted[c]) > 2) FAIL("at " << x << ", " << y);
+      }
+    }
+  }
+  CHECK(DecodeReason(decoder->Decode(file.substr(0, file.size() - 1)).status()) == Reason::kCorruptImage);
+  CHECK(DecodeReason(MakeDecoder("all", 100 * 90 - 1)->Decode(file).status()) == Reason::kImageTooLarge);
+}
+
 TEST_CASE("HEIC is refused unless it is named, and every format may be taken away") {
   CHECK(DecodeReason(MakeDecoder("+heic")->Decode(test_files::Heic()).status()) == Reason::kNone);
   const absl::Status status = (*FileDecoder::Create({}))->Decode(test_files::Heic()).status();

@@ -38,6 +38,11 @@ TEST_CASE("CMYK is ink on white paper") {
         Pixels{0, 255, 127, 149, 143, 137});
 }
 
+TEST_CASE("Luma and chroma of a file become Pillow's RGB") {
+  CHECK(Apply(PixelRule::kYcc8, {255, 128, 128, 0, 128, 128, 100, 0, 255, 200, 255, 0, 120, 33, 201}, 5) ==
+        Pixels{255, 255, 255, 0, 0, 0, 255, 53, 0, 20, 247, 255, 222, 100, 0});
+}
+
 TEST_CASE("16-bit grey is clipped, all other 16-bit samples give their high byte") {
   CHECK(Apply16(PixelRule::kGray16, {3, 255, 256, 65535}, 4) ==
         Pixels{3, 3, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255});

@@ -24,6 +24,8 @@ std::string Bmp();           // 16 colours
 std::string Tiff();          // LZW
 std::string Avif();
 std::string Heic();  // 64x64, HEVC 4:2:0, by libheif and x265
+// 100x90 of four such tiles of 64x64: red and green above blue and yellow.
+std::string HeicGrid();
 
 // All that are read by default, but the GIF of four pixels.
 std::vector<std::string> All();
