@@ -47,7 +47,9 @@ struct Pixels {
 };
 
 struct Options {
-  std::string contender = "engine", model, device = "cpu", dtype = "f32";
+  std::string contender = "engine", model;
+  DeviceKind device = DeviceKind::kCpu;
+  Dtype dtype = Dtype::kF32;
   int threads = 0;
   std::string cuda_pipeline = "off";
 };
@@ -59,7 +61,7 @@ class Contender {
       plain_ = std::make_unique<PlainTower>(Must(ReadModelFolder(options.model)));
       return;
     }
-    const std::string device = Must(ResolveDevice(options.device));
+    const DeviceKind device = Must(ResolveDevice(options.device));
     engine_ = Must(TorchExecutor::Create(Must(ReadModelFolder(options.model)),
                                          Must(CreateTorchDeviceMemory(device, 0)),
                                          {.device = device,
@@ -91,16 +93,20 @@ class Contender {
 
 int Main(int argc, char** argv) {
   Options options;
+  std::string device(DeviceWord(options.device)), dtype(DtypeWord(options.dtype));
   CLI::App app("One contender of the engine suite; reads commands from stdin");
   app.add_option("--contender", options.contender, "engine or plain")
       ->check(CLI::IsMember({"engine", "plain"}));
   app.add_option("--model", options.model, "model folder")->required();
-  app.add_option("--device", options.device, "of the engine: cpu, cuda or mps");
-  app.add_option("--dtype", options.dtype, "of the engine; the plain loop is f32");
+  app.add_option("--device", device, "of the engine")->check(CLI::IsMember({"cpu", "cuda", "mps"}));
+  app.add_option("--dtype", dtype, "of the engine; the plain loop is f32")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}));
   app.add_option("--threads", options.threads, "of the engine; 0 = LibTorch's choice");
   app.add_option("--cuda-pipeline", options.cuda_pipeline, "of the engine, as the server's flag")
       ->check(CLI::IsMember({"off", "copies", "graphs"}));
   CLI11_PARSE(app, argc, argv);
+  options.device = ValueIn(kDeviceKinds, device).value();
+  options.dtype = ValueIn(kDtypes, dtype).value();
   if (options.contender == "engine") LimitSpinning(argv);
   ConfigureLogging("warn", "text");
 

@@ -37,7 +37,7 @@ int Main(int argc, char** argv) {
   model.spec.name = model.spec.architecture = "null";
   model.spec.fingerprint = "0";
   model.spec.device = "cpu";
-  model.spec.dtype = "f32";
+  model.spec.dtype = Dtype::kF32;
   model.spec.dimension = 512;
   model.spec.towers = {"image"};
   const char* batch_ms = std::getenv("BENCH_BATCH_MS");

@@ -50,8 +50,8 @@ class NobodyListens final : public CallSink {
 
 // A runner with one policy; the executor is shared.
 struct Way {
-  Way(const std::string& policy_name, Executor* executor, Metrics* metrics)
-      : name(policy_name), policy({.kind = *ReleasePolicy::Parse(policy_name)}) {
+  Way(const ReleaseKindRow& row, Executor* executor, Metrics* metrics)
+      : name(row.word), policy({.kind = row.value}) {
     runner = std::make_unique<BatchRunner>(BatchRunner::Deps{.executor = executor,
                                                              .clock = Clock::Real(),
                                                              .metrics = metrics,
@@ -95,9 +95,9 @@ int Main(int argc, char** argv) {
     Must(WriteRandomModel(made.string(), TowerConfig{}, 1));
     model = made.string();
   }
-  const auto executor = Must(TorchExecutor::Create(Must(ReadModelFolder(model)),
-                                                   Must(CreateTorchDeviceMemory("cpu", limit_mib << 20)),
-                                                   {.dtype = "f32", .threads = threads}));
+  const auto executor = Must(TorchExecutor::Create(
+      Must(ReadModelFolder(model)), Must(CreateTorchDeviceMemory(DeviceKind::kCpu, limit_mib << 20)),
+      {.dtype = Dtype::kF32, .threads = threads}));
   Must(executor->Load(Tower::kImage));
   const ImageSpec& image = executor->spec().image;
   const size_t pixel_bytes = size_t{3} * image.height * image.width;
@@ -129,8 +129,8 @@ int Main(int argc, char** argv) {
   };
 
   std::vector<std::unique_ptr<Way>> ways;
-  for (const char* name : {"never", "watermark", "idle", "always"}) {
-    ways.push_back(std::make_unique<Way>(name, executor.get(), &metrics));
+  for (const ReleaseKindRow& row : kReleaseKinds) {
+    ways.push_back(std::make_unique<Way>(row, executor.get(), &metrics));
   }
   for (int round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < ways.size(); ++i) measure(*ways[(i + static_cast<size_t>(round)) % ways.size()]);

@@ -159,7 +159,8 @@ int Main(int argc, char** argv) {
 
   const auto make_executor = [&] {
     return Must(TorchExecutor::Create(Must(ReadModelFolder(options.model)),
-                                      Must(CreateTorchDeviceMemory("cpu", 0)), {.dtype = "f32"}));
+                                      Must(CreateTorchDeviceMemory(DeviceKind::kCpu, 0)),
+                                      {.dtype = Dtype::kF32}));
   };
   const auto engine = make_executor();
   Must(engine->Load(Tower::kImage));

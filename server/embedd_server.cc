@@ -16,7 +16,6 @@
 #include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
 #include "server/queue/places.h"
-#include "server/release/release_policy.h"
 #include "server/reply/reply_stage.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/rest_door.h"
@@ -235,7 +234,7 @@ struct EmbeddServer::Stages {
       info.architecture = spec->architecture;
       info.fingerprint = spec->fingerprint;
       info.device = spec->device;
-      info.dtype = spec->dtype;
+      info.dtype = std::string(DtypeWord(spec->dtype));
       info.dimension = spec->dimension;
       info.image_size = spec->image.height;
     }
@@ -376,8 +375,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                                  .idle_offload = s.config.idle_offload,
                                  // Larger rungs teach little more, and callers wait for the start.
                                  .warm_up_slowest = absl::Milliseconds(60)},
-                     .release = {.kind = ReleasePolicy::Parse(s.config.release)
-                                             .value_or(ReleasePolicy::Kind::kWatermark)}},
+                     .release = {.kind = s.config.release}},
          .executor = std::move(on.executor)});
   }
   s.devices = std::make_unique<DeviceGroup>(
@@ -407,7 +405,7 @@ absl::Status EmbeddServer::Serve(Model model) {
   }
   LogInfo("ready", {{"model", s.spec.name},
                     {"fingerprint", s.spec.fingerprint},
-                    {"dtype", s.spec.dtype},
+                    {"dtype", std::string(DtypeWord(s.spec.dtype))},
                     {"batch_cap", absl::StrJoin(caps, ",")}});
   return absl::OkStatus();
 }

@@ -85,19 +85,18 @@ int FindDevices(const Config& config, std::vector<Place>* places) {
   absl::StatusOr<std::vector<DeviceChoice>> choices = ParseDeviceList(config.device);
   if (!choices.ok()) return Fail(kBadFlags, choices.status());
   for (DeviceChoice& choice : *choices) {
-    const absl::StatusOr<std::string> word = ResolveDevice(std::string(DeviceWord(choice.kind)));
-    if (!word.ok()) return Fail(kNoDevice, word.status());
-    if (choice.kind == DeviceKind::kAuto) choice = ParseDeviceList(*word)->at(0);
-    if (absl::Status dtype = CheckDtype(config.dtype, *word, CpuMultipliesInt8()); !dtype.ok()) {
+    const absl::StatusOr<DeviceKind> kind = ResolveDevice(choice.kind);
+    if (!kind.ok()) return Fail(kNoDevice, kind.status());
+    if (choice.kind == DeviceKind::kAuto) choice = {.kind = *kind, .name = std::string(DeviceWord(*kind))};
+    if (absl::Status dtype = CheckDtype(config.dtype, *kind, CpuMultipliesInt8()); !dtype.ok()) {
       return Fail(kBadFlags, dtype);
     }
   }
   for (const DeviceChoice& choice : *choices) {
     const auto of = std::count_if(choices->begin(), choices->end(),
                                   [&](const DeviceChoice& other) { return other.kind == choice.kind; });
-    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory =
-        CreateTorchDeviceMemory(std::string(DeviceWord(choice.kind)), config.memory_limit,
-                                {.number = choice.index, .of = static_cast<int>(of)});
+    absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory(
+        choice.kind, config.memory_limit, {.number = choice.index, .of = static_cast<int>(of)});
     if (!memory.ok()) return Fail(kNoDevice, memory.status());
     places->push_back({choice, *std::move(memory)});
   }
@@ -185,7 +184,7 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
     if (tokenizer == nullptr) folder->text.reset();
     absl::StatusOr<std::unique_ptr<TorchExecutor>> executor =
         TorchExecutor::Create(*std::move(folder), std::move(place.memory),
-                              {.device = std::string(DeviceWord(place.choice.kind)),
+                              {.device = place.choice.kind,
                                .device_index = place.choice.index,
                                .dtype = first ? config.dtype : model.spec.dtype,
                                .threads = OperatorThreads(config, on_cpu),

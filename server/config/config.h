@@ -12,6 +12,8 @@
 
 #include "absl/time/time.h"
 #include "server/prepare/image/image_format.h"
+#include "server/release/release_kind.h"
+#include "server/telemetry/dtype.h"
 
 namespace embedd {
 
@@ -19,7 +21,7 @@ struct Config {
   // The model
   std::string model;  // folder; required
   std::string device = "auto";
-  std::string dtype = "auto";
+  Dtype dtype = Dtype::kAuto;
   std::string towers = "auto";  // or "image", "text", "image,text"
   double int8_min_cosine = 0.99;
   int threads = 0;                    // intra-op threads of the CPU device; 0 = cores
@@ -50,7 +52,7 @@ struct Config {
 
   // Memory
   int64_t memory_limit = 0;  // device bytes; 0 = recommended maximum of the device
-  std::string release = "watermark";
+  ReleaseKind release = ReleaseKind::kWatermark;
   absl::Duration idle_offload = absl::ZeroDuration();  // zero: off
 
   // Life

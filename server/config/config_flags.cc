@@ -115,7 +115,7 @@ std::vector<Flag> MakeFlags() {
                              "or AMX), or auto (f16 on mps and cuda; f32 on cpu, bf16 with AMX if twice as "
                              "fast). Vectors of different types have different fingerprints: set it when "
                              "several servers fill one collection."),
-                         &Config::dtype, {"auto", "f32", "f16", "bf16", "int8"}));
+                         &Config::dtype, kDtypes));
   flags.push_back(Number(
       row("int8-min-cosine", "X",
           "With --dtype int8: the least cosine to the vectors of f32, measured at the start over drawn "
@@ -232,7 +232,7 @@ std::vector<Flag> MakeFlags() {
           "When cached device memory goes back to the system: never, watermark (when it nears the limit), "
           "idle, or always (after every batch; slower). The tensors of a batch are dropped at its end in "
           "every case."),
-      &Config::release, {"never", "watermark", "idle", "always"}));
+      &Config::release, kReleaseKinds));
   flags.push_back(
       Time(row("idle-offload", "TIME",
                "After this long without work the weights leave the device; the next request brings them back "
@@ -254,8 +254,9 @@ std::vector<Flag> MakeFlags() {
           "Callers are asked to open a new connection after this long; what runs on the old one ends there. "
           "Set it behind DNS: callers look the name up again and find new replicas."),
       &Config::max_connection_age, absl::Seconds(1), absl::Hours(24 * 365)));
-  flags.push_back(Choice(row("log-level", "LEVEL", "debug, info, warn or error."), &Config::log_level,
-                         {"debug", "info", "warn", "error"}));
+  flags.push_back(
+      Choice(row("log-level", "LEVEL", "debug (a line for each batch and each call), info, warn or error."),
+             &Config::log_level, {"debug", "info", "warn", "error"}));
   flags.push_back(Choice(row("log-format", "FORMAT",
                              "text, json (one object per line), or auto: text on a terminal, json "
                              "otherwise."),

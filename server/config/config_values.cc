@@ -56,6 +56,10 @@ Flag Text(Flag flag, std::string Config::*member) {
   return flag;
 }
 
+absl::Status UnknownWord(absl::string_view text, absl::string_view words) {
+  return absl::InvalidArgumentError(absl::StrCat("\"", text, "\" is not known; give ", words));
+}
+
 Flag Choice(Flag flag, std::string Config::*member, std::initializer_list<absl::string_view> choices) {
   flag = Text(std::move(flag), member);
   flag.set = [member, words = std::vector<absl::string_view>(choices)](absl::string_view text,
@@ -65,8 +69,7 @@ Flag Choice(Flag flag, std::string Config::*member, std::initializer_list<absl::
       config->*member = std::string(text);
       return absl::OkStatus();
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("\"", text, "\" is not known; give one of ", absl::StrJoin(words, ", ")));
+    return UnknownWord(text, absl::StrCat("one of ", absl::StrJoin(words, ", ")));
   };
   return flag;
 }

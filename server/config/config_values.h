@@ -5,6 +5,7 @@
 
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -12,13 +13,31 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "server/config/config_flags.h"
+#include "server/support/word_table.h"
 
 namespace embedd::config_values {
+
+// InvalidArgument: `words` are those that can be given, as WordsIn lists them.
+absl::Status UnknownWord(absl::string_view text, absl::string_view words);
 
 // Text that is taken as it is; empty text means not set.
 Flag Text(Flag flag, std::string Config::*member);
 // One of `choices`.
 Flag Choice(Flag flag, std::string Config::*member, std::initializer_list<absl::string_view> choices);
+// One of the words of a table (support/word_table.h).
+template <typename Row, size_t kRows>
+Flag Choice(Flag flag, decltype(Row::value) Config::*member, const Row (&table)[kRows]) {
+  flag.set = [member, &table](absl::string_view text, Config* config) -> absl::Status {
+    const auto value = ValueIn(table, text);
+    if (!value.has_value()) return UnknownWord(text, WordsIn(table));
+    config->*member = *value;
+    return absl::OkStatus();
+  };
+  flag.show = [member, &table](const Config& config) {
+    return std::string(RowIn(table, config.*member).word);
+  };
+  return flag;
+}
 // An integer from low to high; `zero_word` (if any) is another way to write 0.
 Flag Integer(Flag flag, int Config::*member, int low, int high, absl::string_view zero_word = "");
 // A number from low to high.

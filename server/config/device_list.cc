@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -17,11 +18,6 @@ namespace {
 constexpr int kMostOnCpu = 8;  // CountingCpuAllocator::kMost
 constexpr int kMostCards = 64;
 
-constexpr std::pair<DeviceKind, absl::string_view> kWords[] = {{DeviceKind::kAuto, "auto"},
-                                                               {DeviceKind::kMps, "mps"},
-                                                               {DeviceKind::kCuda, "cuda"},
-                                                               {DeviceKind::kCpu, "cpu"}};
-
 absl::Status Unknown(absl::string_view word) {
   return absl::InvalidArgumentError(
       absl::StrCat("\"", word,
@@ -33,29 +29,20 @@ absl::StatusOr<DeviceChoice> ParseOne(absl::string_view word) {
   DeviceChoice choice{.name = std::string(word)};
   absl::string_view kind = word;
   if (absl::StartsWith(word, "cuda:")) {
-    kind = "cuda";
+    kind = DeviceWord(DeviceKind::kCuda);
     const absl::string_view index = word.substr(5);
     if (!absl::SimpleAtoi(index, &choice.index) || absl::StrCat(choice.index) != index || choice.index < 0 ||
         choice.index >= kMostCards) {
       return Unknown(word);
     }
   }
-  for (const auto& [known, name] : kWords) {
-    if (kind != name) continue;
-    choice.kind = known;
-    return choice;
-  }
-  return Unknown(word);
+  const std::optional<DeviceKind> known = ValueIn(kDeviceKinds, kind);
+  if (!known.has_value()) return Unknown(word);
+  choice.kind = *known;
+  return choice;
 }
 
 }  // namespace
-
-absl::string_view DeviceWord(DeviceKind kind) {
-  for (const auto& [known, word] : kWords) {
-    if (known == kind) return word;
-  }
-  return "";
-}
 
 absl::StatusOr<std::vector<DeviceChoice>> ParseDeviceList(absl::string_view text) {
   std::vector<DeviceChoice> list;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The value of --device: one device or several. The one table of their words.
+// The value of --device: one device or several.
 
 #pragma once
 
@@ -9,13 +9,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "server/telemetry/device_kind.h"
 
 namespace embedd {
-
-enum class DeviceKind { kAuto, kMps, kCuda, kCpu };
-
-// "auto", "mps", "cuda" or "cpu".
-absl::string_view DeviceWord(DeviceKind kind);
 
 struct DeviceChoice {
   DeviceKind kind = DeviceKind::kAuto;

@@ -82,33 +82,28 @@ bool Bf16IsMuchFaster(const TowerConfig& config) {
 
 }  // namespace
 
-absl::Status DeviceAvailable(const std::string& device) {
-  if (device == "cpu") return absl::OkStatus();
-  if (device == "cuda") {
-    static const auto* const kCuda = new absl::Status(LoadCuda());
-    return *kCuda;
-  }
-  if (device == "mps") return CheckMps();
-  return absl::InvalidArgumentError(
-      absl::StrCat("device \"", device, "\" is not one of auto, mps, cuda, cpu"));
+absl::Status DeviceAvailable(DeviceKind device) {
+  if (device == DeviceKind::kMps) return CheckMps();
+  if (device != DeviceKind::kCuda) return absl::OkStatus();
+  static const auto* const kCuda = new absl::Status(LoadCuda());
+  return *kCuda;
 }
 
-absl::StatusOr<std::string> ResolveDevice(const std::string& device) {
-  if (device == "auto") {
-    for (const char* candidate : {"mps", "cuda"}) {
-      if (DeviceAvailable(candidate).ok()) return std::string(candidate);
+absl::StatusOr<DeviceKind> ResolveDevice(DeviceKind device) {
+  if (device == DeviceKind::kAuto) {
+    for (const DeviceKindRow& row : kDeviceKinds) {
+      if (row.value != DeviceKind::kAuto && DeviceAvailable(row.value).ok()) return row.value;
     }
-    return std::string("cpu");
   }
   if (absl::Status status = DeviceAvailable(device); !status.ok()) return status;
   return device;
 }
 
-absl::Status CheckDtype(const std::string& dtype, const std::string& device, bool cpu_multiplies_int8) {
-  if (dtype != "int8") return absl::OkStatus();
-  if (device != "cpu") {
-    return absl::InvalidArgumentError(absl::StrCat("dtype int8 runs on the cpu only, not on ", device,
-                                                   "; use --dtype f16, or --device cpu"));
+absl::Status CheckDtype(Dtype dtype, DeviceKind device, bool cpu_multiplies_int8) {
+  if (dtype != Dtype::kInt8) return absl::OkStatus();
+  if (device != DeviceKind::kCpu) {
+    return absl::InvalidArgumentError(absl::StrCat("dtype int8 runs on the cpu only, not on ",
+                                                   DeviceWord(device), "; use --dtype f16, or --device cpu"));
   }
   if (cpu_multiplies_int8) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -116,17 +111,12 @@ absl::Status CheckDtype(const std::string& dtype, const std::string& device, boo
       "not; use --dtype f32 or auto");
 }
 
-absl::StatusOr<std::string> ResolveDtype(const std::string& dtype, const std::string& device,
-                                         const TowerConfig& config) {
-  if (dtype == "f32" || dtype == "f16" || dtype == "bf16" || dtype == "int8") return dtype;
-  if (dtype != "auto") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("dtype \"", dtype, "\" is not one of auto, f32, f16, bf16, int8"));
-  }
-  if (device != "cpu") return std::string("f16");
+absl::StatusOr<Dtype> ResolveDtype(Dtype dtype, DeviceKind device, const TowerConfig& config) {
+  if (dtype != Dtype::kAuto) return dtype;
+  if (device != DeviceKind::kCpu) return Dtype::kF16;
   bool bf16 = false;
   if (absl::Status status = CatchTorch([&] { bf16 = Bf16IsMuchFaster(config); }); !status.ok()) return status;
-  return std::string(bf16 ? "bf16" : "f32");
+  return bf16 ? Dtype::kBf16 : Dtype::kF32;
 }
 
 std::string LibTorchVersion() { return Text(LoadedRelease()); }

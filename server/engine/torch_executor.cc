@@ -33,9 +33,10 @@
 namespace embedd {
 namespace {
 
-at::ScalarType ScalarTypeOf(const std::string& dtype) {
-  if (dtype == "f16") return at::kHalf;
-  if (dtype == "bf16") return at::kBFloat16;
+// Of int8 the parts that are not products of bytes.
+at::ScalarType ScalarTypeOf(Dtype dtype) {
+  if (dtype == Dtype::kF16) return at::kHalf;
+  if (dtype == Dtype::kBf16) return at::kBFloat16;
   return at::kFloat;
 }
 
@@ -66,9 +67,9 @@ void DropProductWorkspaces() {
   if (clear != nullptr) clear();
 }
 
-at::Device DeviceOf(const std::string& device, int index) {
-  if (device == "cuda") return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
-  if (device == "mps") return at::Device(at::kMPS, 0);
+at::Device DeviceOf(DeviceKind device, int index) {
+  if (device == DeviceKind::kCuda) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+  if (device == DeviceKind::kMps) return at::Device(at::kMPS, 0);
   return at::kCPU;
 }
 
@@ -97,7 +98,7 @@ WeightLayout TorchExecutor::ChooseLayout(const Impl& impl) {
   auto layout = WeightLayout::kPlain;
   const absl::Status status = CatchTorch([&] {
     if (impl.options.threads > 0) at::set_num_threads(impl.options.threads);
-    if (impl.spec.dtype == "int8") return;
+    if (impl.spec.dtype == Dtype::kInt8) return;
     layout = FastestLayout(impl.model.vision, impl.dtype);
   });
   // A memory limit may hold the model and not the measurement: then plain weights do.
@@ -140,7 +141,7 @@ const ModelSpec& TorchExecutor::spec() const { return impl_->spec; }
 std::string TorchExecutor::TextFingerprintWith(const std::string& tokenizer) const {
   const TextTower& text = *impl_->model.text;
   // Beside int8 images texts are computed in f32.
-  const std::string dtype = impl_->spec.dtype == "int8" ? "f32" : impl_->spec.dtype;
+  const Dtype dtype = impl_->spec.dtype == Dtype::kInt8 ? Dtype::kF32 : impl_->spec.dtype;
   return TextFingerprint(text.config, text.spec, text.weights, tokenizer, dtype);
 }
 
@@ -153,13 +154,13 @@ absl::Status TorchExecutor::Load(Tower tower) {
   if (impl_->tower != nullptr) return absl::OkStatus();
   if (absl::Status status = impl_->model.files->CheckUnchanged(); !status.ok()) return status;
   if (!impl_->layout) impl_->layout = ChooseLayout(*impl_);
-  if (impl_->spec.dtype == "int8") return LoadInt8();
+  if (impl_->spec.dtype == Dtype::kInt8) return LoadInt8();
   absl::Status status = PutOnDevice();
   if (!status.ok() || impl_->device.is_cpu()) return status;
   RecordGraphs();
   if (impl_->compared_with_cpu) return absl::OkStatus();
 
-  status = CheckParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
+  status = CheckParity(impl_->model, RowIn(kDtypes, impl_->spec.dtype).least_cosine, *this);
   if (!status.ok()) {
     // Or the next Load would find the tower there and take it for good.
     (void)Offload();
@@ -188,7 +189,7 @@ absl::Status TorchExecutor::LoadText() {
                                             Encoder::Options{impl_->device, impl_->dtype, *impl_->layout});
   });
   if (!status.ok() || impl_->text_compared_with_cpu || impl_->device.is_cpu()) return status;
-  status = CheckTextParity(impl_->model, LowestCosineFor(impl_->spec.dtype), *this);
+  status = CheckTextParity(impl_->model, RowIn(kDtypes, impl_->spec.dtype).least_cosine, *this);
   if (!status.ok()) {
     impl_->text.reset();
     return status;
@@ -211,7 +212,7 @@ absl::Status TorchExecutor::PutOnDevice() {
                                                   impl_->device, impl_->dtype, impl_->options.cuda_parts);
     Encoder::Options options{impl_->device, impl_->dtype, *impl_->layout};
     options.norms_in_dtype = impl_->options.cuda_parts && impl_->dtype == at::kHalf;
-    if (impl_->spec.dtype == "int8") options.int8 = &impl_->int8.ranges;
+    if (impl_->spec.dtype == Dtype::kInt8) options.int8 = &impl_->int8.ranges;
     impl_->tower = std::make_unique<Encoder>(impl_->model.vision, impl_->model.weights, options);
     impl_->staging = std::move(staging);
   });

@@ -14,15 +14,17 @@
 #include "server/engine/weight_layout.h"
 #include "server/model/model_folder.h"
 #include "server/model/model_spec.h"
+#include "server/telemetry/device_kind.h"
+#include "server/telemetry/dtype.h"
 
 namespace embedd {
 
 class TorchExecutor final : public Executor {
  public:
   struct Options {
-    std::string device = "cpu";     // what ResolveDevice answered
-    int device_index = 0;           // of the card
-    std::string dtype = "auto";     // "f32", "f16", "bf16", "int8" or "auto"
+    DeviceKind device = DeviceKind::kCpu;  // what ResolveDevice answered
+    int device_index = 0;                  // of the card
+    Dtype dtype = Dtype::kAuto;
     int threads = 0;                // of one operator on cpu; 0 = as many as LibTorch finds cores
     bool cuda_parts = false;        // images go through CudaPixels, LayerNorm reads and writes f16
     bool cuda_graphs = false;       // with it: small batches of images are recorded

@@ -75,12 +75,6 @@ absl::Status Compare(Tower tower, const std::vector<const uint8_t*>& inputs, int
 
 }  // namespace
 
-double LowestCosineFor(const std::string& dtype) {
-  if (dtype == "f16") return 0.999;
-  if (dtype == "bf16") return 0.99;
-  return 0.99999;
-}
-
 absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& executor) {
   const std::vector<uint8_t> smooth = FixedImage(model.image, 0), rough = FixedImage(model.image, 1);
   return Compare(Tower::kImage, {smooth.data(), rough.data()}, model.vision.embed_dim, lowest, executor,

@@ -6,17 +6,11 @@
 
 #pragma once
 
-#include <string>
-
 #include "absl/status/status.h"
 #include "server/device/executor.h"
 #include "server/model/model_folder.h"
 
 namespace embedd {
-
-// The lowest cosine between a device's vector and the cpu's f32 one that rounding explains: 0.99999 for f32,
-// 0.999 for f16, 0.99 for bf16.
-double LowestCosineFor(const std::string& dtype);
 
 // Embeds two fixed images with `executor` (loaded) and with a plain f32 tower of `model` on the cpu, which
 // takes the model's f32 size in host memory for a moment. Errors: kFailedPrecondition, with the figure, when

@@ -61,9 +61,9 @@ std::string DescribeRest(const TowerConfig& c, const ImageSpec& i) {
 }
 
 // What the weights do not say. Changing this text changes every fingerprint: raise the version then.
-std::string Describe(const TowerConfig& v, const ImageSpec& i, const std::string& dtype) {
+std::string Describe(const TowerConfig& v, const ImageSpec& i, Dtype dtype) {
   // Which int8 numbers come out also depends on how the scales are found: raise the 1 when that changes.
-  const std::string format = dtype == "int8" ? "int8 recipe 1" : dtype;
+  const std::string format = dtype == Dtype::kInt8 ? "int8 recipe 1" : std::string(DtypeWord(dtype));
   return absl::StrCat(
       "embedd fingerprint 1\ntower ", v.image_height, "x", v.image_width, " patch ", v.patch, " heads ",
       v.heads, " ", ActivationName(v.activation), " eps ", std::bit_cast<uint64_t>(v.eps), " pool ",
@@ -92,12 +92,12 @@ std::string HashOf(const std::string& head, const TowerWeights& weights) {
 }  // namespace
 
 std::string Fingerprint(const TowerConfig& vision, const ImageSpec& image, const TowerWeights& weights,
-                        const std::string& dtype) {
+                        Dtype dtype) {
   return HashOf(Describe(vision, image, dtype), weights);
 }
 
 std::string TextFingerprint(const TowerConfig& text, const TextSpec& spec, const TowerWeights& weights,
-                            const std::string& tokenizer, const std::string& dtype) {
+                            const std::string& tokenizer, Dtype dtype) {
   return HashOf(
       absl::StrCat("text\n", Describe(text, ImageSpec{}, dtype), "pooling ", static_cast<int>(spec.pooling),
                    " eos ", spec.eos_id, "\ntokenizer ", tokenizer, "\n"),

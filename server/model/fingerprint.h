@@ -18,10 +18,10 @@ namespace embedd {
 // 32 hexadecimal digits: the first 128 bits of a SHA-256. Reads all weights once (about a second per
 // gigabyte).
 std::string Fingerprint(const TowerConfig& vision, const ImageSpec& image, const TowerWeights& weights,
-                        const std::string& dtype);
+                        Dtype dtype);
 
 // The same of a text tower. `tokenizer`: what identifies the files and rules that make ids of texts.
 std::string TextFingerprint(const TowerConfig& text, const TextSpec& spec, const TowerWeights& weights,
-                            const std::string& tokenizer, const std::string& dtype);
+                            const std::string& tokenizer, Dtype dtype);
 
 }  // namespace embedd

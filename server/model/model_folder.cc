@@ -308,12 +308,12 @@ absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path) {
   return model;
 }
 
-ModelSpec MakeModelSpec(const ModelFolder& folder, const std::string& device, const std::string& dtype) {
+ModelSpec MakeModelSpec(const ModelFolder& folder, DeviceKind device, Dtype dtype) {
   ModelSpec spec;
   spec.name = folder.name;
   spec.architecture = DescribeTower(folder.vision);
   spec.fingerprint = Fingerprint(folder.vision, folder.image, folder.weights, dtype);
-  spec.device = device;
+  spec.device = std::string(DeviceWord(device));
   spec.dtype = dtype;
   spec.dimension = folder.vision.embed_dim;
   spec.image = folder.image;

@@ -17,6 +17,7 @@
 #include "server/model/tower_config.h"
 #include "server/model/tower_weights.h"
 #include "server/model/weight_files.h"
+#include "server/telemetry/device_kind.h"
 
 namespace embedd {
 
@@ -43,6 +44,6 @@ struct ModelFolder {
 absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path);
 
 // The spec of the model as it runs on `device` with `dtype`, fingerprint included. Reads all weights once.
-ModelSpec MakeModelSpec(const ModelFolder& folder, const std::string& device, const std::string& dtype);
+ModelSpec MakeModelSpec(const ModelFolder& folder, DeviceKind device, Dtype dtype);
 
 }  // namespace embedd

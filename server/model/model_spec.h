@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "server/telemetry/dtype.h"
 #include "server/telemetry/tower.h"
 
 namespace embedd {
@@ -51,7 +52,7 @@ struct ModelSpec {
   std::string architecture;  // one line for people
   std::string fingerprint;   // hash of used weights, preprocessing and dtype
   std::string device;        // "cpu", "mps", "cuda"
-  std::string dtype;         // "f32", "f16", "bf16", "int8"
+  Dtype dtype = Dtype::kF32;
   int dimension = 0;
   ImageSpec image;
   std::vector<std::string> towers;  // "image", "text"

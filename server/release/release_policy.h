@@ -6,24 +6,17 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/release/device_memory.h"
+#include "server/release/release_kind.h"
 
 namespace embedd {
 
 class ReleasePolicy {
  public:
-  enum class Kind {
-    kNever,      // fastest; the process keeps its high-water mark
-    kWatermark,  // when the cache is a large part of what the server may hold
-    kIdle,       // after a pause without work
-    kAlways,     // after every batch; slowest
-  };
   struct Options {
-    Kind kind = Kind::kWatermark;
+    ReleaseKind kind = ReleaseKind::kWatermark;
     // kWatermark trims when reserved memory is above this share of the limit and at least half of it is cache
     // ...
     double watermark = 0.7;
@@ -34,9 +27,6 @@ class ReleasePolicy {
   };
 
   explicit ReleasePolicy(Options options) : options_(options) {}
-
-  // "never", "watermark", "idle" or "always".
-  static absl::StatusOr<Kind> Parse(std::string_view name);
 
   bool TrimAfterBatch(const MemoryReading& reading) const;
   // `idle`: time since the last batch ended.

@@ -2,7 +2,7 @@
 //
 // CountingCpuAllocator: the CPU as a device whose memory is counted and limited, like CUDA's and MPS's. It
 // implements c10::DeviceAllocator, so one DeviceMemory reads all three. Installed by
-// CreateTorchDeviceMemory("cpu", ...) before LibTorch allocates; from then on every CPU tensor of the process
+// CreateTorchDeviceMemory(kCpu, ...) before LibTorch allocates; from then on every CPU tensor of the process
 // comes from here, whichever thread makes or drops it.
 //
 // Sizes are rounded up to classes (at most 1/16 larger), blocks are aligned to at least 64 bytes and cached

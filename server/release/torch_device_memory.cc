@@ -69,18 +69,24 @@ absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateCpuMemory(int64_t limit, Dev
   return memory;
 }
 
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std::string& device,
-                                                                      int64_t limit, DevicePlace place) {
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(DeviceKind device, int64_t limit,
+                                                                      DevicePlace place) {
   if (limit < 0) return absl::InvalidArgumentError("--memory-limit is negative");
-  if (device == "cpu") return CreateCpuMemory(limit, place);
+  switch (device) {
+    case DeviceKind::kCpu:
+      return CreateCpuMemory(limit, place);
+    case DeviceKind::kCuda:
+      return CreateCudaMemory(limit, place.number);
+    case DeviceKind::kMps:
 #ifdef EMBEDD_OLDER_LIBTORCH  // there the MPS allocator is no c10::DeviceAllocator
-  if (device == "mps")
-    return absl::UnavailableError("this build is for scripts/cuda-acceptance, not for a Mac");
+      return absl::UnavailableError("this build is for scripts/cuda-acceptance, not for a Mac");
 #else
-  if (device == "mps") return CreateMpsMemory(limit);
+      return CreateMpsMemory(limit);
 #endif
-  if (device == "cuda") return CreateCudaMemory(limit, place.number);
-  return absl::InvalidArgumentError(absl::StrCat("no such device: ", device));
+    case DeviceKind::kAuto:
+      break;
+  }
+  return absl::InvalidArgumentError("auto is not a device that has memory: resolve it first");
 }
 
 }  // namespace embedd

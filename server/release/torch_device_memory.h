@@ -9,10 +9,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "server/release/device_memory.h"
+#include "server/telemetry/device_kind.h"
 
 namespace embedd {
 
@@ -22,14 +22,14 @@ struct DevicePlace {
   int of = 1;  // devices of that kind in this process: on cpu they share the machine's memory
 };
 
-// The memory of `device` ("cpu", "cuda" or "mps", as ResolveDevice answered), which may hold `limit`
+// The memory of `device` (as ResolveDevice answered), which may hold `limit`
 // bytes; 0 takes
 //   cpu   0.8 of the machine's memory or of the control group's limit, whichever is smaller, divided by `of`
 //   mps   the recommended maximum of Metal, which is also the most there is
 //   cuda  0.95 of the card's memory
 // On cpu it installs CountingCpuAllocator for the whole process.
-// kInvalidArgument: negative limit, unknown device. kUnavailable: the device is not there or does not answer.
-absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(const std::string& device,
-                                                                      int64_t limit, DevicePlace place = {});
+// kInvalidArgument: negative limit, kAuto. kUnavailable: the device is not there or does not answer.
+absl::StatusOr<std::unique_ptr<DeviceMemory>> CreateTorchDeviceMemory(DeviceKind device, int64_t limit,
+                                                                      DevicePlace place = {});
 
 }  // namespace embedd

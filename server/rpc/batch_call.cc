@@ -121,7 +121,9 @@ void BatchCall::Cancel() {
   DropDead(road, flow);
 }
 
-void BatchCall::CountEnd(int code) { NoteEnd(*road_, method_, static_cast<uint64_t>(inputs_), arrived_, code); }
+void BatchCall::CountEnd(int code) {
+  NoteEnd(*road_, method_, static_cast<uint64_t>(inputs_), arrived_, code);
+}
 
 BatchCall::Caller CallerOf(const Road& road, const grpc::CallbackServerContext& context) {
   return {.allowed = road.tokens->Allows(context),

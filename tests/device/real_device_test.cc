@@ -26,9 +26,9 @@
 namespace embedd {
 namespace {
 
-std::string DeviceUnderTest() {
+DeviceKind DeviceUnderTest() {
   const char* name = std::getenv("EMBEDD_TEST_DEVICE");
-  return name == nullptr ? "cpu" : name;
+  return name == nullptr ? DeviceKind::kCpu : ValueIn(kDeviceKinds, name).value();
 }
 
 int64_t LimitUnderTest() {
@@ -53,7 +53,7 @@ constexpr int kMost = 64;
 
 // A model of random weights on a device.
 struct Rig {
-  explicit Rig(const std::string& device, const std::string& dtype = "f32") {
+  explicit Rig(DeviceKind device, Dtype dtype = Dtype::kF32) {
     REQUIRE(DeviceAvailable(device).ok());
     REQUIRE(WriteRandomModel(folder.path(), Small(), /*seed=*/5).ok());
     auto model = ReadModelFolder(folder.path());
@@ -108,12 +108,12 @@ double UnitDifference(const std::vector<float>& a, const std::vector<float>& b, 
 }
 
 TEST_CASE("The device computes what the CPU computes in f32, as near as its number format allows") {
-  Rig cpu("cpu");
+  Rig cpu(DeviceKind::kCpu);
   const std::vector<float> truth = cpu.Run(0, kMost).value();
   const auto dimension = static_cast<size_t>(cpu.executor->dimension());
   for (const auto& [dtype, bound] :
-       {std::pair("f32", 2e-6), std::pair("f16", 5e-3), std::pair("bf16", 4e-2)}) {
-    INFO(dtype);
+       {std::pair(Dtype::kF32, 2e-6), std::pair(Dtype::kF16, 5e-3), std::pair(Dtype::kBf16, 4e-2)}) {
+    INFO(DtypeWord(dtype));
     Rig rig(DeviceUnderTest(), dtype);
     CHECK(UnitDifference(rig.Run(0, kMost).value(), truth, dimension) <= bound);
     CHECK(UnitDifference(rig.Run(0, 1).value(),
@@ -177,9 +177,9 @@ TEST_CASE("A batch that the limit does not allow fails as out of memory and leav
 
 // Hidden, since the process has no device afterwards: asked for by name, alone.
 TEST_CASE("After a kernel that failed on the device every batch says that the device is lost", "[.lost]") {
-  if (DeviceUnderTest() != "cuda") SUCCEED("only CUDA checks indices on the device");
-  if (DeviceUnderTest() != "cuda") return;
-  Rig rig("cuda");
+  if (DeviceUnderTest() != DeviceKind::kCuda) SUCCEED("only CUDA checks indices on the device");
+  if (DeviceUnderTest() != DeviceKind::kCuda) return;
+  Rig rig(DeviceKind::kCuda);
   REQUIRE(rig.Run(0, 4).ok());
   const auto on_device = at::TensorOptions().device(at::kCUDA);
   (void)at::embedding(at::zeros({4, 4}, on_device), at::full({1}, 1 << 20, on_device.dtype(at::kLong)));

@@ -30,9 +30,9 @@ class Caller final : public CallSink {
 // The road below the scheduler, on a fresh fake device.
 class Road {
  public:
-  Road(int64_t recommended, int64_t limit, ReleasePolicy::Kind kind) : policy_({.kind = kind}), ladder_(64) {
+  Road(int64_t recommended, int64_t limit, ReleaseKind kind) : policy_({.kind = kind}), ladder_(64) {
     FakeMps::Get().Reset(recommended);
-    auto memory = CreateTorchDeviceMemory("mps", limit);
+    auto memory = CreateTorchDeviceMemory(DeviceKind::kMps, limit);
     REQUIRE(memory.ok());
     executor_ = std::make_unique<FakeMpsExecutor>(*std::move(memory));
     REQUIRE(executor_->Load(Tower::kImage).ok());
@@ -93,7 +93,7 @@ class Road {
 TEST_CASE(
     "10,000 batches of random sizes under a cap that one attempt in ten passes: nothing lost, nothing kept") {
   // Weights take 165 MiB; a batch of more than 32 images is padded to 64 and does not fit, its halves do.
-  Road road(16 * kGiB, 330 * kMiB, ReleasePolicy::Kind::kWatermark);
+  Road road(16 * kGiB, 330 * kMiB, ReleaseKind::kWatermark);
   const int64_t baseline = road.allocated();
   std::mt19937 random(4);
   int lost = 0;
@@ -137,7 +137,7 @@ TEST_CASE(
 }
 
 TEST_CASE("compiled graphs are dropped only after a plain trim did not help, and then the image fits") {
-  Road road(16 * kGiB, 800 * kMiB, ReleasePolicy::Kind::kNever);
+  Road road(16 * kGiB, 800 * kMiB, ReleaseKind::kNever);
   road.executor().graph_bytes = 150 * kMiB;
   for (const int n : {1, 2, 4}) CHECK(Road::LostOrWrong(road.Run(n), 0) == 0);
   CHECK(FakeMps::Get().graph_drops == 0);
@@ -149,14 +149,14 @@ TEST_CASE("compiled graphs are dropped only after a plain trim did not help, and
 }
 
 TEST_CASE("--release always gives every heap of the batch back, never keeps them") {
-  Road always(16 * kGiB, 0, ReleasePolicy::Kind::kAlways);
+  Road always(16 * kGiB, 0, ReleaseKind::kAlways);
   const int64_t weights = always.executor().memory().Read().reserved;
   always.Run(64);
   CHECK(always.executor().memory().Read().reserved == weights);
 }
 
 TEST_CASE("a batch that keeps memory is counted, and a slow leak is found") {
-  Road road(16 * kGiB, 0, ReleasePolicy::Kind::kNever);
+  Road road(16 * kGiB, 0, ReleaseKind::kNever);
   road.executor().leak_bytes = 2048;
   for (int batch = 0; batch < 600; ++batch) {
     const BatchReport report = road.Run(4);
@@ -168,7 +168,7 @@ TEST_CASE("a batch that keeps memory is counted, and a slow leak is found") {
 }
 
 TEST_CASE("offloading takes every byte of the model off the device, and loading brings the same back") {
-  Road road(16 * kGiB, 0, ReleasePolicy::Kind::kWatermark);
+  Road road(16 * kGiB, 0, ReleaseKind::kWatermark);
   const int64_t baseline = road.allocated();
   road.Run(8);
   REQUIRE(road.executor().Offload().ok());

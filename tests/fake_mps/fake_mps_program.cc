@@ -52,7 +52,7 @@ TorchExecutor::~TorchExecutor() = default;
 absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder model,
                                                                      std::unique_ptr<DeviceMemory> memory,
                                                                      const Options& options) {
-  const ModelSpec spec = MakeModelSpec(model, options.device, "f16");
+  const ModelSpec spec = MakeModelSpec(model, options.device, Dtype::kF16);
   return std::unique_ptr<TorchExecutor>(new TorchExecutor(
       std::make_unique<Impl>(Impl{spec, FakeMpsExecutor(std::move(memory), model.vision.embed_dim)})));
 }
@@ -70,6 +70,7 @@ absl::Status TorchExecutor::Offload() {
 bool TorchExecutor::loaded(Tower tower) const { return impl_->device.loaded(tower); }
 std::optional<Int8Accuracy> TorchExecutor::int8_accuracy() const { return std::nullopt; }
 void TorchExecutor::Synchronize() {}
+void TorchExecutor::DropCompiledGraphs() { memory().DropCompiledGraphs(); }
 
 absl::Status TorchExecutor::Load(Tower tower) {
   if (Fault("disagrees")) {

@@ -33,7 +33,7 @@ at::Tensor Take(int64_t bytes) {
 // A fresh device and its memory.
 std::unique_ptr<DeviceMemory> Create(int64_t recommended, int64_t limit) {
   FakeMps::Get().Reset(recommended);
-  auto memory = CreateTorchDeviceMemory("mps", limit);
+  auto memory = CreateTorchDeviceMemory(DeviceKind::kMps, limit);
   REQUIRE(memory.ok());
   return *std::move(memory);
 }
@@ -137,7 +137,7 @@ TEST_CASE("garbage counters are data loss: far above the machine's memory, or be
 TEST_CASE("a process whose counters are garbage from the start gets no device memory") {
   FakeMps::Get().Reset(16 * kGiB);
   FakeMps::Get().heaps().SetGarbage(uint64_t{1} << 56);
-  CHECK(absl::IsDataLoss(CreateTorchDeviceMemory("mps", 0).status()));
+  CHECK(absl::IsDataLoss(CreateTorchDeviceMemory(DeviceKind::kMps, 0).status()));
   FakeMps::Get().heaps().SetGarbage(0);
 }
 

@@ -26,9 +26,10 @@ namespace embedd {
 namespace {
 
 std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const TowerConfig& vision,
-                                               const TorchExecutor::Options& options = {.dtype = "f32"}) {
+                                               const TorchExecutor::Options& options = {
+                                                   .dtype = Dtype::kF32}) {
   REQUIRE(WriteRandomModel(folder, vision, 1).ok());
-  absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory("cpu", 0);
+  absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory(DeviceKind::kCpu, 0);
   REQUIRE(memory.ok());
   absl::StatusOr<ModelFolder> model = ReadModelFolder(folder);
   REQUIRE(model.ok());
@@ -138,7 +139,7 @@ TEST_CASE("A server in int8 says so, publishes how near it is to f32, and holds 
   }
   const TempFolder folder;
   const std::unique_ptr<EmbeddServer> server =
-      ServeRandomModel(folder.path() + "/model", vision, {.dtype = "int8", .int8_anywhere = true});
+      ServeRandomModel(folder.path() + "/model", vision, {.dtype = Dtype::kInt8, .int8_anywhere = true});
   const auto channel = grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
   const auto stub = v1::EmbeddingService::NewStub(channel);
 

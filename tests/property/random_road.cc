@@ -153,7 +153,7 @@ RandomRoad::RandomRoad(uint64_t seed, Metrics* metrics, RoadTotals* totals)
       trouble_(Chance(0.5) ? 0.1 : 0),
       ms_fixed_(Pick(30)),
       ms_per_image_(Chance(0.2) ? 100 : 1 + Pick(10)),
-      policy_({.kind = static_cast<ReleasePolicy::Kind>(Pick(4))}),
+      policy_({.kind = static_cast<ReleaseKind>(Pick(4))}),
       cap_({.max_batch = std::vector<int>{1, 2, 3, 8, 16, 48, 64}[Pick(7)],
             .latency_target = absl::Milliseconds(std::vector<int>{0, 50, 200}[Pick(3)]),
             .padded = padded_}),

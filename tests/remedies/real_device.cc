@@ -29,8 +29,8 @@ T Must(absl::StatusOr<T> value) {
 
 std::unique_ptr<Executor> DemoModel() {
   return Must(TorchExecutor::Create(Must(ReadModelFolder(DEMO_MODEL)),
-                                    Must(CreateTorchDeviceMemory("cpu", 0)),
-                                    {.device = "cpu", .dtype = "f32", .threads = 1}));
+                                    Must(CreateTorchDeviceMemory(DeviceKind::kCpu, 0)),
+                                    {.dtype = Dtype::kF32, .threads = 1}));
 }
 
 int64_t PixelBytes() {

@@ -53,7 +53,7 @@ class RealDevice {
  public:
   struct Options {
     int max_batch = 64;
-    ReleasePolicy::Options policy = {.kind = ReleasePolicy::Kind::kWatermark};
+    ReleasePolicy::Options policy = {.kind = ReleaseKind::kWatermark};
     DeviceSession::Options session;
   };
   RealDevice() : RealDevice(Options()) {}

@@ -14,7 +14,7 @@ int64_t Cache(RealDevice& device) { return device.reading().reserved - device.re
 
 TEST_CASE("Remedy 3: --release decides when the cache of a batch goes back to the system") {
   const QuietStderr quiet;
-  using Kind = ReleasePolicy::Kind;
+  using Kind = ReleaseKind;
   const Kind kind = GENERATE(Kind::kNever, Kind::kWatermark, Kind::kIdle, Kind::kAlways);
   RealDevice device({.policy = {.kind = kind, .idle_after = absl::Seconds(5)}});
   device.executor.memory().Trim();

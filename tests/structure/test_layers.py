@@ -13,7 +13,7 @@ SERVER = ROOT / "server"
 MAY_INCLUDE = {
     "support": set(),
     "telemetry": set(),
-    "config": {"prepare/image/image_format.h"},
+    "config": {"prepare/image/image_format.h", "release/release_kind.h"},
     "ops": {"config"},
     "model": set(),
     "queue": set(),

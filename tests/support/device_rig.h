@@ -18,7 +18,7 @@ struct DeviceRig {
   struct Options {
     int max_batch = 8;
     bool padded = false;
-    ReleasePolicy::Options policy = {.kind = ReleasePolicy::Kind::kNever};
+    ReleasePolicy::Options policy = {.kind = ReleaseKind::kNever};
     FakeExecutor::Options executor;
   };
 

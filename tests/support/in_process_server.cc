@@ -41,7 +41,7 @@ ModelSpec FakeSpec() {
   spec.architecture = "fake";
   spec.fingerprint = "f00d";
   spec.device = "cpu";
-  spec.dtype = "f32";
+  spec.dtype = Dtype::kF32;
   spec.dimension = InProcessServer::kDimension;
   spec.image.height = spec.image.width = InProcessServer::kSide;
   spec.towers = {"image"};

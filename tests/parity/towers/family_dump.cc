@@ -77,7 +77,7 @@ void Dump(const std::string& folder, const std::string& out, const std::string& 
   const std::vector<std::vector<uint8_t>> inputs =
       tower == Tower::kText ? Texts(*model, folder, files[0]) : Images(*model, files);
   TorchExecutor::Options options;
-  options.dtype = dtype;
+  options.dtype = ValueIn(kDtypes, dtype).value();
   options.threads = 1;
   auto executor = TorchExecutor::Create(*std::move(model), std::make_unique<NoDeviceMemory>(), options);
   Check(executor.status());

@@ -27,7 +27,7 @@ int Dump(int argc, char** argv) {
     return 3;
   }
   TorchExecutor::Options options;
-  if (argc > 4) options.dtype = argv[4];
+  if (argc > 4) options.dtype = ValueIn(kDtypes, argv[4]).value();
   if (argc > 5) options.threads = std::atoi(argv[5]);
   const size_t image_bytes = size_t{3} * model->image.height * model->image.width;
   auto executor = TorchExecutor::Create(*std::move(model), std::make_unique<NoDeviceMemory>(), options);

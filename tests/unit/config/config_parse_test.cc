@@ -164,7 +164,7 @@ TEST_CASE("The last of a repeated flag counts") {
 
 TEST_CASE("An empty environment variable counts as none") {
   const ParsedConfig parsed = Parse({"--model", "m"}, {{"EMBEDD_DTYPE", ""}}).value();
-  CHECK(parsed.config.dtype == "auto");
+  CHECK(parsed.config.dtype == Dtype::kAuto);
   CHECK(SettingOf(parsed, "dtype").source == "default");
 }
 

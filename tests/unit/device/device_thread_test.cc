@@ -194,7 +194,7 @@ TEST_CASE("--log-level debug says of each batch what is in it and what it leaves
   REQUIRE(lines.size() == 1);
   for (const char* part : {"a batch is formed", R"("level":"debug")", R"("images":"1")", R"("bulk":"1")",
                            R"("device":"cpu")", R"("bulk_left":"0")"}) {
-    CHECK_THAT(lines[0], Catch::Matchers::Contains(part));
+    CHECK_THAT(lines[0], ContainsSubstring(part));
   }
 }
 

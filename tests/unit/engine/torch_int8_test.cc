@@ -61,13 +61,12 @@ ModelFolder Write(const TempFolder& folder, const TowerConfig& config, Weights w
   return *std::move(model);
 }
 
-std::unique_ptr<TorchExecutor> Make(const std::string& folder, const std::string& dtype,
-                                    double min_cosine = 0.99) {
+std::unique_ptr<TorchExecutor> Make(const std::string& folder, Dtype dtype, double min_cosine = 0.99) {
   auto model = ReadModelFolder(folder);
   REQUIRE(model.ok());
   auto executor = TorchExecutor::Create(
       *std::move(model), std::make_unique<NoDeviceMemory>(),
-      {.device = "cpu", .dtype = dtype, .threads = 1, .int8_min_cosine = min_cosine, .int8_anywhere = true});
+      {.dtype = dtype, .threads = 1, .int8_min_cosine = min_cosine, .int8_anywhere = true});
   REQUIRE(executor.ok());
   return *std::move(executor);
 }
@@ -97,7 +96,7 @@ TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, an
     INFO(DescribeTower(config));
     const TempFolder folder;
     Write(folder, config);
-    const auto f32 = Make(folder.path(), "f32"), int8 = Make(folder.path(), "int8");
+    const auto f32 = Make(folder.path(), Dtype::kF32), int8 = Make(folder.path(), Dtype::kInt8);
     REQUIRE(f32->Load(Tower::kImage).ok());
     const absl::Status loaded = int8->Load(Tower::kImage);
     INFO(loaded);
@@ -110,7 +109,7 @@ TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, an
     CHECK(int8->int8_accuracy()->least_cosine >= 0.995);
     CHECK(int8->int8_accuracy()->mean_cosine >= int8->int8_accuracy()->least_cosine);
     CHECK_FALSE(f32->int8_accuracy().has_value());
-    CHECK(int8->spec().dtype == "int8");
+    CHECK(int8->spec().dtype == Dtype::kInt8);
     CHECK(int8->spec().fingerprint != f32->spec().fingerprint);
   }
 }
@@ -134,7 +133,7 @@ TEST_CASE("A few channels that are much larger than the others cost int8 no accu
   }
   const TempFolder folder;
   Write(folder, config, std::move(weights));
-  const auto f32 = Make(folder.path(), "f32"), int8 = Make(folder.path(), "int8");
+  const auto f32 = Make(folder.path(), Dtype::kF32), int8 = Make(folder.path(), Dtype::kInt8);
   REQUIRE(f32->Load(Tower::kImage).ok());
   REQUIRE(int8->Load(Tower::kImage).ok());
   CHECK(LeastCosine(Rows(*f32), Rows(*int8), config.embed_dim) >= 0.995);
@@ -143,7 +142,7 @@ TEST_CASE("A few channels that are much larger than the others cost int8 no accu
 TEST_CASE("A model that loses more than --int8-min-cosine is not served, and the error says the figure") {
   const TempFolder folder;
   Write(folder, Modest());
-  const auto executor = Make(folder.path(), "int8", 1);
+  const auto executor = Make(folder.path(), Dtype::kInt8, 1);
   for (int attempt = 0; attempt < 2; ++attempt) {
     const absl::Status refused = executor->Load(Tower::kImage);
     CHECK(refused.code() == absl::StatusCode::kInvalidArgument);
@@ -156,7 +155,7 @@ TEST_CASE("A model that loses more than --int8-min-cosine is not served, and the
 TEST_CASE("int8 weights leave and come back without a second calibration, the rows the same to the bit") {
   const TempFolder folder;
   Write(folder, Modest());
-  const auto executor = Make(folder.path(), "int8");
+  const auto executor = Make(folder.path(), Dtype::kInt8);
   REQUIRE(executor->Load(Tower::kImage).ok());
   const std::vector<float> before = Rows(*executor);
   REQUIRE(executor->Offload().ok());
@@ -169,23 +168,24 @@ TEST_CASE("int8 weights leave and come back without a second calibration, the ro
 #endif
 
 TEST_CASE("int8 where it cannot run is refused with what is missing and what to use") {
-  const absl::Status no_vnni = CheckDtype("int8", "cpu", false), cuda = CheckDtype("int8", "cuda", true);
+  const absl::Status no_vnni = CheckDtype(Dtype::kInt8, DeviceKind::kCpu, false),
+                     cuda = CheckDtype(Dtype::kInt8, DeviceKind::kCuda, true);
   CHECK(no_vnni.code() == absl::StatusCode::kInvalidArgument);
   CHECK_THAT(std::string(no_vnni.message()),
              ContainsSubstring("VNNI") && ContainsSubstring("AMX") && ContainsSubstring("--dtype f32"));
   CHECK(cuda.code() == absl::StatusCode::kInvalidArgument);
   CHECK_THAT(std::string(cuda.message()),
              ContainsSubstring("not on cuda") && ContainsSubstring("--device cpu"));
-  CHECK(CheckDtype("int8", "cpu", true).ok());
-  CHECK(CheckDtype("f32", "cpu", false).ok());
-  CHECK(CheckDtype("auto", "mps", false).ok());
+  CHECK(CheckDtype(Dtype::kInt8, DeviceKind::kCpu, true).ok());
+  CHECK(CheckDtype(Dtype::kF32, DeviceKind::kCpu, false).ok());
+  CHECK(CheckDtype(Dtype::kAuto, DeviceKind::kMps, false).ok());
 
   const TempFolder folder;
   REQUIRE(WriteRandomModel(folder.path(), TowerConfig{.layers = 1}, 3).ok());
   auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());
-  const auto made = TorchExecutor::Create(*std::move(model), std::make_unique<NoDeviceMemory>(),
-                                          {.device = "cpu", .dtype = "int8"});
+  const auto made =
+      TorchExecutor::Create(*std::move(model), std::make_unique<NoDeviceMemory>(), {.dtype = Dtype::kInt8});
   CHECK(made.ok() == CpuMultipliesInt8());
 }
 

@@ -34,47 +34,48 @@ ModelFolder Read(const TempFolder& folder, const std::string& name, uint64_t see
 TEST_CASE("Equal weights, preprocessing and dtype have an equal fingerprint, wherever the folder lies") {
   TempFolder folder;
   const ModelFolder a = Read(folder, "a", 1), b = Read(folder, "b", 1);
-  CHECK(Fingerprint(a.vision, a.image, a.weights, "f32") == Fingerprint(b.vision, b.image, b.weights, "f32"));
-  CHECK(Fingerprint(a.vision, a.image, a.weights, "f32").size() == 32);
+  CHECK(Fingerprint(a.vision, a.image, a.weights, Dtype::kF32) ==
+        Fingerprint(b.vision, b.image, b.weights, Dtype::kF32));
+  CHECK(Fingerprint(a.vision, a.image, a.weights, Dtype::kF32).size() == 32);
 }
 
 TEST_CASE("Anything that changes a vector changes the fingerprint") {
   TempFolder folder;
   const ModelFolder model = Read(folder, "a", 1), other = Read(folder, "b", 2);
-  std::set<std::string> seen = {Fingerprint(model.vision, model.image, model.weights, "f32")};
-  const auto is_new = [&](const TowerConfig& v, const ImageSpec& i, const std::string& dtype) {
+  std::set<std::string> seen = {Fingerprint(model.vision, model.image, model.weights, Dtype::kF32)};
+  const auto is_new = [&](const TowerConfig& v, const ImageSpec& i, Dtype dtype) {
     return seen.insert(Fingerprint(v, i, model.weights, dtype)).second;
   };
-  CHECK(seen.insert(Fingerprint(other.vision, other.image, other.weights, "f32")).second);
-  CHECK(is_new(model.vision, model.image, "f16"));
-  CHECK(is_new(model.vision, model.image, "int8"));
+  CHECK(seen.insert(Fingerprint(other.vision, other.image, other.weights, Dtype::kF32)).second);
+  CHECK(is_new(model.vision, model.image, Dtype::kF16));
+  CHECK(is_new(model.vision, model.image, Dtype::kInt8));
   TowerConfig vision = model.vision;
   vision.activation = Activation::kQuickGelu;
-  CHECK(is_new(vision, model.image, "f32"));
+  CHECK(is_new(vision, model.image, Dtype::kF32));
   vision = model.vision;
   vision.heads = 1;
-  CHECK(is_new(vision, model.image, "f32"));
+  CHECK(is_new(vision, model.image, Dtype::kF32));
   vision = model.vision;
   vision.eps = 1e-6;
-  CHECK(is_new(vision, model.image, "f32"));
+  CHECK(is_new(vision, model.image, Dtype::kF32));
   vision = model.vision;
   vision.pool = Pool::kAverage;
-  CHECK(is_new(vision, model.image, "f32"));
+  CHECK(is_new(vision, model.image, Dtype::kF32));
   ImageSpec image = model.image;
   image.resize_mode = ResizeMode::kSquash;
-  CHECK(is_new(model.vision, image, "f32"));
+  CHECK(is_new(model.vision, image, Dtype::kF32));
   image = model.image;
   image.interpolation = Interpolation::kBilinear;
-  CHECK(is_new(model.vision, image, "f32"));
+  CHECK(is_new(model.vision, image, Dtype::kF32));
   image = model.image;
   image.crop_rounding = CropRounding::kFloor;
-  CHECK(is_new(model.vision, image, "f32"));
+  CHECK(is_new(model.vision, image, Dtype::kF32));
   image = model.image;
   image.mean[2] += 1e-7f;
-  CHECK(is_new(model.vision, image, "f32"));
+  CHECK(is_new(model.vision, image, Dtype::kF32));
   image = model.image;
   image.decode = DecodeMode::kFast;
-  CHECK(is_new(model.vision, image, "f32"));
+  CHECK(is_new(model.vision, image, Dtype::kF32));
 }
 
 }  // namespace

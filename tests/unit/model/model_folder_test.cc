@@ -51,7 +51,7 @@ TEST_CASE("An OpenCLIP folder gives config, image spec and every tensor") {
   CHECK(model->vision.layers == 2);
   CHECK(model->image.width == 32);
   CHECK(model->weights.tensors.size() == TowerTensors(Tiny()).size());
-  const ModelSpec spec = MakeModelSpec(*model, "cpu", "f32");
+  const ModelSpec spec = MakeModelSpec(*model, DeviceKind::kCpu, Dtype::kF32);
   CHECK(spec.dimension == 16);
   CHECK(spec.fingerprint.size() == 32);
   CHECK(spec.towers == std::vector<std::string>{"image"});
@@ -113,7 +113,8 @@ TEST_CASE("Tensors of the text tower are known and not read") {
 
 TEST_CASE("The prefix of DistributedDataParallel is read over, as open_clip does") {
   TempFolder folder;
-  const std::string plain = MakeModelSpec(*ReadChanged(folder, [](auto&) {}), "cpu", "f32").fingerprint;
+  const std::string plain =
+      MakeModelSpec(*ReadChanged(folder, [](auto&) {}), DeviceKind::kCpu, Dtype::kF32).fingerprint;
   const auto model = ReadChanged(folder, [](auto& tensors) {
     std::map<std::string, HostTensor> named;
     for (auto& [name, tensor] : tensors) named["module." + name] = std::move(tensor);
@@ -121,7 +122,7 @@ TEST_CASE("The prefix of DistributedDataParallel is read over, as open_clip does
     tensors = std::move(named);
   });
   REQUIRE(model.ok());
-  CHECK(MakeModelSpec(*model, "cpu", "f32").fingerprint == plain);
+  CHECK(MakeModelSpec(*model, DeviceKind::kCpu, Dtype::kF32).fingerprint == plain);
 }
 
 TEST_CASE("The weights file is looked for in OpenCLIP's order") {
@@ -144,7 +145,7 @@ TEST_CASE("The same weights have the same fingerprint, whatever kind of file the
   const auto fingerprint = [&] {
     const auto model = ReadModelFolder(folder.path());
     REQUIRE(model.ok());
-    return MakeModelSpec(*model, "cpu", "f32").fingerprint;
+    return MakeModelSpec(*model, DeviceKind::kCpu, Dtype::kF32).fingerprint;
   };
   REQUIRE(WriteRandomModel(folder.path(), Tiny(), 1).ok());
   const std::string expected = fingerprint();
@@ -256,7 +257,7 @@ TEST_CASE(
   const auto read = [&] {
     const auto model = ReadModelFolder(folder.path());
     REQUIRE(model.ok());
-    seen.insert(MakeModelSpec(*model, "cpu", "f32").fingerprint);
+    seen.insert(MakeModelSpec(*model, DeviceKind::kCpu, Dtype::kF32).fingerprint);
   };
   const auto whole = HfTensors();
   folder.Write("pytorch_model.bin", Checkpoint(whole));

@@ -7,7 +7,7 @@
 namespace embedd {
 namespace {
 
-using Kind = ReleasePolicy::Kind;
+using Kind = ReleaseKind;
 
 ReleasePolicy Policy(Kind kind) { return ReleasePolicy({.kind = kind}); }
 
@@ -16,16 +16,6 @@ const MemoryReading kNoCache{.allocated = 3 * kGiB, .reserved = 3 * kGiB, .limit
 const MemoryReading kHalfCache{.allocated = kGiB, .reserved = 3 * kGiB, .limit = 4 * kGiB};
 const MemoryReading kSmallCache{.allocated = kGiB, .reserved = 2 * kGiB, .limit = 4 * kGiB};
 const MemoryReading kHugeCache{.allocated = kGiB, .reserved = 6 * kGiB};
-
-TEST_CASE("--release takes four words") {
-  CHECK(*ReleasePolicy::Parse("never") == Kind::kNever);
-  CHECK(*ReleasePolicy::Parse("watermark") == Kind::kWatermark);
-  CHECK(*ReleasePolicy::Parse("idle") == Kind::kIdle);
-  CHECK(*ReleasePolicy::Parse("always") == Kind::kAlways);
-  const absl::Status bad = ReleasePolicy::Parse("Always").status();
-  CHECK(absl::IsInvalidArgument(bad));
-  CHECK(bad.message().find("Always") != std::string::npos);
-}
 
 TEST_CASE("never keeps the cache, whatever its size and however long nothing happens") {
   CHECK_FALSE(Policy(Kind::kNever).TrimAfterBatch(kHugeCache));

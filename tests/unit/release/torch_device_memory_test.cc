@@ -26,13 +26,13 @@ bool CudaLibrariesLoaded() {
 }
 
 TEST_CASE("cpu: the limit is 0.8 of what the machine or the control group has, unless one is given") {
-  auto memory = CreateTorchDeviceMemory("cpu", 0);
+  auto memory = CreateTorchDeviceMemory(DeviceKind::kCpu, 0);
   REQUIRE(memory.ok());
   const MemoryReading reading = (*memory)->Read();
   CHECK(reading.limit == reading.recommended);
   CHECK(reading.limit <= MachineMemoryBytes() * 8 / 10 + 1);
   CHECK(reading.limit > 0);
-  auto limited = CreateTorchDeviceMemory("cpu", 100 * kMiB);
+  auto limited = CreateTorchDeviceMemory(DeviceKind::kCpu, 100 * kMiB);
   REQUIRE(limited.ok());
   CHECK((*limited)->Read().limit == 100 * kMiB);
   CHECK_THROWS(at::empty({200 * kMiB}, at::kByte));
@@ -43,13 +43,13 @@ TEST_CASE("cpu: the limit is 0.8 of what the machine or the control group has, u
 }
 
 TEST_CASE("cpu: a limit above the machine's memory is cut to it") {
-  auto memory = CreateTorchDeviceMemory("cpu", int64_t{1} << 50);
+  auto memory = CreateTorchDeviceMemory(DeviceKind::kCpu, int64_t{1} << 50);
   REQUIRE(memory.ok());
   CHECK((*memory)->Read().limit <= MachineMemoryBytes());
 }
 
 TEST_CASE("cpu: readings follow tensors; trimming empties the cache; the counters are sane") {
-  auto created = CreateTorchDeviceMemory("cpu", 0);
+  auto created = CreateTorchDeviceMemory(DeviceKind::kCpu, 0);
   REQUIRE(created.ok());
   DeviceMemory& memory = **created;
   memory.Trim();
@@ -68,17 +68,18 @@ TEST_CASE("cpu: readings follow tensors; trimming empties the cache; the counter
 }
 
 TEST_CASE("a start without cuda loads no CUDA library") {
-  REQUIRE(CreateTorchDeviceMemory("cpu", 0).ok());
+  REQUIRE(CreateTorchDeviceMemory(DeviceKind::kCpu, 0).ok());
   CHECK_FALSE(CudaLibrariesLoaded());
 }
 
 TEST_CASE("what is not there is said, with the reason") {
-  CHECK(absl::IsInvalidArgument(CreateTorchDeviceMemory("tpu", 0).status()));
-  CHECK(absl::IsInvalidArgument(CreateTorchDeviceMemory("cpu", -1).status()));
+  CHECK(absl::IsInvalidArgument(CreateTorchDeviceMemory(DeviceKind::kAuto, 0).status()));
+  CHECK(absl::IsInvalidArgument(CreateTorchDeviceMemory(DeviceKind::kCpu, -1).status()));
 #ifndef __APPLE__
-  CHECK(absl::IsUnavailable(CreateTorchDeviceMemory("mps", 0).status()));
+  CHECK(absl::IsUnavailable(CreateTorchDeviceMemory(DeviceKind::kMps, 0).status()));
 #endif
-  CHECK(absl::IsUnavailable(CreateTorchDeviceMemory("cuda", 0).status()));  // its library was not loaded
+  CHECK(absl::IsUnavailable(
+      CreateTorchDeviceMemory(DeviceKind::kCuda, 0).status()));  // its library was not loaded
 }
 
 }  // namespace
