@@ -56,17 +56,17 @@ def close(sockets):
         connection.close()
 
 
-def call_headers():
+def call_headers(stream=1):
     """HEADERS of an EmbedBatch call, every header as a literal that is not indexed (RFC 7541, 6.2.2)."""
     headers = [(":method", "POST"), (":scheme", "http"), (":path", "/embedd.v1.EmbeddingService/EmbedBatch"),
                (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
     block = b"".join(b"\0" + bytes([len(k)]) + k.encode() + bytes([len(v)]) + v.encode() for k, v in headers)
-    return struct.pack(">I", len(block))[1:] + b"\1\4" + struct.pack(">I", 1) + block
+    return struct.pack(">I", len(block))[1:] + b"\1\4" + struct.pack(">I", stream) + block
 
 
-def data(payload, last=False):
+def data(payload, last=False, stream=1):
     """DATA of the call."""
-    return struct.pack(">I", len(payload))[1:] + bytes([0, int(last)]) + struct.pack(">I", 1) + payload
+    return struct.pack(">I", len(payload))[1:] + bytes([0, int(last)]) + struct.pack(">I", stream) + payload
 
 
 def test_what_the_others_here_break_off_is_a_call_when_it_is_not_broken_off(server):
@@ -242,6 +242,31 @@ def test_answers_that_nobody_reads_are_part_of_the_queue():
             wait_for(lambda: server.metric("embedd_answer_bytes") == 0, "answers are held for ever")
             assert health(channel) == "SERVING"
         figure(f"256 calls of 800 refused inputs that nobody reads: peak +{took / MIB:.1f} MiB")
+
+
+def test_a_connection_that_reads_nothing_holds_its_share_and_not_the_queue():
+    """36 calls on one connection, whose answers would fill the queue and more; the caller reads none of them."""
+    queue, calls, inputs = 4 * MIB, 36, 100
+    with Server("--queue-bytes", str(queue), "--max-message-bytes", str(MIB), "--towers", "image", model=MODEL) as server:
+        # Refused one by one: nothing but answers takes room.
+        content = pb.EmbedBatchRequest(inputs=[pb.Input(text="a")] * inputs).SerializeToString()
+        message = b"\0" + struct.pack(">I", len(content)) + content
+        assert calls * len(message) < 65535  # what may be sent before the first WINDOW_UPDATE
+        with server.channel() as channel, connect(server) as connection:
+            stub(channel).EmbedBatch(request(1), timeout=60)
+            everybody = server.all_images()
+            # A window of one byte for what comes back: it stays in the server.
+            connection.sendall(PREFACE + window(1) + b"".join(
+                call_headers(stream) + data(message, last=True, stream=stream) for stream in range(1, 2 * calls, 2)))
+            wait_for(lambda: server.all_images() - everybody >= calls * inputs, "not all calls are taken in")
+            held = server.metric("embedd_answer_bytes")
+            assert 0 < held <= queue / 4
+            assert server.images("refused") > 0
+            answer = stub(channel).EmbedBatch(request(*range(16)), timeout=60)
+            assert rows(answer).shape == (16, 128) and not answer.errors
+        wait_for(lambda: server.metric("embedd_answer_bytes") == 0, "answers are held for ever")
+    figure(f"{calls} calls of {inputs} inputs on one connection that does not read: its answers hold {held / MIB:.2f} MiB of "
+           f"{queue / MIB:.0f}")
 
 
 def test_messages_of_streams_that_wait_for_a_place_are_bounded(slow_model):

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.request
 
+import grpc
 import numpy as np
 from PIL import Image
 
@@ -83,6 +84,26 @@ def test_single_images_pass_a_large_job_and_the_device_is_never_idle(slow_model)
     # Wide for a shared machine; a picture that waits for the job's 256 images takes some batches more.
     assert singles["latency_ms"]["p50"] <= 4 * longest + alone["latency_ms"]["p50"]
     figure(f"the device was idle {100 * max(0, 1 - busy / took):.1f} % of {took:.0f} s, over {len(mine)} batches")
+
+
+def test_a_deadline_that_the_lane_makes_is_not_refused_for_the_job_beside_it(slow_model):
+    """A job of some seconds waits; whoever is in a hurry goes before it, so is let in."""
+    with Server(*QUEUE, model=slow_model) as server, server.channel() as job, server.channel() as channel:
+        start = time.monotonic()
+        stub(channel).EmbedBatch(request(*range(64)), timeout=60)  # now the server knows how fast it is, too
+        each = (time.monotonic() - start) / 64
+        together = stub(job).EmbedBatch.future(request(*range(400), priority=pb.PRIORITY_BULK), timeout=300)
+        wait_for(lambda: server.metric("embedd_queue_images") > 300, "the job does not begin")
+        ends = []
+        while server.metric("embedd_queue_images") > 200:
+            call = stub(channel).EmbedBatch.future(request(1), timeout=150 * each)
+            ends.append(call.code())
+        together.result()
+        ok = ends.count(grpc.StatusCode.OK)
+        figure(f"of {len(ends)} single images with a deadline of {150 * each:.1f} s, beside a job of {400 * each:.0f} s, {ok} were in "
+               f"time")
+        # Wide for a shared machine. Where the job counts none is let in: it has 200 images and more ahead.
+        assert ok >= len(ends) / 2
 
 
 def test_a_job_gets_a_tenth_of_the_device_beside_a_crowd_that_would_take_all(slow_model):

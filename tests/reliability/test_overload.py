@@ -93,6 +93,11 @@ def test_at_ten_times_the_capacity_everybody_gets_an_answer_and_the_device_does_
         # What the caller gave up before it was sent is all that the server may not have seen.
         assert sent - IMAGES_PER_CALL * hasty["errors"].get("DEADLINE_EXCEEDED", 0) <= counted <= sent
         assert IMAGES_PER_CALL * (patient["ok"] + hasty["ok"]) <= ran
+        # Wide for a shared machine; without deadlines, or with a queue that hurts, it is a fraction.
+        assert patient["images_per_second"] + hasty["images_per_second"] >= 0.5 * min(maximum)
+        # What ran was for somebody who still waited, and what is over is over.
+        assert IMAGES_PER_CALL * (patient["ok"] + hasty["ok"]) >= 0.8 * ran
+        assert statistics.median(after[2 * len(after) // 3:]) <= 5 * statistics.median(calm) + LATENCY_TARGET_MS
         assert peak <= 1.2 * (rest + QUEUE_BYTES + GRPC_BYTES)
 
     goodput = patient["images_per_second"] + hasty["images_per_second"]
