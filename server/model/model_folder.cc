@@ -19,6 +19,7 @@
 #include "server/model/hf_preprocessor.h"
 #include "server/model/json_reader.h"
 #include "server/model/open_clip_config.h"
+#include "server/model/timm_config.h"
 #include "server/model/timm_tower.h"
 #include "server/model/tower_layout.h"
 #include "server/support/log.h"
@@ -182,6 +183,45 @@ absl::StatusOr<ModelFolder> ReadOpenClip(const fs::path& folder) {
   return Finished(std::move(model), *std::move(files));
 }
 
+// A plain timm folder. The classifier is left out, as with num_classes=0.
+absl::StatusOr<ModelFolder> ReadTimm(const fs::path& folder, const std::string& text) {
+  const std::string file = (folder / "config.json").string();
+  absl::StatusOr<TimmFolderConfig> config = ParseTimmConfig(text, file);
+  if (!config.ok()) return config.status();
+  const std::string where = file + ": architecture";
+  if (absl::Status status = CheckTimmName(config->architecture, where); !status.ok()) return status;
+  auto weights_file = FindFile(folder, {"model.safetensors", "model.safetensors.index.json",
+                                        "pytorch_model.bin", "pytorch_model.bin.index.json"});
+  if (!weights_file.ok()) return weights_file.status();
+  auto files = OpenWeights(*weights_file, folder / "model.safetensors");
+  if (!files.ok()) return files.status();
+  absl::StatusOr<TimmTower> tower = ReadTimmTower(config->architecture, where, config->image.height,
+                                                  config->image.width, **files, "", /*head=*/false);
+  if (!tower.ok()) return tower.status();
+  if (tower->config.pool != config->pool && config->pool != Pool::kAverage) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        file,
+        ": global_pool: the weights were saved for another (attn_pool and fc_norm are there for map and "
+        "avg alone)"));
+  }
+  if (config->heads != 0 && config->heads != tower->config.heads) {
+    return absl::UnimplementedError(absl::StrCat(file, ": model_args.num_heads: is ", config->heads, "; a ",
+                                                 config->architecture, " of this width has ",
+                                                 tower->config.heads));
+  }
+  tower->config.pool = config->pool;
+  ModelFolder model;
+  auto weights = BindWeights(
+      tower->config, **files,
+      [&](const std::string& name) { return Spell(tower->layout, tower->config, name); },
+      [](const std::string& name) { return absl::StartsWith(name, "head."); });
+  if (!weights.ok()) return weights.status();
+  model.vision = tower->config;
+  model.image = config->image;
+  model.weights = *std::move(weights);
+  return Finished(std::move(model), *std::move(files));
+}
+
 // What stands before the family's own names is taken off where it is a wrapper's; the rest is the answer: a
 // vision model alone, as transformers 5 saves it, has no "vision_model." either.
 std::string FindHfPrefix(HfFamily family, WeightFiles& files) {
@@ -213,6 +253,7 @@ absl::StatusOr<ModelFolder> ReadHf(const fs::path& folder) {
   const fs::path config_file = folder / "config.json";
   absl::StatusOr<std::string> text = ReadConfig(config_file);
   if (!text.ok()) return text.status();
+  if (IsTimmConfig(*text)) return ReadTimm(folder, *text);
   absl::StatusOr<HfModel> config = ParseHfConfig(*text, config_file.string());
   if (!config.ok()) return config.status();
   // transformers 5 saves the processor of a whole model in the second one only.

@@ -50,7 +50,13 @@ const Row kRows[] = {
     {"vit_pe_core_base_patch16_224", kErf, 1e-5, 64, 8, true, Perception(14, 1)},
     {"vit_pe_core_gigantic_patch14_448", kErf, 1e-5, 96, 8, true, Perception(32, 0)},
     {"vit_pe_core_*", kErf, 1e-5, 64, 8, true, Perception(24, 1)},
+    {"eva02_base_patch14_*", Activation::kSilu, 1e-6, 64, 0, false, Stretched(16)},
+    {"eva02_large_patch14_*", Activation::kSilu, 1e-6, 64, 0, false, Stretched(16)},
     {"vit_*_patch14_*dinov2", kErf, 1e-6, 64},
+    {"vit_huge_patch14_224", kErf, 1e-6, 80},
+    {"deit_*_patch16_*", kErf, 1e-6, 64},
+    {"deit3_huge_patch14_*", kErf, 1e-6, 80},
+    {"deit3_*_patch16_*", kErf, 1e-6, 64},
     {"vit_tiny_patch16_*", kErf, 1e-6, 64},
     {"vit_small_patch*", kErf, 1e-6, 64},
     {"vit_base_patch*", kErf, 1e-6, 64},
@@ -212,7 +218,12 @@ absl::StatusOr<TimmTower> ReadTimmTower(const std::string& name, const std::stri
   c.attention_norm = shapes.Has("blocks.0.attn.norm.weight");
   c.layer_scale = shapes.Has("blocks.0.ls1.gamma");
   c.gated_mlp = shapes.Has("blocks.0.mlp.fc1_g.weight");
-  c.mlp_width = shapes.Size(c.gated_mlp ? "blocks.0.mlp.fc1_g.weight" : "blocks.0.mlp.fc1.weight", 0);
+  c.mlp_width = shapes.Size("blocks.0.mlp.fc2.weight", 1);
+  if (!c.gated_mlp &&
+      shapes.Size("blocks.0.mlp.fc1.weight", 0) == 2 * c.mlp_width) {  // both in one, gate first
+    c.gated_mlp = true;
+    c.activation = Activation::kSilu;
+  }
   c.mlp_norm = shapes.Has("blocks.0.mlp.norm.weight");
   if (shapes.Has("attn_pool.latent")) {
     c.pool = Pool::kAttention;

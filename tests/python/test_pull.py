@@ -72,6 +72,15 @@ def test_only_what_the_server_reads_is_fetched_and_served(hub, fetch, tmp_path):
         assert client.embed_texts(["a pink star"]).shape == (1, 128)
 
 
+def test_a_folder_of_timm_has_no_processor_file(hub, fetch, tmp_path):
+    config = json.dumps({"architecture": "vit_base_patch16_224", "pretrained_cfg": {}}).encode()
+    files = {"config.json": config, "model.safetensors": b"w" * 9_000, "pytorch_model.bin": b"x" * 9_000, "README.md": b"r"}
+    hub.repositories["timm/vit"] = files
+    done = fetch("timm/vit")
+    assert done.returncode == 0, done.stderr
+    same(tmp_path / "vit", files, ["config.json", "model.safetensors"])
+
+
 def test_a_second_run_fetches_nothing(hub, fetch):
     assert fetch(NAME).returncode == 0
     hub.asked.clear()

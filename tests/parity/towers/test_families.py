@@ -185,6 +185,9 @@ HF = {
     "CLIP": (lambda: transformers.CLIPModel(transformers.CLIPConfig(
         text_config={**SMALL, "vocab_size": 300, "eos_token_id": 2}, vision_config={**SMALL}, projection_dim=96)),
         "CLIPImageProcessor", {}, lambda m, p: m.visual_projection(m.vision_model(p).pooler_output)),
+    "MetaCLIP 2 (images)": (lambda: transformers.MetaClip2Model(transformers.MetaClip2Config(
+        text_config={**SMALL, "vocab_size": 300}, vision_config={**SMALL, "patch_size": 16}, projection_dim=96)),
+        "CLIPImageProcessor", {}, lambda m, p: m.visual_projection(m.vision_model(p).pooler_output)),
     "Chinese CLIP (images)": (lambda: transformers.ChineseCLIPModel(transformers.ChineseCLIPConfig(
         text_config={**SMALL, "vocab_size": 300}, vision_config={**SMALL, "patch_size": 16}, projection_dim=96)),
         "ChineseCLIPImageProcessor", {}, lambda m, p: m.visual_projection(m.vision_model(p).pooler_output)),
@@ -283,6 +286,35 @@ def test_images_of_open_clip_folders(label, tmp_path, pictures, monkeypatch):
         wanted = model.encode_image(torch.stack([transform(Image.open(f).convert("RGB")) for f in pictures])).numpy()
     said = compare(label, "open_clip", tmp_path / "model", "image", pictures, wanted)
     check_scale(model, said)
+
+
+# ---- plain timm folders ---------------------------------------------------------------------------------------------
+
+TIMM = {
+    # label: architecture, what is narrow
+    "ViT": ("vit_base_patch16_224", {"embed_dim": 128, "num_heads": 2, "depth": 4}),
+    "ViT, average of tokens": ("vit_base_patch32_224", {"embed_dim": 128, "num_heads": 2, "depth": 4, "global_pool": "avg"}),
+    "DeiT III": ("deit3_base_patch16_224", {"embed_dim": 128, "num_heads": 2, "depth": 4}),
+    "DINOv2": ("vit_base_patch14_dinov2", {"embed_dim": 128, "num_heads": 2, "depth": 2}),
+    "DINOv2 with registers": ("vit_base_patch14_reg4_dinov2", {"embed_dim": 128, "num_heads": 2, "depth": 2}),
+    "DINOv2 giant (SwiGLU)": ("vit_giant_patch14_dinov2", {"embed_dim": 128, "num_heads": 2, "depth": 2}),
+    "SigLIP2": ("vit_base_patch16_siglip_224.v2_webli", {"embed_dim": 128, "num_heads": 2, "depth": 4}),
+    "CLIP": ("vit_base_patch16_clip_quickgelu_224", {"embed_dim": 128, "num_heads": 2, "depth": 4}),
+    "EVA02": ("eva02_base_patch14_224", {"embed_dim": 128, "num_heads": 2, "depth": 4}),
+}
+
+
+@pytest.mark.parametrize("label", TIMM)
+def test_images_of_timm_folders(label, tmp_path, pictures):
+    """The folder as timm saves it, with a classifier, against the model without one."""
+    name, narrow = TIMM[label]
+    model = randomise(timm.create_model(name, pretrained=False, num_classes=10, **narrow))
+    timm.models.save_for_hf(model, tmp_path / "model", safe_serialization=True)
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    with torch.no_grad():
+        pixels = torch.stack([transform(Image.open(f).convert("RGB")) for f in pictures])
+        wanted = model.forward_head(model.forward_features(pixels), pre_logits=True).numpy()
+    compare(label, "timm", tmp_path / "model", "image", pictures, wanted)
 
 
 # ---- norms ----------------------------------------------------------------------------------------------------------

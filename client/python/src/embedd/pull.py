@@ -66,8 +66,9 @@ def _any_weights(there: Dict[str, HubFile]) -> Optional[str]:
     return next((name for name in found if name.endswith(".safetensors")), found[0] if found else None)
 
 
-def choose(there: Dict[str, HubFile], folder: str = "") -> Tuple[List[str], str]:
-    """(the files that are read beside the weights, the weights) of a folder of the repository, as the server chooses."""
+def choose(there: Dict[str, HubFile], folder: str = "", timm: bool = False) -> Tuple[List[str], str]:
+    """(the files that are read beside the weights, the weights) of a folder of the repository, as the server chooses. A
+    folder of `timm` has no file of a processor."""
     if folder == "" and "open_clip_config.json" in there:
         small = ["open_clip_config.json"]
         weights = _first(_OPEN_CLIP_WEIGHTS, there, "") or _any_weights(there)
@@ -75,9 +76,9 @@ def choose(there: Dict[str, HubFile], folder: str = "") -> Tuple[List[str], str]
     elif folder + "config.json" in there:
         small = [folder + "config.json"]
         processor = _first(_HF_PROCESSOR, there, folder)
-        if processor is None:
+        if processor is None and not timm:
             raise PullError(f"has no {folder}{_HF_PROCESSOR[0]}: no model of images, or one that says nothing about its pixels")
-        small.append(processor)
+        small += [processor] if processor else []  # timm's config.json says what is to be done with pixels
         weights = _first(_HF_WEIGHTS, there, folder)
         wanted = " or ".join(folder + name for name in _HF_WEIGHTS)
     else:
@@ -138,7 +139,7 @@ class Puller:
             if "modules.json" in self._there and not {"open_clip_config.json", "config.json"} & set(self._there):
                 small.append("modules.json")
                 root = self._inner(self._json("modules.json")) + "/"
-            beside, weights = choose(self._there, root)
+            beside, weights = choose(self._there, root, self._is_timm(root))
             small += beside
             for name in [*small, weights]:
                 self._fetch(name)
@@ -160,6 +161,13 @@ class Puller:
             return json.loads(self._fetch(name).read_bytes())
         except ValueError as error:
             raise PullError(f"{name} is not JSON: {error}") from error
+
+    def _is_timm(self, folder: str) -> bool:
+        """Whether config.json is timm's, which says itself what is done with pixels."""
+        if folder or "open_clip_config.json" in self._there or "config.json" not in self._there:
+            return False
+        config = self._json("config.json")
+        return isinstance(config, dict) and "architecture" in config and "model_type" not in config
 
     def _inner(self, modules: object) -> str:
         """The folder of the model in a sentence-transformers repository."""
