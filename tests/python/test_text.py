@@ -15,6 +15,7 @@ import open_clip
 import pytest
 import torch
 
+import embedd
 import real_server
 from embedd import EmbedClient
 from embedd.v1 import embedding_service_pb2 as pb
@@ -122,3 +123,17 @@ def test_a_folder_without_a_vocabulary_serves_images_and_says_why(tmp_path):
                          capture_output=True, text=True, timeout=60)
     assert run.returncode == 3
     assert "tokenizer" in run.stderr
+
+
+def test_the_pair_of_fingerprints_names_the_model_for_calls_of_one_kind(server):
+    with EmbedClient(server.target) as client:
+        model = client.server_info().model
+        pair = f"{model.fingerprint}+{model.text_fingerprint}"
+        assert client.embed_images_detailed([PIXELS], expect_fingerprint=pair).fingerprint == model.fingerprint
+        assert client.embed_texts_detailed(TEXTS * 30, expect_fingerprint=pair).fingerprint == model.text_fingerprint
+        for stream, inputs, wanted in ((client.embed_stream, [PIXELS] * 3, model.fingerprint),
+                                       (client.embed_texts_stream, TEXTS, model.text_fingerprint)):
+            assert {one.fingerprint for one in stream(inputs, expect_fingerprint=pair)} == {wanted}
+        for wrong in (f"{model.text_fingerprint}+{model.fingerprint}", model.fingerprint + "+"):
+            with pytest.raises(embedd.ModelMismatch):
+                client.embed_texts(TEXTS, expect_fingerprint=wrong)

@@ -160,6 +160,7 @@ class StreamLog:
         self._fingerprint = self._fingerprint or fingerprint
         self._fingerprint_from = self._fingerprint_from or target
         _job.check_same_model(self._fingerprint, fingerprint, self._fingerprint_from, target)
+        self._fingerprint = fingerprint
         row = _wire.rows(response.data, 1, response.dimension, self._options.dtype)[0]
         vector = row.astype(row.dtype.newbyteorder("="))  # a writable copy, which does not keep the message alive
         entry.result = StreamResult(entry.index, entry.id, vector, None, fingerprint)

@@ -109,6 +109,7 @@ class EmbedColumn:
         if result.fingerprint:
             self.fingerprint = self.fingerprint or result.fingerprint
             check_same_model(self.fingerprint, result.fingerprint, "", self._client.target)
+            self.fingerprint = result.fingerprint
         vectors = np.full((len(values), result.vectors.shape[1]), np.nan, result.vectors.dtype)
         vectors[there] = result.vectors
         failed = {there[error.index]: error for error in result.errors}

@@ -83,8 +83,8 @@ class EmbedClient:
             NaN, a warning is logged, and `embed_images_detailed` tells why.
           priority: "interactive" goes before "bulk" in the server's queue. None: interactive up to 16 images, bulk for
             more and for iterators.
-          expect_fingerprint: fingerprint of the model that the vectors have to come from; None: whichever serves,
-            the same for all of `images`.
+          expect_fingerprint: fingerprint of the model that the vectors have to come from, or IMAGE+TEXT of both its
+            towers; None: whichever serves, the same for all of `images`.
           retry_for: seconds to go on when the server is away or full, counted per call from its first failure. None:
             300, or `timeout` when interactive. 0: never. A call is sent again as it is, and its answer used once.
 
@@ -139,7 +139,7 @@ class EmbedClient:
 
         Args:
           texts: one string, or a list or iterator of strings.
-          expect_fingerprint: that of the text tower, which is not the one of the images.
+          expect_fingerprint: that of the text tower, which is not the one of the images, or IMAGE+TEXT.
           The others: as in `embed_images`.
 
         Returns:
