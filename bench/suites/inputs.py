@@ -15,10 +15,35 @@ from .common import ROOT, WORK
 _TINY = {"embed_dim": 64, "vision_cfg": {"image_size": 224, "layers": 2, "width": 64, "head_width": 32, "patch_size": 32},
          "text_cfg": {"context_length": 77, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1}}
 KINDS = ("jpeg", "12mp", "raw")
+FAMILIES = ("vit-b-16", "vit-l-14", "siglip2-b-16", "dinov2-b-14")
+
+
+_OPEN_CLIP = {"vit-b-32": "ViT-B-32", "vit-b-16": "ViT-B-16", "vit-l-14": "ViT-L-14"}
+
+
+def family(name: str) -> pathlib.Path:
+    """A folder of a tower of images, as its library saves it."""
+    if name in _OPEN_CLIP:
+        return model(name)
+    folder = WORK / name
+    if (folder / "model.safetensors").exists():
+        return folder
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    if name == "siglip2-b-16":
+        made, processor = transformers.SiglipVisionModel(transformers.SiglipVisionConfig()), transformers.SiglipImageProcessor()
+    else:
+        made = transformers.Dinov2Model(transformers.Dinov2Config(image_size=518))
+        processor = transformers.BitImageProcessor(size={"shortest_edge": 256})
+    processor.save_pretrained(folder)
+    made.save_pretrained(folder)
+    return folder
 
 
 def model(name: str) -> pathlib.Path:
-    """An OpenCLIP folder: "vit-b-32" or "tiny"."""
+    """An OpenCLIP folder: one of _OPEN_CLIP, or "tiny"."""
     folder = WORK / name
     if (folder / "open_clip_config.json").exists():
         return folder
@@ -26,7 +51,7 @@ def model(name: str) -> pathlib.Path:
     import torch
     from safetensors.torch import save_file
 
-    config = open_clip.get_model_config("ViT-B-32") if name == "vit-b-32" else _TINY
+    config = open_clip.get_model_config(_OPEN_CLIP[name]) if name in _OPEN_CLIP else _TINY
     torch.manual_seed(0)
     weights = open_clip.CLIP(**config).state_dict()
     folder.mkdir(parents=True, exist_ok=True)
