@@ -30,15 +30,17 @@ def missing() -> str:
     return ""
 
 
-def base(name: str, *packages: str) -> pathlib.Path:
-    """A tar of a minimal Debian with these packages; made once and kept."""
+def base(name: str, *packages: str, without: tuple[str, ...] = ()) -> pathlib.Path:
+    """A tar of a minimal Debian with these packages and without files that match; made once and kept."""
     tar = CACHE / f"{name}.tar"
-    wanted = f"{SUITE} {' '.join(packages)}"
+    wanted = f"{SUITE} {' '.join([*packages, *without])}"
     stamp = CACHE / f"{name}.stamp"
     if not tar.exists() or not stamp.exists() or stamp.read_text() != wanted:
         CACHE.mkdir(parents=True, exist_ok=True)
         include = [f"--include={','.join(packages)}"] if packages else []
-        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *include, SUITE, str(tar)], check=True)
+        # Licences stay, as everywhere.
+        options = [f"--dpkgopt=path-exclude={path}" for path in without] + ["--dpkgopt=path-include=/usr/share/doc/*/copyright"] * bool(without)
+        subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *include, *options, SUITE, str(tar)], check=True)
         stamp.write_text(wanted)
     return tar
 
