@@ -12,6 +12,7 @@
 #include "server/device/device_group.h"
 #include "server/ops/http_server.h"
 #include "server/ops/ops_pages.h"
+#include "server/ops/otlp_exporter.h"
 #include "server/prepare/prepare_pool.h"
 #include "server/prepare/preparer.h"
 #include "server/queue/bounded_queue.h"
@@ -110,6 +111,7 @@ struct EmbeddServer::Stages {
   PrepareCost prepare_cost;
   const Preparer preparer;
   PreparePool prepare;
+  std::unique_ptr<OtlpExporter> otlp;  // null: there is no collector
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
   std::string http_address;
@@ -263,6 +265,16 @@ struct EmbeddServer::Stages {
     return {.state = std::string(StateName(state.state())), .serving = state.serving(), .why = state.why()};
   }
 
+  absl::Status StartOtlp() {
+    if (config.otlp_endpoint == "off") return absl::OkStatus();
+    absl::StatusOr<OtlpEndpoint> endpoint = OtlpEndpoint::Parse(config.otlp_endpoint);
+    if (!endpoint.ok()) return endpoint.status();
+    otlp = std::make_unique<OtlpExporter>(
+        OtlpExporter::Options{.endpoint = *std::move(endpoint), .version = std::string(Version())}, &metrics);
+    road.spans = otlp->spans();
+    return absl::OkStatus();
+  }
+
   absl::Status StartGrpc() {
     absl::StatusOr<std::unique_ptr<GrpcServer>> started_grpc = GrpcServer::Start(
         {.listen = config.listen,
@@ -351,6 +363,7 @@ absl::StatusOr<std::unique_ptr<EmbeddServer>> EmbeddServer::Create(const Config&
   if (!tokens.ok()) return tokens.status();
   stages->tokens = *std::move(tokens);
   stages->FillRoad();
+  if (absl::Status status = stages->StartOtlp(); !status.ok()) return status;
   if (absl::Status status = stages->StartGrpc(); !status.ok()) return status;
   if (absl::Status status = stages->StartHttp(); !status.ok()) return status;
   if (absl::Status status = stages->StartRest(); !status.ok()) return status;
@@ -437,6 +450,7 @@ bool EmbeddServer::Drain() {
   s.queue.FailAll(draining, Reason::kDraining);
   if (DeviceGroup* devices = s.made_devices.load()) devices->FailInFlight(draining, Reason::kDraining);
   LastWords();
+  if (s.otlp != nullptr) s.otlp->Stop();
   // A model that is half loaded cannot be stopped, and nobody waits for it.
   const absl::Duration left = s.config.drain_timeout - (s.clock->TimeNow() - draining_since);
   const bool at_rest = !s.served.load() || s.devices->Stop(std::max(left, kLastWords));

@@ -59,6 +59,7 @@ struct Config {
   absl::Duration drain_timeout = absl::Seconds(30);
   absl::Duration drain_delay = absl::ZeroDuration();
   absl::Duration max_connection_age = absl::ZeroDuration();  // zero: no limit
+  std::string otlp_endpoint = "off";                         // or the URL of a collector
   std::string log_level = "info";
   std::string log_format = "auto";
 };

@@ -9,6 +9,7 @@
 #include "server/config/config_values.h"
 #include "server/config/device_list.h"
 #include "server/config/listen_address.h"
+#include "server/config/otlp_endpoint.h"
 
 namespace embedd {
 namespace {
@@ -54,6 +55,18 @@ Flag HttpFlag(Flag flag, std::string Config::*field) {
       }
     }
     config->*field = std::string(text);
+    return absl::OkStatus();
+  };
+  return flag;
+}
+
+Flag OtlpFlag(Flag flag) {
+  flag = Text(flag, &Config::otlp_endpoint);
+  flag.set = [](absl::string_view text, Config* config) {
+    if (text != "off") {
+      if (absl::Status status = OtlpEndpoint::Parse(text).status(); !status.ok()) return status;
+    }
+    config->otlp_endpoint = std::string(text);
     return absl::OkStatus();
   };
   return flag;
@@ -254,6 +267,11 @@ std::vector<Flag> MakeFlags() {
           "Callers are asked to open a new connection after this long; what runs on the old one ends there. "
           "Set it behind DNS: callers look the name up again and find new replicas."),
       &Config::max_connection_age, absl::Seconds(1), absl::Hours(24 * 365)));
+  flags.push_back(OtlpFlag(
+      row("otlp-endpoint", "URL",
+          "Collector (OpenTelemetry, OTLP over HTTP) that gets the spans of calls whose caller traces and "
+          "samples "
+          "them: http://127.0.0.1:4318, or off. What it does not take in time is dropped and counted.")));
   flags.push_back(
       Choice(row("log-level", "LEVEL", "debug (a line for each batch and each call), info, warn or error."),
              &Config::log_level, {"debug", "info", "warn", "error"}));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "server/device/output_check.h"
 #include "server/support/log.h"
 
@@ -22,6 +23,22 @@ absl::Status RunCatching(Executor& executor, Tower tower, absl::Span<const uint8
   } catch (const std::exception& e) {
     return absl::InternalError(absl::StrCat("exception in the executor: ", e.what()));
   }
+}
+
+// Of the calls in a part that have one; the first few.
+std::vector<std::string> TraceIds(const BatchReport& report, const std::vector<size_t>& part) {
+  constexpr size_t kMost = 8;
+  std::vector<std::string> ids;
+  const CallSink* last = nullptr;
+  for (const size_t i : part) {
+    const CallSink* call = report.finished.tasks[i].call();
+    if (std::exchange(last, call) == call || !call->trace().has_value()) continue;
+    std::string id = HexOf(call->trace()->trace_id);
+    if (std::find(ids.begin(), ids.end(), id) != ids.end()) continue;
+    ids.push_back(std::move(id));
+    if (ids.size() == kMost) break;
+  }
+  return ids;
 }
 
 }  // namespace
@@ -91,6 +108,7 @@ BatchReport BatchRunner::Run(Batch batch) {
       Record(report, next.part, attempt, report.device_lost ? "device_failed" : "failed");
       LogError("a batch failed", {{"batch", absl::StrCat(attempt.id)},
                                   {"images", absl::StrCat(next.part.size())},
+                                  {"trace_ids", absl::StrJoin(TraceIds(report, next.part), ",")},
                                   {"error", counters_sane ? std::string(status.message())
                                                           : "the device's memory counters are garbage"}});
       AnswerFailure(
@@ -196,6 +214,7 @@ void BatchRunner::AnswerRows(BatchReport& report, const Part& part, const Attemp
   if (!all_good) {
     LogError("the model gave a bad vector", {{"batch", absl::StrCat(attempt.id)},
                                              {"images", absl::StrCat(attempt.images)},
+                                             {"trace_ids", absl::StrJoin(TraceIds(report, part), ",")},
                                              {"bad", absl::StrCat(attempt.images - good)}});
   }
   deps_.metrics->ObserveBatch(good, attempt.bucket - attempt.images);
@@ -228,7 +247,8 @@ void BatchRunner::Record(const BatchReport& report, const Part& part, const Atte
                      .execute = attempt.took,
                      .outcome = outcome,
                      .device = deps_.device_metrics->device(),
-                     .tower = report.tower};
+                     .tower = report.tower,
+                     .trace_ids = TraceIds(report, part)};
   std::set<const CallSink*> calls;
   for (const size_t i : part) {
     calls.insert(report.finished.tasks[i].call());

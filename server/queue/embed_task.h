@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,7 @@
 #include "server/telemetry/outcome.h"
 #include "server/telemetry/reason.h"
 #include "server/telemetry/tower.h"
+#include "server/telemetry/trace.h"
 
 namespace embedd {
 
@@ -54,12 +56,17 @@ class CallSink {
     MarkDead();
   }
 
+  // Of the caller, where there is one. Set before the first task is made, then only read.
+  void SetTrace(const TraceContext& trace) { trace_ = trace; }
+  const std::optional<TraceContext>& trace() const { return trace_; }
+
   // The caller went away, or the call already failed as a whole: no work is worth doing for it any more.
   bool dead() const { return dead_.load(std::memory_order_acquire); }
   void MarkDead() { dead_.store(true, std::memory_order_release); }
 
  private:
   std::atomic<bool> dead_{false};
+  std::optional<TraceContext> trace_;
 };
 
 class EmbedTask {

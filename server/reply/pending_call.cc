@@ -27,7 +27,9 @@ bool FailsTheCall(const Answer& answer) {
 }  // namespace
 
 PendingCall::PendingCall(Options options, Metrics* metrics, Done done)
-    : options_(options), metrics_(metrics), done_(std::move(done)), unanswered_(options.inputs) {}
+    : options_(options), metrics_(metrics), done_(std::move(done)), unanswered_(options.inputs) {
+  if (options_.trace.has_value()) SetTrace(*options_.trace);
+}
 
 void PendingCall::OnAnswer(uint32_t index, Answer answer) {
   const size_t row_bytes = static_cast<size_t>(options_.dimension) * BytesPerNumber(options_.encoding);

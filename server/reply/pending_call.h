@@ -48,6 +48,7 @@ class PendingCall final : public CallSink {
     int dimension = 0;
     RowEncoding encoding = RowEncoding::kFloat32;
     bool normalize = true;
+    std::optional<TraceContext> trace;
   };
   using Done = std::function<void(CallResult)>;
 

@@ -115,6 +115,8 @@ HeadState ParseHead(absl::string_view bytes, RestHead* head) {
       head->expect_continue = absl::EqualsIgnoreCase(value, "100-continue");
     } else if (absl::EqualsIgnoreCase(name, "authorization")) {
       head->authorization = std::string(value);
+    } else if (absl::EqualsIgnoreCase(name, "traceparent")) {
+      head->traceparent = std::string(value);
     } else if (absl::EqualsIgnoreCase(name, "x-request-timeout") ||
                absl::EqualsIgnoreCase(name, "x-stainless-read-timeout")) {  // what OpenAI's clients send
       head->timeout = std::min(head->timeout, Seconds(value));

@@ -27,6 +27,7 @@ struct RestHead {
   bool keep_alive = true;
   bool expect_continue = false;                       // the client waits for a word before it sends the body
   std::string authorization;                          // as sent; empty without
+  std::string traceparent;                            // the same
   absl::Duration timeout = absl::InfiniteDuration();  // how long the client says it waits
 };
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "server/rpc/status_mapping.h"
 #include "server/support/log.h"
+#include "server/support/wall_time.h"
 
 namespace embedd {
 namespace {
@@ -56,15 +57,22 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
 }
 
-void NoteEnd(const Road& road, std::string_view method, uint64_t inputs, absl::Time arrived, int code) {
-  const absl::Duration took = road.clock->TimeNow() - arrived;
-  const std::string name = CodeName(code);
-  road.metrics->CountRequest(method, name, took);
-  if (!LogsDebug()) return;
-  LogDebug("a call ended", {{"method", std::string(method)},
-                            {"code", name},
-                            {"inputs", absl::StrCat(inputs)},
-                            {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(took))}});
+void NoteEnd(const Road& road, const std::optional<TraceContext>& trace, CallSpan call) {
+  const absl::Duration took = road.clock->TimeNow() - call.start;
+  const std::string name = CodeName(call.code);
+  road.metrics->CountRequest(call.method, name, took);
+  if (LogsDebug()) {
+    LogDebug("a call ended", {{"method", std::string(call.method)},
+                              {"code", name},
+                              {"inputs", absl::StrCat(call.inputs)},
+                              {"seconds", absl::StrFormat("%.6f", absl::ToDoubleSeconds(took))},
+                              {"trace_id", trace.has_value() ? HexOf(trace->trace_id) : ""}});
+  }
+  if (road.spans == nullptr || !trace.has_value() || !trace->sampled) return;
+  call.trace = *trace;
+  call.end = WallTime();  // as everybody else who takes part in the trace
+  call.start = call.end - took;
+  road.spans->Add(call);
 }
 
 void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {

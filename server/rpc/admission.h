@@ -25,9 +25,9 @@ CallFailure QueueFull(const absl::Status& refused, const Road& road, int images)
 // batches were measured to take; nothing when it can, or while nothing was measured.
 std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, absl::Time deadline);
 
-// Notes that a call of `inputs` inputs ended with the gRPC code `code`: in the metrics, and in a line for
-// --log-level debug.
-void NoteEnd(const Road& road, std::string_view method, uint64_t inputs, absl::Time arrived, int code);
+// Notes that a call ended: in the metrics, in a line for --log-level debug, and, where its trace is sampled
+// and there is a collector, in spans. Of `call` all but `trace` and `end` are set, by the road's clock.
+void NoteEnd(const Road& road, const std::optional<TraceContext>& trace, CallSpan call);
 
 // Tells balancers the load, as the call of `images` images ends: utilization is all images on the road, those
 // of the call included, over what a second can do.

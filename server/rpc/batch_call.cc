@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/rpc/call_trace.h"
 #include "server/rpc/intake.h"
 #include "server/rpc/status_mapping.h"
 
@@ -20,6 +21,7 @@ BatchCall::~BatchCall() { road_->live_calls.Leave(); }
 void BatchCall::Start(const Caller& caller, v1::EmbedBatchRequest& request, std::shared_ptr<void> hold,
                       Done done) {
   inputs_ = request.inputs_size();
+  trace_ = caller.trace;
   const auto refuse = [&](CallFailure failure) {
     v1::EmbedBatchRequest().Swap(&request);  // the caller may take long to read why
     done(Refuse(std::move(failure), inputs_), {});
@@ -57,7 +59,8 @@ void BatchCall::Start(const Caller& caller, v1::EmbedBatchRequest& request, std:
                            .dimension = model_->dimension,
                            .encoding = settings_.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16
                                                                                   : RowEncoding::kFloat32,
-                           .normalize = settings_.normalize},
+                           .normalize = settings_.normalize,
+                           .trace = trace_},
       road_->metrics, [this](CallResult result) { OnResult(std::move(result)); });
   // From the last input on the call may end, and this with it: only locals are used in the loop.
   const std::shared_ptr<PendingCall> call = call_;
@@ -106,6 +109,7 @@ CallFailure BatchCall::Refuse(CallFailure failure, int inputs) {
 
 void BatchCall::OnResult(CallResult result) {
   const Done done = std::exchange(done_, nullptr);
+  timing_ = result.timing;
   if (result.status.ok()) return done(std::nullopt, std::move(result));
   answer_.Release();
   CallFailure failure = CutOff(*road_, std::move(result.status), result.reason);
@@ -122,13 +126,23 @@ void BatchCall::Cancel() {
 }
 
 void BatchCall::CountEnd(int code) {
-  NoteEnd(*road_, method_, static_cast<uint64_t>(inputs_), arrived_, code);
+  NoteEnd(*road_, trace_,
+          {.method = method_,
+           .start = arrived_,
+           .code = code,
+           .inputs = inputs_,
+           .decode = timing_.decode,
+           .queue = timing_.queue,
+           .execute = timing_.execute,
+           .batches = timing_.batches,
+           .largest_batch = timing_.largest_batch});
 }
 
 BatchCall::Caller CallerOf(const Road& road, const grpc::CallbackServerContext& context) {
   return {.allowed = road.tokens->Allows(context),
           .flow = FlowOf(context),
-          .deadline = RoadDeadline(road, context.deadline())};
+          .deadline = RoadDeadline(road, context.deadline()),
+          .trace = TraceOf(context)};
 }
 
 }  // namespace embedd

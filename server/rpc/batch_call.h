@@ -30,6 +30,7 @@ class BatchCall {
     bool allowed = true;  // its token
     uint64_t flow = 0;    // the connection
     absl::Time deadline = absl::InfiniteFuture();
+    std::optional<TraceContext> trace;
   };
   // Either a failure of the whole call or its result. Called once, perhaps before Start returns, from any
   // thread; this may be destroyed in it.
@@ -53,7 +54,7 @@ class BatchCall {
   // The caller went away: its inputs leave the road, and Done is called unless it was.
   void Cancel();
 
-  // The call has ended with `code`, as its door says it: counts it.
+  // The call has ended with `code`, as its door says it: counts it, and tells its trace.
   void CountEnd(int code);
 
   // Of the answer; known when Done is called with a result.
@@ -73,6 +74,8 @@ class BatchCall {
   Done done_;
   int inputs_ = 0;
   uint64_t flow_ = 0;
+  std::optional<TraceContext> trace_;
+  CallTiming timing_;  // once it has ended well
   CallSettings settings_;
   const ModelSpec* model_ = nullptr;
   std::string fingerprint_;

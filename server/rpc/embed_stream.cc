@@ -14,6 +14,7 @@
 #include "server/rpc/admission.h"
 #include "server/rpc/answer_place.h"
 #include "server/rpc/batch_response.h"
+#include "server/rpc/call_trace.h"
 #include "server/rpc/intake.h"
 #include "server/rpc/request_checks.h"
 #include "server/rpc/status_mapping.h"
@@ -30,7 +31,11 @@ constexpr uint64_t kWindow = 128;
 class Stream final : public StreamReactor, public std::enable_shared_from_this<Stream> {
  public:
   Stream(Road* road, OpenStreams* streams, grpc::CallbackServerContext* context)
-      : road_(road), streams_(streams), context_(context), arrived_(road->clock->TimeNow()) {
+      : road_(road),
+        streams_(streams),
+        context_(context),
+        arrived_(road->clock->TimeNow()),
+        trace_(TraceOf(*context)) {
     road_->live_calls.Enter();
   }
 
@@ -210,7 +215,8 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
                              .dimension = model_->dimension,
                              .encoding = settings_.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16
                                                                                     : RowEncoding::kFloat32,
-                             .normalize = settings_.normalize},
+                             .normalize = settings_.normalize,
+                             .trace = trace_},
         road_->metrics,
         [self = shared_from_this(), index, tower = TowerOf(input), arrived,
          id = std::move(*input.mutable_id())](CallResult result) mutable {
@@ -284,11 +290,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     std::map<uint64_t, std::shared_ptr<PendingCall>> calls;
     std::map<uint64_t, AnswerPlace> answers;  // given back without the lock: that may wake another stream
     std::optional<Waiting> waiting;
-    uint64_t inputs = 0;
+    int64_t inputs = 0;
     {
       MutexLock lock(&mu_);
       if (std::exchange(finished_, true)) return;
-      inputs = accepted_;
+      inputs = static_cast<int64_t>(accepted_);
       calls.swap(calls_);
       answers.swap(answers_);
       waiting.swap(waiting_);
@@ -296,7 +302,8 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     }
     for (const auto& [index, call] : calls) call->MarkDead();
     const grpc::Status status = failure == nullptr ? grpc::Status::OK : ToGrpcStatus(*failure, context_);
-    NoteEnd(*road_, "EmbedStream", inputs, arrived_, status.error_code());
+    NoteEnd(*road_, trace_,
+            {.method = "EmbedStream", .start = arrived_, .code = status.error_code(), .inputs = inputs});
     AddLoadReport(*road_, 0, context_);
     Finish(status);
   }
@@ -310,6 +317,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   OpenStreams* const streams_;
   grpc::CallbackServerContext* const context_;
   const absl::Time arrived_;
+  const std::optional<TraceContext> trace_;
   std::shared_ptr<Stream> self_;  // until OnDone
   OpenStreams::Entry entry_;
   const ModelSpec* model_ = nullptr;

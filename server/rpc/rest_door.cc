@@ -50,7 +50,8 @@ class Embedding final : public std::enable_shared_from_this<Embedding> {
       : road_(road), http_(std::move(http)), call_(road, kEmbeddings) {}
 
   void Start() {
-    BatchCall::Caller caller{.flow = http_->flow};  // its token was looked at when the head came
+    // Its token was looked at when the head came.
+    BatchCall::Caller caller{.flow = http_->flow, .trace = ParseTraceParent(http_->head.traceparent)};
     if (http_->head.timeout != absl::InfiniteDuration())
       caller.deadline = road_->clock->TimeNow() + http_->head.timeout;
     if (auto failure = Read()) {

@@ -22,6 +22,7 @@
 #include "server/support/clock.h"
 #include "server/telemetry/metrics.h"
 #include "server/telemetry/server_state.h"
+#include "server/telemetry/span_buffer.h"
 
 namespace embedd {
 
@@ -62,6 +63,8 @@ struct Road {
   AnswerLedger answers;
   // Images that were answered, a second.
   RateMeter* answered = nullptr;
+  // Sampled calls go here when they end. Null: there is no collector.
+  SpanBuffer* spans = nullptr;
 };
 
 }  // namespace embedd

@@ -31,7 +31,10 @@ std::string ToJson(const std::vector<BatchRecord>& records) {
                     ", \"outcome\": \"", std::string(r.outcome),
                     "\", \"decode_ns\": ", absl::ToInt64Nanoseconds(r.decode),
                     ", \"queue_ns\": ", absl::ToInt64Nanoseconds(r.queue),
-                    ", \"execute_ns\": ", absl::ToInt64Nanoseconds(r.execute), "}");
+                    ", \"execute_ns\": ", absl::ToInt64Nanoseconds(r.execute), ", \"trace_ids\": [");
+    for (const std::string& id : r.trace_ids)
+      absl::StrAppend(&json, &id == &r.trace_ids.front() ? "\"" : ", \"", id, "\"");
+    absl::StrAppend(&json, "]}");
   }
   absl::StrAppend(&json, json.size() > 1 ? "\n]\n" : "]\n");
   return json;

@@ -42,6 +42,8 @@ struct BatchRecord {
       "ok";            // "ok", "oom_split", "oom_failed", "bad_output", "failed", "device_failed"
   std::string device;  // that ran it, as the label of the metrics
   Tower tower = Tower::kImage;
+  // Trace ids of the calls that rode in it and have one, in hexadecimal digits; the first few.
+  std::vector<std::string> trace_ids;
 };
 
 class BatchLedger {

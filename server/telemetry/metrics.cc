@@ -107,6 +107,8 @@ struct Metrics::Impl {
       "embedd_device_oom_total", "Device batches that ran out of memory: split and tried again, or failed.");
   Family<prometheus::Counter>& device_busy =
       Counters("embedd_device_busy_seconds_total", "Time that a device spent on batches and other work.");
+  Family<prometheus::Counter>& spans =
+      Counters("embedd_spans_total", "Sampled calls whose spans were sent to the collector, or dropped.");
   Family<prometheus::Gauge>& model_state =
       GaugeFamily("embedd_model_state", "1 for the state the server is in.");
   Family<prometheus::Gauge>& int8_cosine = GaugeFamily(
@@ -146,6 +148,7 @@ struct Metrics::Impl {
     for (const ReasonRow& row : AllReasons()) {
       if (row.rejects) rejected.Add({{"reason", std::string(row.word)}});
     }
+    for (const char* outcome : {"sent", "dropped"}) spans.Add({{"outcome", outcome}});
     for (const char* lane : kLanes) queue_lane_images.Add({{"lane", lane}});
     gauge_by_state[0]->Set(1);
   }
@@ -195,6 +198,10 @@ void Metrics::CountRequest(std::string_view method, std::string_view code, absl:
 
 void Metrics::CountRejected(Reason reason) {
   impl_->rejected.Add({{"reason", std::string(ReasonWord(reason))}}).Increment();
+}
+
+void Metrics::CountSpans(std::string_view outcome, int64_t n) {
+  impl_->spans.Add({{"outcome", std::string(outcome)}}).Increment(static_cast<double>(n));
 }
 
 void Metrics::ObserveStage(Stage stage, absl::Duration took) {

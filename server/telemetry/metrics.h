@@ -65,6 +65,8 @@ class Metrics {
   // The series of one device, made at the first call with its name. They live as long as this.
   DeviceMetrics* AddDevice(const std::string& device);
   void SetState(ServerState state);
+  // Spans of sampled calls: "sent" to the collector, or "dropped".
+  void CountSpans(std::string_view outcome, int64_t n);
   // How near int8 comes to f32. There is no such series for other number formats.
   void SetInt8Cosine(double least, double mean);
 

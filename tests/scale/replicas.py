@@ -92,7 +92,7 @@ class Slow:
 class Replicas:
     """Two that run and a third that may be added."""
 
-    FLAGS = ("--drain-delay", "2s")
+    FLAGS = ("--drain-delay", "4s")
 
     def __init__(self, names):
         self._names = names
@@ -141,7 +141,7 @@ class Replicas:
                 one.kill()
 
 
-def wait_for(condition, otherwise, seconds=30):
+def wait_for(condition, otherwise, seconds=90):
     """Waits until `condition` holds; fails with `otherwise`."""
     end = time.monotonic() + seconds
     while not condition():

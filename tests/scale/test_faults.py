@@ -76,7 +76,7 @@ class Jobs:
         for one in jobs:
             one.start()
         try:
-            assert self._begin.wait(60), "no job got to a quarter of its images"
+            assert self._begin.wait(180), "no job got to a quarter of its images"
             fault()
         finally:
             self._over.set()

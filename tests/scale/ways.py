@@ -47,7 +47,7 @@ class Way:
         raise NotImplementedError
 
     def client(self, **options):
-        return EmbedClient(self.target(), timeout=60, **options)
+        return EmbedClient(self.target(), timeout=120, **options)
 
     def expect_all(self):
         """Waits until both replicas are in use."""

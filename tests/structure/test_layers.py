@@ -43,6 +43,7 @@ ONLY_IN = {
     r"(vips|libheif|avif|gif_lib)": [],
     r"spdlog/": ["support/log"],
     r"prometheus/": ["telemetry/metrics"],
+    r"httplib\.h": ["ops/otlp_exporter"],
 }
 
 # The composition root sees everything.

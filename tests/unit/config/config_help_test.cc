@@ -63,6 +63,7 @@ TEST_CASE("The flags are those of the contract, with its defaults") {
                                                           {"log-format", "auto"},
                                                           {"drain-delay", "off"},
                                                           {"max-connection-age", "off"},
+                                                          {"otlp-endpoint", "off"},
                                                           {"reflection", "auto"}};
   CHECK(Flags().size() == std::size(contract));
   for (const auto& [name, value] : contract) {

@@ -118,6 +118,7 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
                                                      {"drain-timeout", "1m30s"},
                                                      {"drain-delay", "250ms"},
                                                      {"max-connection-age", "10m"},
+                                                     {"otlp-endpoint", "http://c:1"},
                                                      {"log-level", "debug"},
                                                      {"log-format", "json"}};
   REQUIRE(values.size() == Flags().size());

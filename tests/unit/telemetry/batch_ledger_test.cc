@@ -35,7 +35,8 @@ TEST_CASE("A record in JSON has every key of the contract, in bytes and nanoseco
                            .queue = absl::Milliseconds(2),
                            .execute = absl::Seconds(3),
                            .outcome = "oom_split",
-                           .device = "cpu"};
+                           .device = "cpu",
+                           .trace_ids = {"0a", "0b"}};
   CHECK(ToJson({record}) ==
         "[\n {\"id\": 7, \"size\": 3, \"bucket\": 4, \"requests\": 2, \"tower\": \"image\", \"device\": "
         "\"cpu\", \"before\": 100, "
@@ -43,7 +44,7 @@ TEST_CASE("A record in JSON has every key of the contract, in bytes and nanoseco
         "\"after\": 110, "
         "\"released\": 140, \"unreleased\": 10, \"outcome\": \"oom_split\", \"decode_ns\": 1000, "
         "\"queue_ns\": 2000000, "
-        "\"execute_ns\": 3000000000}\n]\n");
+        "\"execute_ns\": 3000000000, \"trace_ids\": [\"0a\", \"0b\"]}\n]\n");
   CHECK(ToJson({}) == "[]\n");
   CHECK(ToJson({record, record}).find("},\n {") != std::string::npos);
 }

@@ -64,6 +64,7 @@ TEST_CASE("The metrics are those of the contract, with their types, and no other
                                                        {"embedd_device_busy_seconds_total", "counter"},
                                                        {"embedd_model_state", "gauge"},
                                                        {"embedd_process_footprint_bytes", "gauge"},
+                                                       {"embedd_spans_total", "counter"},
                                                        {"embedd_build_info", "gauge"}};
   CHECK(Parse(metrics.Scrape()).types == contract);
 }
