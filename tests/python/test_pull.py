@@ -238,7 +238,16 @@ def test_what_is_no_model_for_the_server_is_said_before_anything_is_fetched(hub,
     hub.repositories["no/model"] = {name: b"{}" for name in files}
     done = fetch("no/model")
     assert done.returncode == 1 and said in done.stderr and done.stderr.startswith("embedd pull: no/model: ")
-    assert hub.fetched() == []
+    assert set(hub.fetched()) <= {"config.json"}  # which says whether it is timm's
+
+
+def test_a_plain_timm_folder_needs_no_preprocessor(hub, fetch, tmp_path):
+    config = {"architecture": "vit_base_patch16_224", "pretrained_cfg": {"input_size": [3, 224, 224]}}
+    files = {"config.json": json.dumps(config).encode(), "model.safetensors": b"w" * 20_000, "pytorch_model.bin": b"x"}
+    hub.repositories["timm/vit"] = files
+    done = fetch("timm/vit")
+    assert done.returncode == 0, done.stderr
+    same(tmp_path / "vit", files, {"config.json", "model.safetensors"})
 
 
 def test_every_file_that_the_server_looks_for_is_known_here():
@@ -251,8 +260,8 @@ def test_every_file_that_the_server_looks_for_is_known_here():
 
 def test_the_order_of_weights_is_the_servers():
     text = (ROOT / "server/model/model_folder.cc").read_text()
-    open_clip, hf = (re.findall(r'"([^"]+)"', block) for block in re.findall(r"FindFile\(folder, \{([^}]*model[^}]*)\}", text))
-    assert tuple(open_clip) == pull._OPEN_CLIP_WEIGHTS and tuple(hf) == pull._HF_WEIGHTS
+    lists = {tuple(re.findall(r'"([^"]+)"', block)) for block in re.findall(r"FindFile\(folder, \{([^}]*model[^}]*)\}", text)}
+    assert lists == {pull._OPEN_CLIP_WEIGHTS, pull._HF_WEIGHTS}
 
 
 def test_without_huggingface_hub_it_says_what_to_install(tmp_path):
