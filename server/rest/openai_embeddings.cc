@@ -52,8 +52,8 @@ class Sax final : public nlohmann::json_sax<json> {
   bool string(string_t& value) override {
     if (InInput()) return depth_ == input_depth_ + 1 && in_object_ ? Member(value) : Element(value);
     if (depth_ != 1) return true;
-    if (key_ == "model") out_->model = std::move(value);
-    if (key_ == "expect_fingerprint") out_->expect_fingerprint = std::move(value);
+    if (key_ == "model") out_->model = value;
+    if (key_ == "expect_fingerprint") out_->expect_fingerprint = value;
     if (key_ == "modality") images_ = value == "image";
     if (key_ == "modality" && value != "image" && value != "text")
       return Fail("modality", "must be text or image");

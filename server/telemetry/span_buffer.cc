@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <utility>
 
 namespace embedd {
 
@@ -12,7 +11,7 @@ void SpanBuffer::Add(CallSpan span) {
   {
     MutexLock lock(&mu_);
     if (!stopped_ && spans_.size() < options_.capacity) {
-      spans_.push_back(std::move(span));
+      spans_.push_back(span);
       if (spans_.size() == 1 || spans_.size() == options_.batch) changed_.SignalAll();
       return;
     }
