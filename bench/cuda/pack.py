@@ -83,7 +83,9 @@ def unpack(archive: pathlib.Path, prefix: pathlib.Path) -> pathlib.Path:
         shutil.rmtree(prefix, ignore_errors=True)
         prefix.mkdir(parents=True)
         with tarfile.open(archive) as packed:  # a bare machine may lack the program xz
-            packed.extractall(prefix, filter="fully_trusted")
+            # Our own archive; Pythons before 3.11.4 have no filters.
+            packed.extraction_filter = getattr(tarfile, "fully_trusted_filter", None)
+            packed.extractall(prefix)
         # pkg-config's files say /usr.
         for file in prefix.rglob("*.pc"):
             text = file.read_text()
