@@ -62,19 +62,6 @@ std::pair<int, int> ReadSize(JsonReader& reader, absl::string_view key, const st
   return read;
 }
 
-void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std::array<float, 3>* out) {
-  const json* value = reader.Find(key);
-  if (value == nullptr) return;
-  bool good = value->is_array() && value->size() == 3;
-  for (size_t c = 0; good && c < 3; ++c) {
-    good = (*value)[c].is_number() && std::abs((*value)[c].get<double>()) < 1e6 &&
-           (!positive || (*value)[c].get<double>() > 0);
-    if (good) (*out)[c] = (*value)[c].get<float>();
-  }
-  if (!good)
-    reader.Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
-}
-
 // Steps that a processor can leave out; the server always does them.
 void RequireSteps(JsonReader& reader) {
   for (absl::string_view step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}) {
@@ -160,8 +147,8 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
   const HfProcessor processor = ReadProcessor(r, fallback);
   SetDefaults(processor, &image);
   RequireSteps(r);
-  ReadChannels(r, "image_mean", /*positive=*/false, &image.mean);
-  ReadChannels(r, "image_std", /*positive=*/true, &image.std);
+  r.Channels("image_mean", /*positive=*/false, &image.mean);
+  r.Channels("image_std", /*positive=*/true, &image.std);
   ReadResample(r, processor, &image);
   if (image.resize_kind == ResizeKind::kFloat && image.interpolation != Interpolation::kBilinear) {
     r.Fail("resample", "must be 2 (bilinear) for this processor", absl::StatusCode::kUnimplemented);

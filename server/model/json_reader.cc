@@ -104,6 +104,18 @@ std::string JsonReader::String(absl::string_view key, absl::string_view fallback
   return std::string(fallback);
 }
 
+void JsonReader::Channels(absl::string_view key, bool positive, std::array<float, 3>* out) {
+  const json* value = Find(key);
+  if (value == nullptr) return;
+  bool good = value->is_array() && value->size() == 3;
+  for (size_t c = 0; good && c < 3; ++c) {
+    good = (*value)[c].is_number() && std::abs((*value)[c].get<double>()) < 1e6 &&
+           (!positive || (*value)[c].get<double>() > 0);
+    if (good) (*out)[c] = (*value)[c].get<float>();
+  }
+  if (!good) Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
+}
+
 void JsonReader::Ignore(std::initializer_list<absl::string_view> keys) {
   for (absl::string_view key : keys) known_.emplace(key);
 }

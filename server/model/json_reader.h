@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <array>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -40,6 +41,9 @@ class JsonReader {
   double Number(absl::string_view key, double fallback, double min, double max);
   bool Bool(absl::string_view key, bool fallback);
   std::string String(absl::string_view key, absl::string_view fallback);
+
+  // Three numbers, one for each channel; `out` stays as it is where the key is absent or wrong.
+  void Channels(absl::string_view key, bool positive, std::array<float, 3>* out);
 
   // Keys that may be there and mean nothing for the image tower.
   void Ignore(std::initializer_list<absl::string_view> keys);

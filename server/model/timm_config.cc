@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
 #include "server/model/json_reader.h"
 
 namespace embedd {
@@ -26,18 +25,6 @@ void ReadInputSize(JsonReader& r, ImageSpec* image) {
   if (!good) return r.Fail("input_size", "must be [3, HEIGHT, WIDTH]");
   image->height = (*value)[1].get<int>();
   image->width = (*value)[2].get<int>();
-}
-
-void ReadChannels(JsonReader& r, absl::string_view key, bool positive, std::array<float, 3>* out) {
-  const json* value = r.Find(key);
-  if (value == nullptr) return;
-  bool good = value->is_array() && value->size() == 3;
-  for (size_t c = 0; good && c < 3; ++c) {
-    good = (*value)[c].is_number() && std::abs((*value)[c].get<double>()) < 1e6 &&
-           (!positive || (*value)[c].get<double>() > 0);
-    if (good) (*out)[c] = (*value)[c].get<float>();
-  }
-  if (!good) r.Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
 }
 
 // The evaluation transform of timm: resized by 1 / crop_pct, then the middle cut out.
@@ -92,8 +79,8 @@ absl::StatusOr<TimmFolderConfig> ParseTimmConfig(absl::string_view text, const s
   ReadInputSize(r, &config.image);
   config.image.mean = {0.485f, 0.456f, 0.406f};
   config.image.std = {0.229f, 0.224f, 0.225f};
-  ReadChannels(r, "mean", /*positive=*/false, &config.image.mean);
-  ReadChannels(r, "std", /*positive=*/true, &config.image.std);
+  r.Channels("mean", /*positive=*/false, &config.image.mean);
+  r.Channels("std", /*positive=*/true, &config.image.std);
   ReadGeometry(r, &config.image);
   if (!r.status().ok()) return r.status();
   // What changes the model beyond its name; sizes are in the tensors.
