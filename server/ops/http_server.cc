@@ -43,21 +43,10 @@ struct HttpServer::Connection {
 };
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options) {
-  const absl::StatusOr<ListenAddress> address = ParseListenAddress(options.address);
-  if (!address.ok()) return address.status();
-  if (!address->unix_path.empty())
-    return absl::InvalidArgumentError("HTTP needs HOST:PORT, not a Unix socket");
-  const absl::StatusOr<ListenSocket> socket = OpenListenSocket(*address);
-  if (!socket.ok()) return socket.status();
-  int wake[2];
-  if (pipe(wake) != 0) {
-    close(socket->fd);
-    return absl::ResourceExhaustedError("cannot open a pipe: too many open files");
-  }
-  PrepareSocket(wake[0]);
-  PrepareSocket(wake[1]);
+  const absl::StatusOr<HttpListener> on = OpenHttpListener(options.address);
+  if (!on.ok()) return on.status();
   return std::unique_ptr<HttpServer>(
-      new HttpServer(std::move(options), socket->fd, socket->port, wake[0], wake[1]));
+      new HttpServer(std::move(options), on->socket.fd, on->socket.port, on->wake_read, on->wake_write));
 }
 
 HttpServer::HttpServer(Options options, int listen_fd, int port, int wake_read, int wake_write)

@@ -80,4 +80,21 @@ absl::StatusOr<ListenSocket> OpenListenSocket(const ListenAddress& address) {
   return BindError(address, error);
 }
 
+absl::StatusOr<HttpListener> OpenHttpListener(const std::string& address) {
+  const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(address);
+  if (!parsed.ok()) return parsed.status();
+  if (!parsed->unix_path.empty())
+    return absl::InvalidArgumentError("HTTP needs HOST:PORT, not a Unix socket");
+  const absl::StatusOr<ListenSocket> socket = OpenListenSocket(*parsed);
+  if (!socket.ok()) return socket.status();
+  int wake[2];
+  if (pipe(wake) != 0) {
+    close(socket->fd);
+    return absl::ResourceExhaustedError("cannot open a pipe: too many open files");
+  }
+  PrepareSocket(wake[0]);
+  PrepareSocket(wake[1]);
+  return HttpListener{.socket = *socket, .wake_read = wake[0], .wake_write = wake[1]};
+}
+
 }  // namespace embedd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Opens a TCP socket that listens. Used by HttpServer; gRPC opens its own.
+// Opens a TCP socket that listens. Used by HttpServer and RestServer; gRPC opens its own.
 
 #pragma once
 
@@ -20,6 +20,14 @@ struct ListenSocket {
 // use. InvalidArgument: no such host, or not an address of this machine. PermissionDenied: a port below 1024,
 // mostly.
 absl::StatusOr<ListenSocket> OpenListenSocket(const ListenAddress& address);
+
+struct HttpListener {
+  ListenSocket socket;
+  int wake_read = -1, wake_write = -1;  // a pipe that ends a poll(); prepared, owned by the caller
+};
+
+// The same of "HOST:PORT", with a pipe beside it. ResourceExhausted: too many open files.
+absl::StatusOr<HttpListener> OpenHttpListener(const std::string& address);
 
 // Makes `fd` not blocking and closed on exec.
 void PrepareSocket(int fd);

@@ -78,10 +78,6 @@ struct RestServer::Connection {
 };
 
 absl::StatusOr<std::unique_ptr<RestServer>> RestServer::Start(Options options) {
-  const absl::StatusOr<ListenAddress> address = ParseListenAddress(options.address);
-  if (!address.ok()) return address.status();
-  if (!address->unix_path.empty())
-    return absl::InvalidArgumentError("HTTP needs HOST:PORT, not a Unix socket");
   TlsContext tls;
   if (!options.tls_cert.empty()) {
     absl::StatusOr<TlsContext> made =
@@ -89,18 +85,11 @@ absl::StatusOr<std::unique_ptr<RestServer>> RestServer::Start(Options options) {
     if (!made.ok()) return made.status();
     tls = *std::move(made);
   }
-  const absl::StatusOr<ListenSocket> socket = OpenListenSocket(*address);
-  if (!socket.ok()) return socket.status();
-  int wake[2];
-  if (pipe(wake) != 0) {
-    close(socket->fd);
-    return absl::ResourceExhaustedError("cannot open a pipe: too many open files");
-  }
-  PrepareSocket(wake[0]);
-  PrepareSocket(wake[1]);
-  return std::unique_ptr<RestServer>(new RestServer(std::move(options), std::move(tls), socket->fd,
-                                                    socket->port,
-                                                    std::make_shared<Outbox>(wake[0], wake[1])));
+  const absl::StatusOr<HttpListener> on = OpenHttpListener(options.address);
+  if (!on.ok()) return on.status();
+  return std::unique_ptr<RestServer>(new RestServer(std::move(options), std::move(tls), on->socket.fd,
+                                                    on->socket.port,
+                                                    std::make_shared<Outbox>(on->wake_read, on->wake_write)));
 }
 
 RestServer::RestServer(Options options, TlsContext tls, int listen_fd, int port,
