@@ -67,8 +67,7 @@ class Contender {
                                          {.device = device,
                                           .dtype = options.dtype,
                                           .threads = options.threads,
-                                          .cuda_parts = options.cuda_pipeline != "off",
-                                          .cuda_graphs = options.cuda_pipeline == "graphs"}));
+                                          .cuda_pipeline = *ValueIn(kCudaPipelines, options.cuda_pipeline)}));
     Must(engine_->Load(Tower::kImage));
   }
 

@@ -188,8 +188,7 @@ int LoadAndServe(const Config& config, std::vector<Place> places, EmbeddServer* 
                                .device_index = place.choice.index,
                                .dtype = first ? config.dtype : model.spec.dtype,
                                .threads = OperatorThreads(config, on_cpu),
-                               .cuda_parts = config.cuda_pipeline != "off",
-                               .cuda_graphs = config.cuda_pipeline == "graphs",
+                               .cuda_pipeline = config.cuda_pipeline,
                                .int8_min_cosine = config.int8_min_cosine});
     if (!executor.ok()) return Fail(kNoModel, executor.status());
     if (first) {

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "server/prepare/image/image_format.h"
 #include "server/release/release_kind.h"
+#include "server/telemetry/cuda_pipeline.h"
 #include "server/telemetry/dtype.h"
 
 namespace embedd {
@@ -24,9 +25,9 @@ struct Config {
   Dtype dtype = Dtype::kAuto;
   std::string towers = "auto";  // or "image", "text", "image,text"
   double int8_min_cosine = 0.99;
-  int threads = 0;                    // intra-op threads of the CPU device; 0 = cores
-  std::string cuda_pipeline = "off";  // or "copies", "graphs"
-  std::string decode = "exact";       // or "fast"
+  int threads = 0;  // intra-op threads of the CPU device; 0 = cores
+  CudaPipeline cuda_pipeline = CudaPipeline::kOff;
+  std::string decode = "exact";  // or "fast"
 
   // Where it listens
   std::vector<std::string> listen = {"127.0.0.1:50051"};

@@ -142,7 +142,7 @@ std::vector<Flag> MakeFlags() {
           "On cuda: off; copies: large batches go in parts, the next one copied while one is computed; "
           "graphs: also, small batches of images are launched as one recorded graph, which takes memory "
           "that stays. Other than off is new and has not served on a card yet."),
-      &Config::cuda_pipeline, {"off", "copies", "graphs"}));
+      &Config::cuda_pipeline, kCudaPipelines));
 
   flags.push_back(Choice(row("decode", "HOW",
                              "exact: the pixels that Pillow and open_clip make. fast: large JPEG files are "

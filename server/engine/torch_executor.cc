@@ -181,10 +181,7 @@ absl::Status TorchExecutor::LoadText() {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
     const TextTower& text = *impl_->model.text;
-    if (impl_->device.is_cuda()) {
-      EnterCuda(impl_->device, impl_->options.cuda_graphs);
-      WarmProducts(impl_->device, impl_->dtype);
-    }
+    PrepareDevice();
     impl_->text = std::make_unique<Encoder>(text.config, text.weights,
                                             Encoder::Options{impl_->device, impl_->dtype, *impl_->layout});
   });
@@ -198,20 +195,25 @@ absl::Status TorchExecutor::LoadText() {
   return absl::OkStatus();
 }
 
+// What a thread and its device need before weights come; nothing but on cuda.
+void TorchExecutor::PrepareDevice() {
+  if (!impl_->device.is_cuda()) return;
+  EnterCuda(impl_->device, /*own_stream=*/impl_->options.cuda_pipeline == CudaPipeline::kGraphs);
+  WarmProducts(impl_->device, impl_->dtype);
+}
+
 absl::Status TorchExecutor::PutOnDevice() {
   impl_->memory->Trim();  // what batches left in the cache would lie beside the weights
   const absl::Cleanup drop = [this] { impl_->model.files->DropPages(); };
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;
-    if (impl_->device.is_cuda()) {
-      EnterCuda(impl_->device, impl_->options.cuda_graphs);
-      WarmProducts(impl_->device, impl_->dtype);
-    }
+    PrepareDevice();
+    const bool parts = impl_->options.cuda_pipeline != CudaPipeline::kOff;
     auto staging = std::make_unique<PixelStaging>(impl_->model.image, impl_->model.vision.patch,
-                                                  impl_->device, impl_->dtype, impl_->options.cuda_parts);
+                                                  impl_->device, impl_->dtype, parts);
     Encoder::Options options{impl_->device, impl_->dtype, *impl_->layout};
-    options.norms_in_dtype = impl_->options.cuda_parts && impl_->dtype == at::kHalf;
+    options.norms_in_dtype = parts && impl_->dtype == at::kHalf;
     if (impl_->spec.dtype == Dtype::kInt8) options.int8 = &impl_->int8.ranges;
     impl_->tower = std::make_unique<Encoder>(impl_->model.vision, impl_->model.weights, options);
     impl_->staging = std::move(staging);
@@ -220,7 +222,7 @@ absl::Status TorchExecutor::PutOnDevice() {
 
 // Without graphs the server is slower and works.
 void TorchExecutor::RecordGraphs() {
-  if (!impl_->options.cuda_graphs) return;
+  if (impl_->options.cuda_pipeline != CudaPipeline::kGraphs) return;
   const int64_t before = impl_->memory->Read().allocated;
   const absl::Status status = CatchTorch([&] {
     const c10::InferenceMode no_gradients;

@@ -14,6 +14,7 @@
 #include "server/engine/weight_layout.h"
 #include "server/model/model_folder.h"
 #include "server/model/model_spec.h"
+#include "server/telemetry/cuda_pipeline.h"
 #include "server/telemetry/device_kind.h"
 #include "server/telemetry/dtype.h"
 
@@ -25,9 +26,9 @@ class TorchExecutor final : public Executor {
     DeviceKind device = DeviceKind::kCpu;  // what ResolveDevice answered
     int device_index = 0;                  // of the card
     Dtype dtype = Dtype::kAuto;
-    int threads = 0;                // of one operator on cpu; 0 = as many as LibTorch finds cores
-    bool cuda_parts = false;        // images go through CudaPixels, LayerNorm reads and writes f16
-    bool cuda_graphs = false;       // with it: small batches of images are recorded
+    int threads = 0;  // of one operator on cpu; 0 = as many as LibTorch finds cores
+    // Other than off: LayerNorm reads and writes f16, too.
+    CudaPipeline cuda_pipeline = CudaPipeline::kOff;
     double int8_min_cosine = 0.99;  // to f32; below it the first Load fails
     bool int8_anywhere = false;     // for tests: also without VNNI or AMX, where it is slow and less exact
   };
@@ -64,6 +65,7 @@ class TorchExecutor final : public Executor {
  private:
   struct Impl;
   static WeightLayout ChooseLayout(const Impl& impl);
+  void PrepareDevice();
   absl::Status PutOnDevice();
   void RecordGraphs();
   absl::Status LoadInt8();
