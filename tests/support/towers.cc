@@ -104,6 +104,15 @@ std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector
   return Values(tower.Forward(View(model.vision, n, pixels)));
 }
 
+std::vector<float> RunHalfEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
+                                  bool norms_in_dtype) {
+  const c10::InferenceMode no_gradients;
+  Encoder::Options options{at::kCPU, at::kHalf};
+  options.norms_in_dtype = norms_in_dtype;
+  const Encoder tower(model.vision, model.weights, options);
+  return Values(tower.Forward(View(model.vision, n, pixels).to(at::kHalf)));
+}
+
 void UseTorchThreads(int count) { at::set_num_threads(count); }
 
 std::vector<WeightLayout> UsableLayouts() {

@@ -33,6 +33,10 @@ class PlainTower {
 std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
                               WeightLayout layout);
 
+// The same in f16, whose norms read and write f16 too, as on cuda with --cuda-pipeline, or f32.
+std::vector<float> RunHalfEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
+                                  bool norms_in_dtype);
+
 // Threads of one operation, for this thread from now on.
 void UseTorchThreads(int count);
 

@@ -97,6 +97,20 @@ TEST_CASE("The tower of a fixed model answers the numbers that open_clip answere
   for (size_t i = 0; i < wanted.size(); ++i) CHECK(rows[i] == Approx(wanted[i]).margin(2e-6));
 }
 
+TEST_CASE("In f16 a tower stays as near to f32 when its norms read and write f16") {
+  for (const TowerConfig& config : Variants()) {
+    TempFolder folder;
+    const ModelFolder model = RandomModel(folder, config);
+    const std::vector<float> pixels = NoisePixels(config, 3);
+    const std::vector<float> wanted = PlainTower(model).Run(3, pixels);
+    INFO(DescribeTower(config));
+    for (const bool norms_in_dtype : {false, true}) {
+      const std::vector<float> rows = RunHalfEncoder(model, 3, pixels, norms_in_dtype);
+      CHECK(LargestUnitDifference(wanted, rows, config.embed_dim) <= 5e-3);
+    }
+  }
+}
+
 TEST_CASE("A row does not depend on the other images of its batch") {
   TempFolder folder;
   const TowerConfig config = Small();
