@@ -31,10 +31,10 @@ void SleepAsADevice(int /*bucket*/) { std::this_thread::sleep_for(std::chrono::m
 // The road from the queue to the reply, put together as the server does.
 struct Road {
   explicit Road(int64_t memory_limit) {
-    std::vector<DeviceGroup::Device> devices;
-    devices.push_back({.options = {.cap = {.max_batch = 64, .latency_target = absl::ZeroDuration()},
-                                   .session = {.input_bytes = {1, 0}}},
-                       .executor = std::make_unique<NullExecutor>(kDimension, SleepAsADevice, memory_limit)});
+    std::vector<DeviceGroup::Device> devices(1);
+    devices[0].options.cap = {.max_batch = 64, .latency_target = absl::ZeroDuration()};
+    devices[0].options.session = {.input_bytes = {1, 0}};
+    devices[0].executor = std::make_unique<NullExecutor>(kDimension, SleepAsADevice, memory_limit);
     group = std::make_unique<DeviceGroup>(
         std::move(devices),
         DeviceGroup::Deps{.queue = &queue,
