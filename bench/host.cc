@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// bench_host: the floor of the host path. CPU milliseconds per image of the JPEG library and of the exact
-// resize alone, on one thread; one JSON line for each line on stdin, so that a runner can take turns with
-// something else.
+// bench_host: the floor of the host path. CPU milliseconds per image of decoding the whole picture and of the
+// exact resize, alone and on one thread; one JSON line for each line on stdin, so that a runner can take turns
+// with something else.
 //
-//   bench_host FILE.jpg...
+//   bench_host FILE...
 
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "bench/common.h"
-#include "server/prepare/image/image_header.h"
-#include "server/prepare/image/jpeg_decoder.h"
+#include "server/prepare/image/file_decoder.h"
 #include "server/prepare/image/preprocess.h"
 
 namespace embedd::bench {
@@ -30,6 +30,7 @@ std::string ReadFile(const char* path) {
 int Main(int argc, char** argv) {
   std::vector<std::string> files;
   for (int i = 1; i < argc; ++i) files.push_back(ReadFile(argv[i]));
+  const std::unique_ptr<FileDecoder> decoder = Must(FileDecoder::Create({}));
   const ImageSpec spec;
   std::vector<uint8_t> out(size_t{3} * static_cast<size_t>(spec.width * spec.height));
   std::string line;
@@ -38,10 +39,8 @@ int Main(int argc, char** argv) {
     double decode = 0, resize = 0;
     for (int pass = 0; pass < passes; ++pass) {
       for (const std::string& file : files) {
-        const ImageHeader header = Must(ReadImageHeader(file));
         const double start = CpuSeconds();
-        const RgbImage image = Must(AllocateImage(header));
-        Must(DecodeJpeg(file, header, image.rgb.get()));
+        const RgbImage image = Must(decoder->Decode(file));
         const double decoded = CpuSeconds();
         Preprocess(image.rgb.get(), image.width, image.height, spec, out.data());
         decode += decoded - start;

@@ -78,16 +78,26 @@ def _photo(width: int, height: int, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
 
 
+_FILES = {  # width, height, how many, coding
+    "jpeg": (500, 375, 16, "JPEG"),
+    "small": (320, 240, 2, "JPEG"),
+    "12mp": (4000, 3000, 2, "JPEG"),
+    "12mp-portrait": (3000, 4000, 2, "JPEG"),
+    "png": (512, 512, 8, "PNG"),
+    "webp": (512, 512, 8, "WEBP"),
+}
+
+
 def files(kind: str) -> list[pathlib.Path]:
-    """JPEG files of 500x375 ("jpeg"), 320x240 ("small") or 4000x3000 ("12mp")."""
-    width, height, count = {"jpeg": (500, 375, 16), "small": (320, 240, 2), "12mp": (4000, 3000, 2)}[kind]
+    """Pictures of one kind of _FILES."""
+    width, height, count, coding = _FILES[kind]
     folder = WORK / f"pictures-{kind}"
     folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / f"{number:02}.jpg" for number in range(count)]
+    made = [folder / f"{number:02}.{'jpg' if coding == 'JPEG' else coding.lower()}" for number in range(count)]
     for number, file in enumerate(made):
         if not file.exists():
             part = file.with_suffix(".part")
-            _photo(width, height, number).save(part, "JPEG", quality=88)
+            _photo(width, height, number).save(part, coding, quality=88)
             part.rename(file)
     return made
 

@@ -199,7 +199,8 @@ void LaneQueue<T>::Take(const Round& round, Offer offer) {
   const double bulk_mean = bulk.MeanCost();
   int owed = 0;
   if (both) {
-    const int planned = std::min(round.most, interactive.size + bulk.size);
+    // A batch with bulk in it is no larger than that. Reckoned by `most`, bulk would be owed all of it.
+    const int planned = std::min(round.most_with_bulk, interactive.size + bulk.size);
     const double due = bulk_credit_ + options_.bulk_floor * planned * interactive.MeanCost();
     owed = static_cast<int>(std::min<double>(due / bulk_mean, std::min(bulk.size, round.most_with_bulk)));
   }

@@ -77,6 +77,42 @@ TEST_CASE("While bulk waits it gets a tenth by cost, taken one by one and howeve
   CHECK(bulk / all <= 0.115);
 }
 
+TEST_CASE("However much bulk waits, an interactive item is in the next batch or the one after it") {
+  // A batch with bulk in it holds 2, one without 64: what the device is given while its latency target is short.
+  const Queue::Round round{.most = 64, .most_with_bulk = 2};
+  Queue queue;
+  for (int i = 0; i < 40; ++i) queue.Add(Lane::kBulk, 1, kNever, 1, "bulk");
+  int bulk = 0;
+  for (int batch = 0; batch < 500; ++batch) {
+    queue.Add(Lane::kInteractive, 2, kNever, 1, "single");
+    for (const std::string& name : Take(queue, round)) {
+      if (name != "bulk") continue;
+      ++bulk;
+      queue.Add(Lane::kBulk, 1, kNever, 1, "bulk");
+    }
+    REQUIRE(queue.sizes().interactive <= 1);
+  }
+  CHECK(bulk >= 400);  // what the singles leave is its
+}
+
+TEST_CASE("Bulk gets its tenth beside a crowd, a few small batches after each large one") {
+  const Queue::Round round{.most = 64, .most_with_bulk = 2};
+  Queue queue;
+  for (int i = 0; i < 20'000; ++i) queue.Add(Lane::kInteractive, 2, kNever, 1, "single");
+  for (int i = 0; i < 4'000; ++i) queue.Add(Lane::kBulk, 1, kNever, 1, "bulk");
+  int bulk = 0, all = 0, without = 0;
+  for (int batch = 0; batch < 400; ++batch) {
+    const Names names = Take(queue, round);
+    const auto of_bulk = static_cast<int>(std::count(names.begin(), names.end(), "bulk"));
+    without = of_bulk == static_cast<int>(names.size()) ? without + 1 : 0;
+    REQUIRE(without <= 4);  // a tenth of 64, two at a time
+    bulk += of_bulk;
+    all += static_cast<int>(names.size());
+  }
+  CHECK(bulk >= all / 10 - 7);
+  CHECK(bulk <= all / 10 + 7);
+}
+
 TEST_CASE("What costs nothing in the end costs no turn") {
   Queue queue;
   for (int i = 0; i < 50; ++i) queue.Add(Lane::kInteractive, 1, kNever, 100, "gone");
