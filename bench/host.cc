@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // bench_host: the floor of the host path. CPU milliseconds per image of decoding the whole picture and of the
-// exact resize, alone and on one thread; one JSON line for each line on stdin, so that a runner can take turns
-// with something else.
+// exact resize, alone and on one thread; one JSON line for each line on stdin, so that a runner can take
+// turns with something else.
 //
 //   bench_host FILE...
 

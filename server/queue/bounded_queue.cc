@@ -93,7 +93,7 @@ void BoundedQueue::Push(EmbedTask task) {
 
 std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* dropped) {
   Picker picker{.wants = wants, .now = clock_->TimeNow()};
-  Want most;  // of any tower: what the order gives at most
+  Want most;  // of any tower: what the order gives at most; Picker keeps to what the batch's own takes
   absl::Duration longest;
   for (const Tower tower : {Tower::kImage, Tower::kText}) {
     const Want& want = picker.want(tower);
@@ -104,9 +104,15 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* drop
   {
     MutexLock lock(&mu_);
     const Sizes waiting = tasks_.sizes();
-    if (waiting.interactive + waiting.bulk > most.max_images) picker.caution = options_.crowded_caution;
+    const EmbedTask* const bulk = tasks_.Next(Lane::kBulk);
+    const EmbedTask* const single = tasks_.Next(Lane::kInteractive);
+    if (const EmbedTask* const next = single != nullptr ? single : bulk;
+        next != nullptr && waiting.interactive + waiting.bulk > picker.want(next->tower).max_images) {
+      picker.caution = options_.crowded_caution;
+    }
     tasks_.Take({.most = most.max_images,
                  .most_with_bulk = most.max_with_bulk,
+                 .batch_with_bulk = bulk != nullptr ? picker.want(bulk->tower).max_with_bulk : 0,
                  .urgent_before = picker.now + options_.urgency + 2 * picker.caution * longest},
                 [&picker](EmbedTask& task) { return picker.Offer(task); });
   }

@@ -54,8 +54,11 @@ class LaneQueue {
 
   // What to take.
   struct Round {
-    int most = 1;                                     // items
-    int most_with_bulk = 1;                           // as soon as bulk is among them: at most `most`
+    int most = 1;            // items
+    int most_with_bulk = 1;  // as soon as bulk is among them: at most `most`
+    // What the batch will really hold once bulk's next is in it, where `offer` takes fewer than
+    // `most_with_bulk`; bulk's share is one of that. 0: `most_with_bulk`.
+    int batch_with_bulk = 0;
     absl::Time urgent_before = absl::InfinitePast();  // deadlines before this go before taking turns
   };
   enum class Verdict {
@@ -67,6 +70,12 @@ class LaneQueue {
   // taken.
   template <typename Offer>
   void Take(const Round& round, Offer offer);
+
+  // The item of `lane` whose turn is next, deadlines aside; null: none waits. Valid until anything changes.
+  const T* Next(Lane lane) const {
+    const auto& by_turns = lanes_[static_cast<int>(lane)].by_turns;
+    return by_turns.empty() ? nullptr : &(*by_turns.begin())->head().item;
+  }
 
   // Moves the items of `flow` for which `wanted(const T&)` to `removed`.
   template <typename Wanted>
@@ -199,8 +208,9 @@ void LaneQueue<T>::Take(const Round& round, Offer offer) {
   const double bulk_mean = bulk.MeanCost();
   int owed = 0;
   if (both) {
-    // A batch with bulk in it is no larger than that. Reckoned by `most`, bulk would be owed all of it.
-    const int planned = std::min(round.most_with_bulk, interactive.size + bulk.size);
+    // Reckoned by more than such a batch holds, bulk would be owed all of it, every time.
+    const int batch = round.batch_with_bulk > 0 ? round.batch_with_bulk : round.most_with_bulk;
+    const int planned = std::min(batch, interactive.size + bulk.size);
     const double due = bulk_credit_ + options_.bulk_floor * planned * interactive.MeanCost();
     owed = static_cast<int>(std::min<double>(due / bulk_mean, std::min(bulk.size, round.most_with_bulk)));
   }

@@ -209,6 +209,26 @@ TEST_CASE("A waiting interactive image is served by the second batch at the late
   }
 }
 
+TEST_CASE("A single image is in the next batch or the one after it, however many texts a batch would hold") {
+  Fixture f;
+  const BoundedQueue::Want two{.max_images = 2, .max_with_bulk = 2},
+      many{.max_images = 64, .max_with_bulk = 64};
+  f.PushMany(0, 40, {.lane = Lane::kBulk, .flow = 1});
+  int bulk = 0;
+  for (uint32_t batch = 0; batch < 200; ++batch) {
+    f.Push(1000 + batch, {.flow = 2});
+    for (EmbedTask& task : f.queue.Pop(BoundedQueue::Wants{two, many})) {
+      if (task.lane == Lane::kBulk) {
+        ++bulk;
+        f.Push(0, {.lane = Lane::kBulk, .flow = 1});
+      }
+      task.Finish(Answer());
+    }
+    REQUIRE(f.queue.sizes().interactive <= 1);
+  }
+  CHECK(bulk >= 150);  // what the singles leave is its
+}
+
 TEST_CASE("A dead call's images never reach a batch, and are answered CANCELLED") {
   Fixture f;
   auto dead = std::make_shared<RecordingCall>();

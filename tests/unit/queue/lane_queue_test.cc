@@ -78,7 +78,8 @@ TEST_CASE("While bulk waits it gets a tenth by cost, taken one by one and howeve
 }
 
 TEST_CASE("However much bulk waits, an interactive item is in the next batch or the one after it") {
-  // A batch with bulk in it holds 2, one without 64: what the device is given while its latency target is short.
+  // A batch with bulk in it holds 2, one without 64: what the device is given while its latency target is
+  // short.
   const Queue::Round round{.most = 64, .most_with_bulk = 2};
   Queue queue;
   for (int i = 0; i < 40; ++i) queue.Add(Lane::kBulk, 1, kNever, 1, "bulk");
