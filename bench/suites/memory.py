@@ -21,9 +21,10 @@ def _started(model) -> tuple[Server, float]:
     server = Server(BIN / "embedd", model, "--dtype", "f32", "--release", "never")
     while True:
         try:
-            urllib.request.urlopen(f"{server.http}/readyz", timeout=30).read()
+            urllib.request.urlopen(f"{server.http}/healthz", timeout=30).read()
             return server, time.monotonic() - start
-        except urllib.error.HTTPError:  # 503: it loads
+        except urllib.error.HTTPError as error:  # 503: it loads
+            assert error.code == 503, error
             time.sleep(0.01)
 
 

@@ -32,6 +32,15 @@ class Loader {
   at::Tensor Tensor(const std::string& name, double scale = 1) const {
     return LoadWeight(weights_.tensors.at(name), options_.device, options_.dtype, scale);
   }
+  // The weight of a layer [out, in]. What is laid out anew is read where it lies in the file: a copy of all
+  // weights first would take as long as laying them out.
+  at::Tensor Matrix(const std::string& name, double scale = 1) const {
+    if (options_.int8 == nullptr && options_.device.is_cpu()) {
+      at::Tensor weight = ViewWeight(weights_.tensors.at(name), options_.dtype, scale).flatten(1);
+      if (LinearLayer::LaysOut(weight, options_.layout)) return weight;
+    }
+    return Tensor(name, scale).flatten(1);
+  }
   at::Tensor Optional(const std::string& name, double scale = 1) const {
     return Has(name) ? Tensor(name, scale) : at::Tensor();
   }
@@ -76,7 +85,7 @@ class Loader {
         index == config_.layers - 1 && (config_.pool == Pool::kToken || config_.pool == Pool::kPosition);
     LoadAttention(name, &block);
     block.out_proj =
-        Layer(name + "out_proj", Tensor(name + "attn.out_proj.weight"), Tensor(name + "attn.out_proj.bias"));
+        Layer(name + "out_proj", Matrix(name + "attn.out_proj.weight"), Tensor(name + "attn.out_proj.bias"));
     const double scale =
         config_.activation == Activation::kQuickGelu && !config_.gated_mlp ? kQuickGeluScale : 1;
     LoadMlp(name + "mlp.", name, scale, config_.gated_mlp || config_.mlp_norm, &block.c_fc, &block.c_proj);
@@ -102,7 +111,7 @@ class Loader {
     key_value.value = key_value.value.to(options_.device, /*non_blocking=*/false);
     key_value.value_bias = key_value.value_bias.to(options_.device, /*non_blocking=*/false);
     pool.key_value = std::move(key_value);
-    pool.out_proj = Layer("pool.out_proj", Tensor("pool.out_proj.weight"), Tensor("pool.out_proj.bias"));
+    pool.out_proj = Layer("pool.out_proj", Matrix("pool.out_proj.weight"), Tensor("pool.out_proj.bias"));
     pool.ln = LoadNorm("pool.ln");
     const double scale = config_.activation == Activation::kQuickGelu ? kQuickGeluScale : 1;
     LoadMlp("pool.", "pool.", scale, /*apart=*/false, &pool.c_fc, &pool.c_proj);
@@ -113,7 +122,7 @@ class Loader {
     if (config_.stem == Stem::kWords) return {};
     if (config_.stem == Stem::kPatches) {
       std::vector<LinearLayer> stem;
-      stem.push_back(Layer("conv1", Tensor("conv1.weight").flatten(1), Optional("conv1.bias")));
+      stem.push_back(Layer("conv1", Matrix("conv1.weight"), Optional("conv1.bias")));
       return stem;
     }
     std::vector<LinearLayer> stem;
@@ -125,7 +134,7 @@ class Loader {
       const at::Tensor bias = OnCpu(name + ".bn.bias") - OnCpu(name + ".bn.running_mean") * factor;
       stem.push_back(Layer(name, ToDevice(weight), ToDevice(bias)));
     }
-    stem.push_back(Layer("stem.2", Tensor("stem.2.weight").flatten(1), Tensor("stem.2.bias")));
+    stem.push_back(Layer("stem.2", Matrix("stem.2.weight"), Tensor("stem.2.bias")));
     return stem;
   }
 
@@ -169,7 +178,7 @@ class Loader {
       return at::cat({ToHalves(rows.slice(0, 0, w), config_.heads),
                       ToHalves(rows.slice(0, w, 2 * w), config_.heads), rows.slice(0, 2 * w)});
     };
-    const at::Tensor weight = ordered(Tensor(name + "attn.in_proj_weight"));
+    const at::Tensor weight = ordered(Matrix(name + "attn.in_proj_weight"));
     const at::Tensor bias = ordered(Optional(name + "attn.in_proj_bias"));
     const auto part = [](const at::Tensor& rows, int64_t from, int64_t to) {
       return rows.defined() ? rows.slice(0, from, to).clone() : rows;
@@ -191,12 +200,12 @@ class Loader {
   // `apart`: something stands between the two layers, which then hand over floats.
   void LoadMlp(const std::string& stored, const std::string& name, double scale, bool apart,
                LinearLayer* c_fc, LinearLayer* c_proj) const {
-    *c_fc = Layer(name + "c_fc", Tensor(stored + "c_fc.weight", scale), Tensor(stored + "c_fc.bias", scale),
+    *c_fc = Layer(name + "c_fc", Matrix(stored + "c_fc.weight", scale), Tensor(stored + "c_fc.bias", scale),
                   apart ? "" : name + "c_proj");
     // What a gate lets through is a product of two numbers: its largest are so far from its usual ones that
     // eight bits for both are half of what int8 costs such a tower (1 - cosine of random EVA02 and DINOv3
     // towers of twelve blocks: 0.0021 and 0.0038 with it, 0.0011 and 0.0016 without).
-    *c_proj = Layer(name + "c_proj", Tensor(stored + "c_proj.weight", 1 / scale),
+    *c_proj = Layer(name + "c_proj", Matrix(stored + "c_proj.weight", 1 / scale),
                     Tensor(stored + "c_proj.bias"), "",
                     /*even=*/!apart, /*exact=*/config_.gated_mlp);
   }

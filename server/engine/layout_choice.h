@@ -18,7 +18,7 @@ bool CanUse(WeightLayout layout, at::Device device, at::ScalarType dtype);
 
 struct MeasuredLayout {
   WeightLayout layout;
-  double microseconds_per_token;  // of the products of one block
+  double microseconds_per_token;  // of the MLP of one block
 };
 
 // Measures one block of a tower of this shape on cpu in each layout that can be used, for one image and for a

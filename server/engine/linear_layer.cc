@@ -67,6 +67,10 @@ LinearLayer::LinearLayer(at::Tensor weight, at::Tensor bias, WeightLayout layout
   weight_ = packed_ ? Pack(weight) : std::move(weight);
 }
 
+bool LinearLayer::LaysOut(const at::Tensor& weight, WeightLayout layout) {
+  return layout == WeightLayout::kPanels && PanelProduct::KernelFor(weight) != nullptr;
+}
+
 LinearLayer::LinearLayer(Int8Product product)
     : int8_(std::make_shared<const Int8Product>(std::move(product))) {}
 

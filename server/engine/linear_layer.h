@@ -25,6 +25,8 @@ class LinearLayer {
   LinearLayer() = default;
   // weight [out, in], bias [out] or undefined. A weight that does not divide into panels stays plain.
   LinearLayer(at::Tensor weight, at::Tensor bias, WeightLayout layout);
+  // True when that copies `weight` into its layout, and keeps no reference to it.
+  static bool LaysOut(const at::Tensor& weight, WeightLayout layout);
 
   // Computes in bytes.
   explicit LinearLayer(Int8Product product);

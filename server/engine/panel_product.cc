@@ -167,8 +167,7 @@ PanelProduct::PanelProduct(const at::Tensor& weight, const PanelKernel& kernel)
     at::Tensor rows = weight.narrow(1, first, depth);
     if (padded != out_) rows = at::cat({rows, at::zeros({padded - out_, depth}, weight.options())});
     const at::Tensor block = rows.reshape({padded / kernel.columns, kernel.columns, depth}).transpose(1, 2);
-    at::Tensor place = panels_.narrow(0, first * padded, depth * padded);
-    place.copy_(block.reshape({-1}));
+    panels_.narrow(0, first * padded, depth * padded).view(block.sizes()).copy_(block);
   }
 }
 

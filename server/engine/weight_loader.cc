@@ -47,9 +47,8 @@ at::Tensor View(const TensorView& view) {
   return copy;
 }
 
-}  // namespace
-
-at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype, double scale) {
+// In the tower's shape, in a type of the file's or f32; may be a view of the file.
+at::Tensor Assemble(const WeightSource& source, double scale) {
   at::Tensor tensor;
   if (source.parts.size() == 1) {
     tensor = View(source.parts[0]);
@@ -61,9 +60,19 @@ at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarT
   // As the libraries do, which copy into a model of f32: also on the way to a shorter format.
   if (tensor.scalar_type() == at::kDouble) tensor = tensor.to(at::kFloat);
   if (source.transposed) tensor = tensor.t();
-  if (scale != 1) tensor = tensor.to(at::kFloat).mul(scale);
+  return scale == 1 ? tensor : tensor.to(at::kFloat).mul(scale);
+}
+
+}  // namespace
+
+at::Tensor ViewWeight(const WeightSource& source, at::ScalarType dtype, double scale) {
+  return Assemble(source, scale).to(dtype);
+}
+
+at::Tensor LoadWeight(const WeightSource& source, at::Device device, at::ScalarType dtype, double scale) {
   // copy=true: a tensor that needs no change must not stay a view of the file.
-  tensor = tensor.to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
+  const at::Tensor tensor =
+      Assemble(source, scale).to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
   return device.is_cpu() ? tensor : tensor.to(device, /*non_blocking=*/false);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LoadWeight: from the mapped file to a tensor on a device. Used by Encoder. Sees LibTorch.
+// LoadWeight, ViewWeight: from the mapped file to a tensor. Used by Encoder. Sees LibTorch.
 
 #pragma once
 
@@ -9,6 +9,11 @@
 #include "server/model/tower_weights.h"
 
 namespace embedd {
+
+// The tensor in the tower's shape on the CPU, as `dtype`: where the file's bytes may be used as they lie, a
+// view of them, for whoever reads it once, before the file's pages go. Any strides; never written to.
+// Throws what LibTorch throws.
+at::Tensor ViewWeight(const WeightSource& source, at::ScalarType dtype, double scale = 1);
 
 // The tensor in the tower's shape, contiguous, in memory of its own on `device`, as `dtype`.
 // Joins, transposes, multiplies by `scale` (in f32) and casts on the CPU, then copies once (blocking).
