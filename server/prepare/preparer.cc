@@ -25,18 +25,13 @@ Prepared PrepareText(const TextEncoder& encode, const PrepareItem& item) {
 
 absl::StatusOr<Prepared> PreparePixels(const ImageDecoder& decoder, const PrepareItem& item,
                                        const ImageSpec& spec) {
-  const size_t bytes = static_cast<size_t>(spec.bytes());
+  Prepared pixels(new uint8_t[static_cast<size_t>(spec.bytes())]);
   if (item.width > 0) {
-    Prepared pixels(new uint8_t[bytes]);
     Preprocess(reinterpret_cast<const uint8_t*>(item.bytes.data()), item.width, item.height, spec,
                pixels.get());
     return pixels;
   }
-  absl::StatusOr<RgbImage> image = spec.decode == DecodeMode::kFast ? decoder.DecodeFast(item.bytes, spec)
-                                                                    : decoder.DecodePart(item.bytes, spec);
-  if (!image.ok()) return image.status();
-  Prepared pixels(new uint8_t[bytes]);
-  Preprocess(*image, spec, pixels.get());
+  if (absl::Status status = decoder.Prepare(item.bytes, spec, pixels.get()); !status.ok()) return status;
   return pixels;
 }
 

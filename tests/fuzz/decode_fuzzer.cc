@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "server/prepare/image/file_decoder.h"
-#include "server/prepare/image/preprocess.h"
 #include "tests/fuzz/picked_spec.h"
 
 namespace embedd {
@@ -29,13 +28,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace embedd;
   if (size == 0) return 0;
   const ImageSpec spec = PickedSpec(data[size - 1]);
-  const absl::StatusOr<RgbImage> image =
-      Decoder().DecodePart(absl::string_view(reinterpret_cast<const char*>(data), size - 1), spec);
-  if (!image.ok()) {
-    if (DecodeReason(image.status()) == Reason::kNone || image.status().message().empty()) std::abort();
-    return 0;
-  }
   std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
-  Preprocess(*image, spec, out.data());
+  const absl::Status status =
+      Decoder().Prepare(absl::string_view(reinterpret_cast<const char*>(data), size - 1), spec, out.data());
+  if (!status.ok() && (DecodeReason(status) == Reason::kNone || status.message().empty())) std::abort();
   return 0;
 }

@@ -149,15 +149,21 @@ def test_callers_that_reset_their_connection_in_the_middle_of_a_call(server):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST, not FIN
 
 
-def png(width, height):
+ADAM7 = ((8, 8, 0, 0), (8, 8, 4, 0), (4, 8, 0, 4), (4, 4, 2, 0), (2, 4, 0, 2), (2, 2, 1, 0), (1, 2, 0, 1))
+
+
+def png(width, height, interlaced=False):
     """A picture of one colour: a bit per pixel, and nearly nothing once compressed."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    packer, row = zlib.compressobj(9), bytes((width + 7) // 8 + 1)
-    data = b"".join(packer.compress(row * 1000) for _ in range(height // 1000)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    packer, data = zlib.compressobj(9), b""
+    for across, down, x, y in ADAM7 if interlaced else ((1, 1, 0, 0),):
+        row, rows = bytes(((width - x + across - 1) // across + 7) // 8 + 1), (height - y + down - 1) // down
+        data += b"".join(packer.compress(row * min(1000, rows - i)) for i in range(0, rows, 1000))
+    data += packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, int(interlaced))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
@@ -178,8 +184,8 @@ def test_pictures_beyond_the_limit_are_refused_by_their_header(server):
 
 
 def test_the_largest_picture_allowed_costs_what_security_md_says():
-    """--max-pixels times 3 bytes for each decode thread, whatever the file's size."""
-    largest, threads = png(8000, 8000), 2
+    """--max-pixels times 3 bytes for each decode thread, whatever the file's size: an interlaced PNG, which comes as a whole."""
+    largest, threads = png(8000, 8000, interlaced=True), 2
     with Server("--decode-threads", str(threads), model=MODEL) as server:
         with unharmed(server, "8 pictures of 64 Mpx") as channel:
             server.forget_peak()
@@ -190,6 +196,19 @@ def test_the_largest_picture_allowed_costs_what_security_md_says():
             assert grown < threads * 3 * 64_000_000 * 1.2
     figure(f"a file of {len(largest) / 1024:.1f} KiB holds at most {grown / threads / MIB:.0f} MiB for a decode thread: "
            f"{grown / threads / len(largest):.0f} bytes a byte, for {took / 8 * threads * 1e3:.0f} ms")
+
+
+def test_rows_that_come_in_order_go_into_the_resize_one_after_the_other():
+    """So a picture of 64 Mpx holds a few rows, where its format allows."""
+    largest, threads = png(8000, 8000), 2
+    with Server("--decode-threads", str(threads), model=MODEL) as server:
+        with unharmed(server, "8 PNG of 64 Mpx, rows in order") as channel:
+            server.forget_peak()
+            before = server.resident()
+            answer = embed(channel, *[largest] * 8)
+            grown = server.peak_resident() - before
+            assert not answer.errors
+            assert grown < 16 * MIB, f"{grown / MIB:.0f} MiB"
 
 
 def test_compressed_requests_are_refused_before_they_are_inflated():

@@ -7,41 +7,32 @@
 #include "absl/strings/str_cat.h"
 #include "server/prepare/image/avif_decoder.h"
 #include "server/prepare/image/bmp_decoder.h"
-#include "server/prepare/image/geometry.h"
 #include "server/prepare/image/gif_decoder.h"
 #include "server/prepare/image/heic_decoder.h"
-#include "server/prepare/image/jpeg_decoder.h"
 #include "server/prepare/image/png_decoder.h"
+#include "server/prepare/image/preprocess.h"
+#include "server/prepare/image/row_target.h"
 #include "server/prepare/image/tiff_decoder.h"
 #include "server/prepare/image/webp_decoder.h"
 
 namespace embedd {
 namespace {
 
-// The largest factor that leaves at least twice the pixels that the resize keeps along each side.
-int ShrinkFor(const ImageHeader& header, const ImageSpec& spec) {
-  const Geometry g = ComputeGeometry(static_cast<int>(header.width), static_cast<int>(header.height), spec);
-  for (const int shrink : {8, 4, 2}) {
-    if (header.width >= 2 * shrink * g.resized_width && header.height >= 2 * shrink * g.resized_height) {
-      return shrink;
-    }
-  }
-  return 1;
+absl::Status DecodeByRows(absl::string_view file, const ImageHeader& header, const JpegOptions& options,
+                          RowTarget* rows) {
+  return header.format == ImageFormat::kJpeg ? DecodeJpeg(file, header, rows, options)
+                                             : DecodePng(file, header, rows);
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<FileDecoder>> FileDecoder::Create(const Limits& limits) {
-  return std::unique_ptr<FileDecoder>(new FileDecoder(limits));
-}
-
-absl::Status FileDecoder::RunCodec(absl::string_view file, const ImageHeader& header,
-                                   const PixelRegion& region, uint8_t* rgb) const {
+absl::Status RunCodec(absl::string_view file, const ImageHeader& header, const JpegOptions& options,
+                      int64_t max_pixels, RgbImage* image) {
+  uint8_t* const rgb = image->rgb.get();
   switch (header.format) {
     case ImageFormat::kJpeg:
-      return DecodeJpeg(file, header, rgb, {.region = region});
-    case ImageFormat::kPng:
-      return DecodePng(file, header, rgb);
+    case ImageFormat::kPng: {
+      RowTarget rows(rgb, image->width);
+      return DecodeByRows(file, header, options, &rows);
+    }
     case ImageFormat::kWebp:
       return DecodeWebp(file, header, rgb);
     case ImageFormat::kGif:
@@ -51,60 +42,69 @@ absl::Status FileDecoder::RunCodec(absl::string_view file, const ImageHeader& he
     case ImageFormat::kTiff:
       return DecodeTiff(file, header, rgb);
     case ImageFormat::kAvif:
-      return DecodeAvif(file, header, limits_.max_pixels, rgb);
+      return DecodeAvif(file, header, max_pixels, rgb);
     case ImageFormat::kHeic:
-      return DecodeHeic(file, header, limits_.max_pixels, rgb);
+      return DecodeHeic(file, header, max_pixels, rgb);
   }
   return absl::InternalError("a format without a decoder");
 }
 
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FileDecoder>> FileDecoder::Create(const Limits& limits) {
+  return std::unique_ptr<FileDecoder>(new FileDecoder(limits));
+}
+
 absl::StatusOr<RgbImage> FileDecoder::Run(absl::string_view file, const ImageHeader& header,
-                                          const PixelRegion& region) const {
-  try {
-    absl::StatusOr<RgbImage> image = AllocateImage(header);
-    if (!image.ok()) return image;
-    if (absl::Status status = RunCodec(file, header, region, image->rgb.get()); !status.ok()) return status;
-    return image;
-  } catch (const std::bad_alloc&) {
-    return NoHostMemory();
-  }
+                                          const JpegOptions& options) const {
+  ImageHeader shrunk = header;
+  shrunk.width = ShrunkSide(header.width, options.shrink);
+  shrunk.height = ShrunkSide(header.height, options.shrink);
+  absl::StatusOr<RgbImage> image = AllocateImage(shrunk);
+  if (!image.ok()) return image;
+  if (absl::Status status = RunCodec(file, header, options, limits_.max_pixels, &*image); !status.ok())
+    return status;
+  return image;
 }
 
 absl::StatusOr<RgbImage> FileDecoder::Decode(absl::string_view file) const {
   const absl::StatusOr<ImageHeader> header = ReadHeaderWithin(file, limits_);
   if (!header.ok()) return header.status();
-  return Run(file, *header, {});
+  try {
+    return Run(file, *header, {});
+  } catch (const std::bad_alloc&) {
+    return NoHostMemory();
+  }
 }
 
-absl::StatusOr<RgbImage> FileDecoder::DecodePart(absl::string_view file, const ImageSpec& spec) const {
+absl::Status FileDecoder::Prepare(absl::string_view file, const ImageSpec& spec, uint8_t* out) const {
   const absl::StatusOr<ImageHeader> header = ReadHeaderWithin(file, limits_);
   if (!header.ok()) return header.status();
-  if (header->format != ImageFormat::kJpeg) return Run(file, *header, {});
-  return Run(file, *header,
-             PixelsNeeded(static_cast<int>(header->width), static_cast<int>(header->height), spec));
-}
-
-absl::StatusOr<RgbImage> FileDecoder::DecodeFast(absl::string_view file, const ImageSpec& spec) const {
-  const absl::StatusOr<ImageHeader> header = ReadHeaderWithin(file, limits_);
-  if (!header.ok()) return header.status();
-  const int shrink = header->format == ImageFormat::kJpeg ? ShrinkFor(*header, spec) : 1;
-  if (shrink == 1) return DecodePart(file, spec);
-
-  ImageHeader shrunk = *header;
-  shrunk.width = ShrunkSide(header->width, shrink);
-  shrunk.height = ShrunkSide(header->height, shrink);
-  absl::StatusOr<RgbImage> image = AllocateImage(shrunk);
-  if (!image.ok()) return image;
-  if (absl::Status s = DecodeJpeg(file, *header, image->rgb.get(), {.shrink = shrink}); !s.ok()) return s;
-  image->shrink = shrink;
-  image->full_width = static_cast<int>(header->width);
-  image->full_height = static_cast<int>(header->height);
-  return image;
+  PictureSize size{.width = static_cast<int>(header->width), .height = static_cast<int>(header->height)};
+  JpegOptions options;
+  if (header->format == ImageFormat::kJpeg) {
+    if (spec.decode == DecodeMode::kFast)
+      options.shrink = size.shrink = ShrinkFor(size.width, size.height, spec);
+    options.region = PixelsNeeded(size.width, size.height, spec);
+  }
+  try {
+    if (const auto next = header->by_rows ? RowPreprocessor::Create(size, spec, out) : nullptr) {
+      RowTarget rows(next.get(), size.columns());
+      return DecodeByRows(file, *header, options, &rows);
+    }
+    const absl::StatusOr<RgbImage> image = Run(file, *header, options);
+    if (!image.ok()) return image.status();
+    Preprocess(image->rgb.get(), size, spec, out);
+    return absl::OkStatus();
+  } catch (const std::bad_alloc&) {
+    return NoHostMemory();
+  }
 }
 
 std::string CodecVersions() {
   return absl::StrCat("libjpeg-turbo ", JpegVersion(), ", libwebp ", WebpVersion(), ", libtiff ",
-                      TiffVersion(), ", dav1d ", Dav1dVersion(), ", libde265 ", De265Version());
+                      TiffVersion(), ", dav1d ", Dav1dVersion(), ", libde265 ",
+                      De265Version());
 }
 
 }  // namespace embedd

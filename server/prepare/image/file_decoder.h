@@ -10,7 +10,7 @@
 
 #include "server/prepare/image/image_decoder.h"
 #include "server/prepare/image/image_header.h"
-#include "server/prepare/image/preprocess.h"
+#include "server/prepare/image/jpeg_decoder.h"
 
 namespace embedd {
 
@@ -19,18 +19,16 @@ class FileDecoder : public ImageDecoder {
   static absl::StatusOr<std::unique_ptr<FileDecoder>> Create(const Limits& limits);
 
   absl::StatusOr<RgbImage> Decode(absl::string_view file) const override;
-  // Leaves out of a JPEG what the crop does not show.
-  absl::StatusOr<RgbImage> DecodePart(absl::string_view file, const ImageSpec& spec) const override;
-  // Shrinks ordinary JPEG while it is decoded, by 2, 4 or 8.
-  absl::StatusOr<RgbImage> DecodeFast(absl::string_view file, const ImageSpec& spec) const override;
+  // Leaves out of a JPEG what the crop does not show, and shrinks ordinary JPEG by 2, 4 or 8 while it is
+  // decoded where spec.decode is kFast. Rows of JPEG and PNG are resized as they come.
+  absl::Status Prepare(absl::string_view file, const ImageSpec& spec, uint8_t* out) const override;
 
  private:
   explicit FileDecoder(const Limits& limits) : limits_(limits) {}
 
+  // All pixels; a JPEG as `options` say.
   absl::StatusOr<RgbImage> Run(absl::string_view file, const ImageHeader& header,
-                               const PixelRegion& region) const;
-  absl::Status RunCodec(absl::string_view file, const ImageHeader& header, const PixelRegion& region,
-                        uint8_t* rgb) const;
+                               const JpegOptions& options) const;
 
   const Limits limits_;
 };

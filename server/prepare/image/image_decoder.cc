@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/strings/cord.h"
+#include "server/prepare/image/preprocess.h"
 
 namespace embedd {
 namespace {
@@ -12,6 +13,13 @@ namespace {
 constexpr char kDecodeReasonUrl[] = "embedd/decode-reason";
 
 }  // namespace
+
+absl::Status ImageDecoder::Prepare(absl::string_view file, const ImageSpec& spec, uint8_t* out) const {
+  const absl::StatusOr<RgbImage> image = Decode(file);
+  if (!image.ok()) return image.status();
+  Preprocess(image->rgb.get(), image->width, image->height, spec, out);
+  return absl::OkStatus();
+}
 
 absl::Status DecodeError(Reason reason, absl::string_view message) {
   absl::Status status = ReasonError(reason, message);

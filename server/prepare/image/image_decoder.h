@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// ImageDecoder: bytes of an image file in, RGB pixels out. FileDecoder is the real one, FaultyDecoder the one
-// that fails on demand. Thread-safe: many decode workers share one.
+// ImageDecoder: bytes of an image file in, RGB pixels out, or what a tower takes of them. FileDecoder is the
+// real one, FaultyDecoder the one that fails on demand. Thread-safe: many decode workers share one.
 
 #pragma once
 
@@ -23,10 +23,6 @@ struct RgbImage {
   int width = 0;
   int height = 0;
   std::unique_ptr<uint8_t[]> rgb;
-  // Where the decoder left out resolution (DecodeFast): full pixels in one, and the full size.
-  int shrink = 1;
-  int full_width = 0;
-  int full_height = 0;
 };
 
 class ImageDecoder {
@@ -46,17 +42,11 @@ class ImageDecoder {
   // IMAGE_TOO_LARGE; HOST_MEMORY when there is no memory for this picture.
   virtual absl::StatusOr<RgbImage> Decode(absl::string_view file) const = 0;
 
-  // The same for a picture that Preprocess then brings to `spec`: pixels that Preprocess does not read for
-  // that may be left out, and hold any value. All others are exactly those of Decode.
-  virtual absl::StatusOr<RgbImage> DecodePart(absl::string_view file, const ImageSpec& /*spec*/) const {
-    return Decode(file);
-  }
-
-  // The same for a picture that is then resized to `spec`: may leave out resolution, but leaves at least
-  // twice what the resize keeps. Where that gains nothing it is Decode.
-  virtual absl::StatusOr<RgbImage> DecodeFast(absl::string_view file, const ImageSpec& /*spec*/) const {
-    return Decode(file);
-  }
+  // Writes what Preprocess makes of the picture for `spec` to `out`, spec.bytes() of it. The whole picture
+  // need not exist for that: a decoder may leave out what the crop does not show, with the same bytes as a
+  // result, and resolution where spec.decode is kFast, of which it leaves at least twice what the resize
+  // keeps. Errors: as Decode; `out` is then of no use.
+  virtual absl::Status Prepare(absl::string_view file, const ImageSpec& spec, uint8_t* out) const;
 };
 
 // Makes an error with a reason, which travels as a payload of the status and reaches the caller as

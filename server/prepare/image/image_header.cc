@@ -30,6 +30,7 @@ bool HasNoLength(int64_t marker) { return marker == 0x01 || (marker >= 0xD0 && m
 absl::StatusOr<ImageHeader> ReadJpeg(absl::string_view s) {
   ImageHeader header;
   header.format = ImageFormat::kJpeg;
+  header.by_rows = true;
   size_t at = 2;
   while (true) {
     // Bytes between segments are skipped, as libjpeg does: up to the next 0xFF, then over any fill bytes.
@@ -63,6 +64,8 @@ absl::StatusOr<ImageHeader> ReadPng(absl::string_view s) {
     return Corrupt(ImageFormat::kPng, "no IHDR chunk at the start");
   header.width = Big32(s, 16);
   header.height = Big32(s, 20);
+  constexpr size_t kInterlacedAt = 28;
+  header.by_rows = Byte(s, kInterlacedAt) == 0;
   return header;
 }
 

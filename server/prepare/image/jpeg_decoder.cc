@@ -19,26 +19,37 @@ constexpr int kRowsAtOnce = 16;
 struct Target {
   const ImageHeader* header;
   const JpegOptions* options;
-  uint8_t* rgb;
+  RowTarget* rows;
   uint8_t* inks;  // CMYK: kRowsAtOnce rows
 };
 
+// Reads up to `count` rows to `out`, as many as the library gives at once.
+JDIMENSION ReadSome(jpeg_decompress_struct* info, JDIMENSION count, int64_t stride, uint8_t* inks,
+                    uint8_t* out) {
+  JSAMPROW rows[kRowsAtOnce];
+  count = std::min<JDIMENSION>(count, kRowsAtOnce);
+  const size_t ink_stride = size_t{4} * info->output_width;
+  for (JDIMENSION i = 0; i < count; ++i)
+    rows[i] = inks != nullptr ? inks + i * ink_stride : out + static_cast<int64_t>(i) * stride;
+  const JDIMENSION read = jpeg_read_scanlines(info, rows, count);
+  for (JDIMENSION i = 0; inks != nullptr && i < read; ++i) {
+    ToRgb(PixelRule::kPaper8, inks + i * ink_stride, info->output_width,
+          out + static_cast<int64_t>(i) * stride);
+  }
+  return read;
+}
+
 void ReadRows(JpegSession* session, const Target& target, JDIMENSION x, JDIMENSION end) {
   jpeg_decompress_struct* info = &session->info;
-  const size_t stride = size_t{3} * ShrunkSide(target.header->width, target.options->shrink);
+  RowTarget* const rows = target.rows;
   while (info->output_scanline < end) {
-    JSAMPROW rows[kRowsAtOnce];
     const JDIMENSION first = info->output_scanline;
-    const JDIMENSION count = std::min<JDIMENSION>(kRowsAtOnce, end - first);
-    uint8_t* out = target.rgb + first * stride + size_t{3} * x;
-    const size_t ink_stride = size_t{4} * info->output_width;
-    for (JDIMENSION i = 0; i < count; ++i) {
-      rows[i] = target.inks != nullptr ? target.inks + i * ink_stride : out + i * stride;
-    }
-    const JDIMENSION read = jpeg_read_scanlines(info, rows, count);
-    for (JDIMENSION i = 0; target.inks != nullptr && i < read; ++i) {
-      ToRgb(PixelRule::kPaper8, target.inks + i * ink_stride, info->output_width, out + i * stride);
-    }
+    int64_t count = int64_t{end} - first;
+    uint8_t* out = rows->Room(first, &count) + size_t{3} * x;
+    for (int64_t got = 0; got < count;)
+      got += ReadSome(info, static_cast<JDIMENSION>(count - got), rows->stride(), target.inks,
+                      out + got * rows->stride());
+    rows->Done(first, count);
   }
 }
 
@@ -104,7 +115,7 @@ bool Read(absl::string_view file, const Target& target, JpegSession* session) {
 
 }  // namespace
 
-absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb,
+absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, RowTarget* rows,
                         const JpegOptions& options) {
   if (header.channels != 1 && header.channels != 3 && header.channels != 4) {
     return DecodeError(Reason::kUnsupportedFormat, absl::StrCat("a JPEG of ", header.channels,
@@ -116,7 +127,7 @@ absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8
   }
   std::vector<uint8_t> inks;
   if (header.channels == 4) inks.resize(static_cast<size_t>(kRowsAtOnce * 4 * header.width));
-  const Target target{&header, &options, rgb, inks.empty() ? nullptr : inks.data()};
+  const Target target{&header, &options, rows, inks.empty() ? nullptr : inks.data()};
   JpegSession session;
   return Read(file, target, &session) ? absl::OkStatus() : session.Error();
 }

@@ -15,23 +15,22 @@
 #include "absl/strings/string_view.h"
 #include "server/prepare/image/image_header.h"
 #include "server/prepare/image/preprocess.h"
+#include "server/prepare/image/row_target.h"
 
 namespace embedd {
 
-// Pixels along a side when `shrink` (1, 2, 4 or 8) of them become one.
-inline int64_t ShrunkSide(int64_t side, int shrink) { return (side + shrink - 1) / shrink; }
-
 struct JpegOptions {
-  // libjpeg leaves out high frequencies before the inverse transform, which costs less than it saves.
+  // Each side becomes ShrunkSide of it. libjpeg leaves out high frequencies
+  // before the inverse transform, which costs less than it saves.
   int shrink = 1;
   // Pixels that are wanted; others may hold any value. Only with shrink = 1. Empty: all.
   PixelRegion region;
 };
 
-// Decodes `file` into `rgb`, RGB8 [header.height, header.width, 3], each side ShrunkSide of it. Thread-safe.
-// Errors: CORRUPT_IMAGE; UNSUPPORTED_FORMAT for what the library does not read, and for two components, which
-// have no defined meaning; HOST_MEMORY.
-absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, uint8_t* rgb,
+// Decodes `file` into `rows`; rows outside of the region may not come. Thread-safe. Errors: CORRUPT_IMAGE;
+// UNSUPPORTED_FORMAT for what the library does not read, and for two components, which have no defined
+// meaning; HOST_MEMORY.
+absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, RowTarget* rows,
                         const JpegOptions& options = {});
 
 // Of the headers that this was built with.

@@ -33,76 +33,16 @@ class RowBlock {
   uint8_t* rows_[kRows];
 };
 
-// Hands out source rows that the horizontal kernel may read past their end: it takes whole groups of taps.
-class SourceRows {
- public:
-  SourceRows(const uint8_t* rgb, int width, int height, const PilAxis& axis)
-      : rgb_(rgb),
-        stride_(int64_t{3} * width),
-        offset_(3 * axis.origin()),
-        size_(stride_ * height),
-        reach_(3 * axis.reach() + PilKernels::kReadSlack) {}
+PilAxis Columns(int width, const PilTarget& target, int x, int count) {
+  return PilAxis(width, target.width, target.x + x, count, target.interpolation, target.source_width);
+}
 
-  // `slot` names one of kRows rows in use at the same time.
-  const uint8_t* Row(int64_t y, int slot) {
-    const int64_t begin = y * stride_ + offset_;
-    if (begin + reach_ <= size_) return rgb_ + begin;
-    if (spare_.empty()) spare_.resize(kRows * reach_);
-    uint8_t* copy = spare_.data() + slot * reach_;
-    std::memcpy(copy, rgb_ + begin, std::min(reach_, stride_ - offset_));
-    return copy;
-  }
+PilAxis Lines(int height, const PilTarget& target, int y, int count) {
+  return PilAxis(height, target.height, target.y + y, count, target.interpolation, target.source_height);
+}
 
- private:
-  const uint8_t* rgb_;
-  int64_t stride_;
-  int64_t offset_;
-  int64_t size_;
-  int64_t reach_;
-  std::vector<uint8_t> spare_;
-};
-
-// Columns [x, x + columns.count()) of the window, horizontal pass first. Filtered rows live in a buffer that
-// slides down the image: it holds the rows of one output row, and the vertical kernel finds them one stride
-// apart.
-void HorizontalFirst(const uint8_t* rgb, int width, int height, const PilAxis& columns, const PilAxis& lines,
-                     int x, const PilPlanes& out, const PilKernels& kernels) {
-  const int64_t row_bytes = int64_t{3} * columns.count();
-  const int64_t stride = row_bytes + PilKernels::kWriteSlack;
-  int max_taps = 0;
-  for (int i = 0; i < lines.count(); ++i) max_taps = std::max(max_taps, lines.taps(i));
-  const int64_t capacity = 2 * int64_t{max_taps} + kRows;
-  std::vector<uint8_t> filtered(capacity * stride);
-  std::vector<uint8_t> line(row_bytes);
-  RowBlock unused(row_bytes);
-  SourceRows source(rgb, width, height, columns);
-
-  int64_t first = 0;  // source row, from lines.origin(), at the top of the buffer
-  int64_t ready = 0;  // rows before this one are filtered
-  const int64_t needed = lines.end() - lines.origin();
-  for (int i = 0; i < lines.count(); ++i) {
-    while (ready < lines.start(i) + lines.taps(i)) {
-      if (ready + kRows > first + capacity) {
-        const int64_t keep_from = std::min(lines.start(i), ready);
-        std::memmove(filtered.data(), filtered.data() + (keep_from - first) * stride,
-                     (ready - keep_from) * stride);
-        first = keep_from;
-      }
-      const uint8_t* in[kRows];
-      uint8_t* to[kRows];
-      for (int r = 0; r < kRows; ++r) {
-        const int64_t row = std::min(ready + r, needed - 1);
-        in[r] = source.Row(lines.origin() + row, r);
-        to[r] = ready + r < needed ? filtered.data() + (ready + r - first) * stride : unused.rows()[r];
-      }
-      kernels.horizontal(in, columns, to);
-      ready = std::min(ready + kRows, needed);
-    }
-    kernels.vertical(filtered.data() + (lines.start(i) - first) * stride, stride, lines, i, row_bytes,
-                     line.data());
-    const int64_t at = i * out.stride + x;
-    kernels.planar(line.data(), columns.count(), out.r + at, out.g + at, out.b + at);
-  }
+int ColumnsAtOnce(int width, const PilTarget& target) {
+  return OutputsAtOnce(width, target.width, target.interpolation, target.window_width);
 }
 
 // Rows [y, y + lines.count()) of the window, vertical pass first, over the columns that the horizontal pass
@@ -133,30 +73,87 @@ bool VerticalFirst(int width, int height, int64_t out_width, int64_t out_height)
   return height > out_height && height - out_height > 2 * (width - out_width);
 }
 
+bool PilRows::Possible(int width, int height, const PilTarget& target) {
+  return !VerticalFirst(width, height, target.width, target.height) &&
+         ColumnsAtOnce(width, target) >= target.window_width;
+}
+
+PilRows::PilRows(int width, int height, const PilTarget& target, int x, int columns, const PilPlanes& out,
+                 const PilKernels& kernels)
+    : kernels_(kernels),
+      out_{out.r + x, out.g + x, out.b + x, out.stride},
+      source_stride_(int64_t{3} * width),
+      columns_(Columns(width, target, x, columns)),
+      lines_(Lines(height, target, 0, target.window_height)) {
+  const int64_t row_bytes = int64_t{3} * columns;
+  stride_ = row_bytes + PilKernels::kWriteSlack;
+  int max_taps = 0;
+  for (int i = 0; i < lines_.count(); ++i) max_taps = std::max(max_taps, lines_.taps(i));
+  capacity_ = 2 * int64_t{max_taps} + kRows;
+  filtered_.resize(capacity_ * stride_);
+  line_.resize(row_bytes);
+  unused_.resize(stride_);
+}
+
+// `slot` names one of kRows rows in use at the same time.
+const uint8_t* PilRows::Source(const PilInput& rows, int64_t row, int slot) {
+  const int64_t offset = 3 * columns_.origin();
+  const int64_t begin = (lines_.origin() + row - rows.y) * source_stride_ + offset;
+  const int64_t reach = 3 * columns_.reach() + PilKernels::kReadSlack;
+  if (begin + reach <= rows.bytes) return rows.rgb + begin;
+  if (spare_.empty()) spare_.resize(kRows * reach);
+  uint8_t* copy = spare_.data() + slot * reach;
+  std::memcpy(copy, rows.rgb + begin, std::min(reach, source_stride_ - offset));
+  return copy;
+}
+
+int64_t PilRows::FilterSome(const PilInput& rows, int64_t end) {
+  if (ready_ + kRows > first_ + capacity_) {
+    const int64_t keep_from = std::min(lines_.start(next_), ready_);
+    std::memmove(filtered_.data(), filtered_.data() + (keep_from - first_) * stride_,
+                 (ready_ - keep_from) * stride_);
+    first_ = keep_from;
+  }
+  const uint8_t* in[kRows];
+  uint8_t* to[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    in[r] = Source(rows, std::min(ready_ + r, end - 1), r);
+    to[r] = ready_ + r < end ? filtered_.data() + (ready_ + r - first_) * stride_ : unused_.data();
+  }
+  kernels_.horizontal(in, columns_, to);
+  return std::min(ready_ + kRows, end);
+}
+
+void PilRows::Add(const PilInput& rows) {
+  const int64_t end = std::min(rows.y + rows.count, lines_.end()) - lines_.origin();
+  while (ready_ < end) {
+    ready_ = FilterSome(rows, end);
+    for (; next_ < lines_.count() && lines_.start(next_) + lines_.taps(next_) <= ready_; ++next_) {
+      kernels_.vertical(filtered_.data() + (lines_.start(next_) - first_) * stride_, stride_, lines_, next_,
+                        static_cast<int64_t>(line_.size()), line_.data());
+      const int64_t at = next_ * out_.stride;
+      kernels_.planar(line_.data(), columns_.count(), out_.r + at, out_.g + at, out_.b + at);
+    }
+  }
+}
+
 void PilResample(const uint8_t* rgb, int width, int height, const PilTarget& target, const PilPlanes& out,
                  const PilKernels& kernels) {
-  const auto columns_at = [&](int x, int count) {
-    return PilAxis(width, target.width, target.x + x, count, target.interpolation, target.source_width);
-  };
-  const auto lines_at = [&](int y, int count) {
-    return PilAxis(height, target.height, target.y + y, count, target.interpolation, target.source_height);
-  };
   // Each order tiles the window along its first axis, the only one that can be long, so no work is done
   // twice.
   if (VerticalFirst(width, height, target.width, target.height)) {
-    const PilAxis columns = columns_at(0, target.window_width);
+    const PilAxis columns = Columns(width, target, 0, target.window_width);
     const int step = OutputsAtOnce(height, target.height, target.interpolation, target.window_height);
     for (int y = 0; y < target.window_height; y += step) {
-      const PilAxis lines = lines_at(y, std::min(step, target.window_height - y));
+      const PilAxis lines = Lines(height, target, y, std::min(step, target.window_height - y));
       VerticalThenHorizontal(rgb, width, columns, lines, y, out, kernels);
     }
     return;
   }
-  const PilAxis lines = lines_at(0, target.window_height);
-  const int step = OutputsAtOnce(width, target.width, target.interpolation, target.window_width);
+  const PilInput all = {rgb, int64_t{3} * width * height, 0, height};
+  const int step = ColumnsAtOnce(width, target);
   for (int x = 0; x < target.window_width; x += step) {
-    const PilAxis columns = columns_at(x, std::min(step, target.window_width - x));
-    HorizontalFirst(rgb, width, height, columns, lines, x, out, kernels);
+    PilRows(width, height, target, x, std::min(step, target.window_width - x), out, kernels).Add(all);
   }
 }
 

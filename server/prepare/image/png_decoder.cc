@@ -75,8 +75,9 @@ absl::Status ReadChunks(absl::string_view s, Chunks* chunks) {
         if (length != 13 || at != kSignature) return Corrupt("a header in the wrong place");
         chunks->bits = static_cast<int>(Byte(body, 8));
         chunks->color = static_cast<int>(Byte(body, 9));
-        if (Byte(body, 10) != 0 || Byte(body, 11) != 0 || Byte(body, 12) > 1)
-          return Corrupt("an unknown kind of compression, filter or interlacing");
+        // Whether the data is compressed in another way than it must be, its own header and checksum say.
+        if (Byte(body, 11) != 0 || Byte(body, 12) > 1)
+          return Corrupt("an unknown kind of filter or interlacing");
         chunks->interlaced = Byte(body, 12) == 1;
       } else {
         std::memcpy(chunks->palette.data(), body.data(), std::min(body.size(), chunks->palette.size()));
@@ -203,7 +204,7 @@ constexpr Pass kAdam7[] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4
                            {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
 absl::Status DecodePass(const Pass& pass, const ImageHeader& header, const Chunks& chunks, ZlibStream* stream,
-                        uint8_t* rgb) {
+                        RowTarget* target) {
   const int64_t width = (header.width - pass.x + pass.step_x - 1) / pass.step_x;
   const int64_t height = (header.height - pass.y + pass.step_y - 1) / pass.step_y;
   if (width <= 0 || height <= 0) return absl::OkStatus();
@@ -213,7 +214,8 @@ absl::Status DecodePass(const Pass& pass, const ImageHeader& header, const Chunk
   const size_t stride = row_bytes + 1;  // the filter comes first
   // zlib's fast loop wants room: many rows at once, and the last of the rows before them in front.
   constexpr size_t kRoom = size_t{1} << 16;
-  const int64_t at_once = std::clamp<int64_t>(static_cast<int64_t>(kRoom / stride), 1, height);
+  constexpr int64_t kFew = RowTarget::kFew;
+  const int64_t at_once = std::min(static_cast<int64_t>(kRoom / stride) / kFew * kFew + kFew, height);
   std::vector<uint8_t> rows(stride * static_cast<size_t>(at_once + 1));
   std::vector<uint8_t> spread(pass.step_x > 1 ? static_cast<size_t>(3 * width) : 0);
   // 16-bit samples are turned in place once the row below needs them no more.
@@ -223,22 +225,27 @@ absl::Status DecodePass(const Pass& pass, const ImageHeader& header, const Chunk
     const int64_t count = std::min(at_once, height - y);
     const size_t wanted = stride * static_cast<size_t>(count);
     if (stream->Read(rows.data() + stride, wanted) != wanted) return stream->Missing();
-    for (int64_t i = 0; i < count; ++i) {
-      uint8_t* above = rows.data() + stride * static_cast<size_t>(i) + 1;
-      uint8_t* row = above + stride;
-      if (!UnfilterBy(step, row[-1], row, above, row_bytes)) return Corrupt("a row with an unknown filter");
-      uint8_t* samples = row;
-      if (!turned.empty()) {
-        std::memcpy(turned.data(), row, row_bytes);
-        samples = turned.data();
+    for (int64_t i = 0, some = 0; i < count; i += some) {
+      const int64_t first = pass.y + (y + i) * pass.step_y;
+      some = pass.step_y == 1 ? count - i : 1;
+      uint8_t* out = target->Room(first, &some) + 3 * pass.x;
+      for (int64_t r = 0; r < some; ++r, out += target->stride()) {
+        uint8_t* above = rows.data() + stride * static_cast<size_t>(i + r) + 1;
+        uint8_t* row = above + stride;
+        if (!UnfilterBy(step, row[-1], row, above, row_bytes)) return Corrupt("a row with an unknown filter");
+        uint8_t* samples = row;
+        if (!turned.empty()) {
+          std::memcpy(turned.data(), row, row_bytes);
+          samples = turned.data();
+        }
+        if (spread.empty()) {
+          painter.Paint(samples, width, out);
+          continue;
+        }
+        painter.Paint(samples, width, spread.data());
+        for (int64_t x = 0; x < width; ++x) std::memcpy(out + 3 * x * pass.step_x, spread.data() + 3 * x, 3);
       }
-      uint8_t* out = rgb + 3 * ((pass.y + (y + i) * pass.step_y) * header.width + pass.x);
-      if (spread.empty()) {
-        painter.Paint(samples, width, out);
-        continue;
-      }
-      painter.Paint(samples, width, spread.data());
-      for (int64_t x = 0; x < width; ++x) std::memcpy(out + 3 * x * pass.step_x, spread.data() + 3 * x, 3);
+      target->Done(first, some);
     }
     std::memcpy(rows.data(), rows.data() + stride * static_cast<size_t>(count), stride);
   }
@@ -247,14 +254,14 @@ absl::Status DecodePass(const Pass& pass, const ImageHeader& header, const Chunk
 
 }  // namespace
 
-absl::Status DecodePng(absl::string_view file, const ImageHeader& header, uint8_t* rgb) {
+absl::Status DecodePng(absl::string_view file, const ImageHeader& header, RowTarget* rows) {
   Chunks chunks;
   if (absl::Status status = ReadChunks(file, &chunks); !status.ok()) return status;
   ZlibStream stream(chunks.pieces, ImageFormat::kPng);
   if (absl::Status status = stream.Open(); !status.ok()) return status;
   const auto passes = chunks.interlaced ? absl::MakeConstSpan(kAdam7) : absl::MakeConstSpan(kWhole);
   for (const Pass& pass : passes) {
-    if (absl::Status status = DecodePass(pass, header, chunks, &stream, rgb); !status.ok()) return status;
+    if (absl::Status status = DecodePass(pass, header, chunks, &stream, rows); !status.ok()) return status;
   }
   return stream.Check();
 }

@@ -12,12 +12,13 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "server/prepare/image/image_header.h"
+#include "server/prepare/image/row_target.h"
 
 namespace embedd {
 
-// Decodes `file` into `rgb`, RGB8 [header.height, header.width, 3]. Read when all rows come out of the stream
-// and no checksum over them is wrong: Adler-32 decides where the stream has one, else the CRCs of its chunks.
-// Thread-safe. Errors: CORRUPT_IMAGE, HOST_MEMORY.
-absl::Status DecodePng(absl::string_view file, const ImageHeader& header, uint8_t* rgb);
+// Decodes `file` into `rows`, which has room for all of them unless header.by_rows. Read when all rows come
+// out of the stream and no checksum over them is wrong: Adler-32 decides where the stream has one, else the
+// CRCs of its chunks. Thread-safe. Errors: CORRUPT_IMAGE, HOST_MEMORY.
+absl::Status DecodePng(absl::string_view file, const ImageHeader& header, RowTarget* rows);
 
 }  // namespace embedd

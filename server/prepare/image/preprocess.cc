@@ -45,11 +45,16 @@ Samples SamplesFor(int64_t in, int64_t out, const Span& span, Interpolation inte
   return {first.origin(), last.end()};
 }
 
-// `shrink`: pixels of the whole picture in one of `rgb`. The whole picture decides what is cut out.
-void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_width, int full_height,
-             const ImageSpec& spec, uint8_t* out) {
-  if (spec.resize_kind == ResizeKind::kFloat) return FloatResample(rgb, width, height, spec, out);
-  const Geometry g = ComputeGeometry(full_width, full_height, spec);
+// What becomes of a picture.
+struct Plan {
+  PilTarget target;
+  PilPlanes planes;  // of the window
+  bool same_size = false;
+};
+
+// The whole picture decides what is cut out. Fills what it does not cover.
+Plan MakePlan(const PictureSize& size, const ImageSpec& spec, uint8_t* out) {
+  const Geometry g = ComputeGeometry(size.width, size.height, spec);
   const Span across = Covered(g.x, g.resized_width, spec.width);
   const Span down = Covered(g.y, g.resized_height, spec.height);
   const int64_t plane = int64_t{spec.width} * spec.height;
@@ -57,30 +62,34 @@ void Prepare(const uint8_t* rgb, int width, int height, int shrink, int full_wid
   const int fill = spec.resize_mode == ResizeMode::kLongest ? spec.fill : 0;
   if (across.count < spec.width || down.count < spec.height) std::memset(out, fill, 3 * plane);
 
+  Plan plan;
   const int64_t at = int64_t{down.at} * spec.width + across.at;
-  const PilPlanes planes = {out + at, out + plane + at, out + 2 * plane + at, spec.width};
-  if (g.resized_width == width && g.resized_height == height) {
-    const PilKernels& kernels = BestPilKernels();
-    for (int y = 0; y < down.count; ++y) {
-      const uint8_t* row = rgb + ((down.from + y) * width + across.from) * 3;
-      const int64_t to = y * planes.stride;
-      kernels.planar(row, across.count, planes.r + to, planes.g + to, planes.b + to);
-    }
-    return;
+  plan.planes = {out + at, out + plane + at, out + 2 * plane + at, spec.width};
+  plan.same_size = g.resized_width == size.columns() && g.resized_height == size.rows();
+  plan.target.width = g.resized_width;
+  plan.target.height = g.resized_height;
+  plan.target.x = across.from;
+  plan.target.y = down.from;
+  plan.target.window_width = across.count;
+  plan.target.window_height = down.count;
+  plan.target.interpolation = FilterOf(spec);
+  if (size.shrink > 1) {
+    plan.target.source_width = static_cast<double>(size.width) / size.shrink;
+    plan.target.source_height = static_cast<double>(size.height) / size.shrink;
   }
-  PilTarget target;
-  target.width = g.resized_width;
-  target.height = g.resized_height;
-  target.x = across.from;
-  target.y = down.from;
-  target.window_width = across.count;
-  target.window_height = down.count;
-  target.interpolation = FilterOf(spec);
-  if (shrink > 1) {
-    target.source_width = static_cast<double>(full_width) / shrink;
-    target.source_height = static_cast<double>(full_height) / shrink;
+  return plan;
+}
+
+// Rows [y, y + count) of a picture that keeps its size, as far as the window has them.
+void CopyRows(const uint8_t* rgb, int64_t width, int64_t y, int64_t count, const PilTarget& target,
+              const PilPlanes& out) {
+  const PilKernels& kernels = BestPilKernels();
+  const int64_t first = std::max(y, target.y), end = std::min(y + count, target.y + target.window_height);
+  for (int64_t row = first; row < end; ++row) {
+    const int64_t to = (row - target.y) * out.stride;
+    kernels.planar(rgb + 3 * ((row - y) * width + target.x), target.window_width, out.r + to, out.g + to,
+                   out.b + to);
   }
-  PilResample(rgb, width, height, target, planes);
 }
 
 }  // namespace
@@ -96,14 +105,42 @@ PixelRegion PixelsNeeded(int width, int height, const ImageSpec& spec) {
           static_cast<int>(columns.end - columns.begin), static_cast<int>(rows.end - rows.begin)};
 }
 
-void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
-  Prepare(rgb, width, height, 1, width, height, spec, out);
+int ShrinkFor(int width, int height, const ImageSpec& spec) {
+  const Geometry g = ComputeGeometry(width, height, spec);
+  for (const int shrink : {8, 4, 2}) {
+    if (width >= 2 * shrink * g.resized_width && height >= 2 * shrink * g.resized_height) return shrink;
+  }
+  return 1;
 }
 
-void Preprocess(const RgbImage& image, const ImageSpec& spec, uint8_t* out) {
-  const bool whole = image.shrink == 1;
-  Prepare(image.rgb.get(), image.width, image.height, image.shrink, whole ? image.width : image.full_width,
-          whole ? image.height : image.full_height, spec, out);
+void Preprocess(const uint8_t* rgb, int width, int height, const ImageSpec& spec, uint8_t* out) {
+  Preprocess(rgb, {.width = width, .height = height}, spec, out);
+}
+
+void Preprocess(const uint8_t* rgb, const PictureSize& size, const ImageSpec& spec, uint8_t* out) {
+  if (spec.resize_kind == ResizeKind::kFloat)
+    return FloatResample(rgb, size.columns(), size.rows(), spec, out);
+  const Plan plan = MakePlan(size, spec, out);
+  if (plan.same_size) return CopyRows(rgb, size.columns(), 0, size.rows(), plan.target, plan.planes);
+  PilResample(rgb, size.columns(), size.rows(), plan.target, plan.planes);
+}
+
+std::unique_ptr<RowPreprocessor> RowPreprocessor::Create(const PictureSize& size, const ImageSpec& spec,
+                                                         uint8_t* out) {
+  if (spec.resize_kind == ResizeKind::kFloat) return nullptr;
+  const Plan plan = MakePlan(size, spec, out);
+  if (!plan.same_size && !PilRows::Possible(size.columns(), size.rows(), plan.target)) return nullptr;
+  std::unique_ptr<RowPreprocessor> rows(new RowPreprocessor(size, plan.target, plan.planes));
+  if (!plan.same_size) {
+    rows->resample_.emplace(size.columns(), size.rows(), plan.target, 0, plan.target.window_width,
+                            plan.planes);
+  }
+  return rows;
+}
+
+void RowPreprocessor::Add(const uint8_t* rgb, int64_t y, int64_t count) {
+  if (!resample_) return CopyRows(rgb, width_, y, count, target_, out_);
+  resample_->Add({.rgb = rgb, .bytes = 3 * width_ * count + kReadSlack, .y = y, .count = count});
 }
 
 }  // namespace embedd

@@ -149,7 +149,7 @@ def bench(rounds):
                 path = Path(folder) / f"{width}x{height}.{kind}"
                 rgb(width, height, 1).save(path, **({"quality": 85} if kind != "png" else {"compress_level": 6}))
                 files.append(path)
-        print(f"{'file':16} {'decode ms':>10} {'Pillow':>8} {'ratio':>6} {'resize ms':>10} {'Pillow':>8} {'ratio':>6}")
+        print(f"{'file':16} {'decode ms':>10} {'Pillow':>8} {'ratio':>6} {'resize ms':>10} {'Pillow':>8} {'ratio':>6} {'both ms':>10} {'to sum':>6}")
         for path in files:
             ours = run_tool(["--time", str(rounds)], [path], [spec], folder).split("\t")
             decode = prepare = 1e9
@@ -161,10 +161,10 @@ def bench(rounds):
                     image = step(image)
                 end = time.process_time()
                 decode, prepare = min(decode, decoded - start), min(prepare, end - decoded)
-            d, p = float(ours[2]), float(ours[3])
+            d, p, both = map(float, ours[2:5])
             print(
                 f"{path.name:16} {d:10.2f} {decode * 1e3:8.2f} {decode * 1e3 / d:6.2f}"
-                f" {p:10.3f} {prepare * 1e3:8.3f} {prepare * 1e3 / p:6.2f}"
+                f" {p:10.3f} {prepare * 1e3:8.3f} {prepare * 1e3 / p:6.2f} {both:10.2f} {both / (d + p):6.2f}"
             )
 
 

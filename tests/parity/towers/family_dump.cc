@@ -47,7 +47,7 @@ std::vector<std::vector<uint8_t>> Images(const ModelFolder& model, const std::ve
     const absl::StatusOr<RgbImage> image = (*decoder)->Decode(ReadFile(file));
     Check(image.status());
     images.emplace_back(model.image.bytes());
-    Preprocess(*image, model.image, images.back().data());
+    Preprocess(image->rgb.get(), image->width, image->height, model.image, images.back().data());
   }
   return images;
 }

@@ -70,9 +70,10 @@ std::string EncodeJpeg(std::vector<uint8_t> rgb, int width, int height) {
 }
 
 // A small model, so that pictures many times its size are quickly drawn.
-ImageSpec Small() {
+ImageSpec Small(DecodeMode decode) {
   ImageSpec spec;
   spec.width = spec.height = 64;
+  spec.decode = decode;
   return spec;
 }
 
@@ -82,32 +83,35 @@ std::unique_ptr<FileDecoder> MakeDecoder() {
   return *std::move(decoder);
 }
 
-std::vector<uint8_t> Prepared(const RgbImage& image, const ImageSpec& spec) {
-  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
-  Preprocess(image, spec, out.data());
+std::vector<uint8_t> Prepared(const ImageDecoder& decoder, absl::string_view file, const ImageSpec& spec) {
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()));
+  REQUIRE(decoder.Prepare(file, spec, out.data()).ok());
   return out;
 }
 
 TEST_CASE("A large JPEG is decoded to no less than twice what the resize keeps, and to less than the whole") {
   const auto decoder = MakeDecoder();
+  const ImageSpec spec = Small(DecodeMode::kFast);
   struct Case {
     int width, height, shrink;
   };
   for (const Case c : {Case{400, 256, 2}, Case{255, 400, 1}, Case{257, 401, 2}, Case{513, 521, 4},
-                       Case{1100, 1025, 8}, Case{200, 150, 1}}) {
+                       Case{1100, 1025, 8}, Case{200, 150, 1}, Case{260, 1100, 2}}) {
     CAPTURE(c.width, c.height);
+    REQUIRE(ShrinkFor(c.width, c.height, spec) == c.shrink);
+    const PictureSize size{c.width, c.height, c.shrink};
+    const Geometry g = ComputeGeometry(c.width, c.height, spec);
+    if (c.shrink > 1) {
+      CHECK(size.columns() >= 2 * g.resized_width);
+      CHECK(size.rows() >= 2 * g.resized_height);
+    }
     const std::string file = EncodeJpeg(Photo(c.width, c.height), c.width, c.height);
-    const absl::StatusOr<RgbImage> image = decoder->DecodeFast(file, Small());
-    REQUIRE(image.ok());
-    CHECK(image->width == (c.width + c.shrink - 1) / c.shrink);
-    CHECK(image->height == (c.height + c.shrink - 1) / c.shrink);
-    CHECK(image->shrink == c.shrink);
-    if (c.shrink == 1) continue;
-    CHECK(image->full_width == c.width);
-    CHECK(image->full_height == c.height);
-    const Geometry g = ComputeGeometry(c.width, c.height, Small());
-    CHECK(image->width >= 2 * g.resized_width);
-    CHECK(image->height >= 2 * g.resized_height);
+    std::vector<uint8_t> rgb(size_t{3} * size.columns() * size.rows());
+    RowTarget rows(rgb.data(), size.columns());
+    REQUIRE(DecodeJpeg(file, *ReadImageHeader(file), &rows, {.shrink = c.shrink}).ok());
+    std::vector<uint8_t> want(static_cast<size_t>(spec.bytes()));
+    Preprocess(rgb.data(), size, spec, want.data());
+    CHECK(Prepared(*decoder, file, spec) == want);
   }
 }
 
@@ -116,9 +120,8 @@ TEST_CASE("Its pixels differ from the exact ones, by at most five grey levels on
   for (const auto& [width, height] :
        {std::pair{401, 257}, std::pair{257, 500}, std::pair{601, 515}, std::pair{1101, 1027}}) {
     const std::string file = EncodeJpeg(Photo(width, height), width, height);
-    const ImageSpec spec = Small();
-    const std::vector<uint8_t> exact = Prepared(*decoder->Decode(file), spec);
-    const std::vector<uint8_t> fast = Prepared(*decoder->DecodeFast(file, spec), spec);
+    const std::vector<uint8_t> exact = Prepared(*decoder, file, Small(DecodeMode::kExact));
+    const std::vector<uint8_t> fast = Prepared(*decoder, file, Small(DecodeMode::kFast));
     int largest = 0;
     double sum = 0;
     for (size_t i = 0; i < exact.size(); ++i) {
@@ -136,27 +139,24 @@ TEST_CASE("Its pixels differ from the exact ones, by at most five grey levels on
 
 TEST_CASE("Small files and other formats come out as from the exact decoder") {
   const auto decoder = MakeDecoder();
-  for (const std::string& file : test_files::All()) {
-    const absl::StatusOr<RgbImage> fast = decoder->DecodeFast(file, ImageSpec());
-    const absl::StatusOr<RgbImage> exact = decoder->Decode(file);
-    REQUIRE(fast.ok());
-    REQUIRE(exact.ok());
-    REQUIRE(fast->width == exact->width);
-    REQUIRE(fast->height == exact->height);
-    CHECK(std::equal(fast->rgb.get(), fast->rgb.get() + 3 * fast->width * fast->height, exact->rgb.get()));
-  }
+  ImageSpec exact, fast;
+  fast.decode = DecodeMode::kFast;
+  for (const std::string& file : test_files::All())
+    CHECK(Prepared(*decoder, file, fast) == Prepared(*decoder, file, exact));
 }
 
 TEST_CASE("Limits and cut-off files are errors as with the exact decoder") {
   const auto decoder = MakeDecoder();
   const std::string file = EncodeJpeg(Photo(400, 300), 400, 300);
-  CHECK(DecodeReason(decoder->DecodeFast(file.substr(0, file.size() / 2), Small()).status()) ==
+  const ImageSpec spec = Small(DecodeMode::kFast);
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()));
+  CHECK(DecodeReason(decoder->Prepare(file.substr(0, file.size() / 2), spec, out.data())) ==
         Reason::kCorruptImage);
   ImageDecoder::Limits limits;
   limits.max_pixels = 400 * 300 - 1;
   const auto strict = FileDecoder::Create(limits);
   REQUIRE(strict.ok());
-  CHECK(DecodeReason((*strict)->DecodeFast(file, Small()).status()) == Reason::kImageTooLarge);
+  CHECK(DecodeReason((*strict)->Prepare(file, spec, out.data())) == Reason::kImageTooLarge);
 }
 
 }  // namespace

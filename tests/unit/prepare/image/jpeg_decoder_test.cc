@@ -14,7 +14,8 @@ absl::Status Decode(const std::string& file) {
   const absl::StatusOr<ImageHeader> header = ReadImageHeader(file);
   REQUIRE(header.ok());
   std::vector<uint8_t> rgb(3 * header->pixels());
-  return DecodeJpeg(file, *header, rgb.data());
+  RowTarget rows(rgb.data(), header->width);
+  return DecodeJpeg(file, *header, &rows);
 }
 
 // Where the entropy-coded data of the first scan begins.
@@ -69,7 +70,8 @@ TEST_CASE("A second frame header of another size is no way around the limits") {
   ImageHeader smaller = *header;
   smaller.height -= 1;
   std::vector<uint8_t> rgb(3 * smaller.pixels());
-  CHECK(DecodeReason(DecodeJpeg(file, smaller, rgb.data())) == Reason::kCorruptImage);
+  RowTarget rows(rgb.data(), smaller.width);
+  CHECK(DecodeReason(DecodeJpeg(file, smaller, &rows)) == Reason::kCorruptImage);
 }
 
 }  // namespace

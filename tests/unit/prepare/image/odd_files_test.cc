@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "server/prepare/image/file_decoder.h"
+#include "server/prepare/image/preprocess.h"
 #include "tests/support/catch.h"
 #include "tests/unit/prepare/image/test_files.h"
 
@@ -150,20 +151,40 @@ TEST_CASE("An error speaks of its own picture only, with any number of threads")
   CHECK(wrong == 0);
 }
 
-TEST_CASE("The part of a JPEG that a crop shows comes out as from the whole, whatever lies around it") {
+TEST_CASE("What a tower takes of a file has the bytes that the whole picture gives") {
+  const auto decoder = MakeDecoder();
+  std::vector<ImageSpec> specs;
+  for (const ResizeMode mode : {ResizeMode::kShortest, ResizeMode::kLongest, ResizeMode::kSquash}) {
+    // Far smaller than the files, as large as most of them, and larger.
+    for (const int side : {8, 40, 100}) {
+      ImageSpec spec;
+      spec.width = spec.height = side;
+      spec.resize_mode = mode;
+      specs.push_back(spec);
+    }
+  }
+  for (const std::string& file : test_files::All()) {
+    const absl::StatusOr<RgbImage> whole = decoder->Decode(file);
+    REQUIRE(whole.ok());
+    for (const ImageSpec& spec : specs) {
+      std::vector<uint8_t> want(static_cast<size_t>(spec.bytes())), got(want.size());
+      Preprocess(whole->rgb.get(), whole->width, whole->height, spec, want.data());
+      REQUIRE(decoder->Prepare(file, spec, got.data()).ok());
+      CHECK(got == want);
+    }
+  }
+}
+
+TEST_CASE("A file whose pixels are missing gives no input of a tower, though rows of it came") {
   const auto decoder = MakeDecoder();
   ImageSpec spec;
   spec.width = spec.height = 8;
-  for (const std::string& file : test_files::All()) {
-    const absl::StatusOr<RgbImage> whole = decoder->Decode(file);
-    const absl::StatusOr<RgbImage> part = decoder->DecodePart(file, spec);
-    REQUIRE(whole.ok());
-    REQUIRE(part.ok());
-    const PixelRegion region = PixelsNeeded(whole->width, whole->height, spec);
-    for (int y = region.y; y < region.y + region.height; ++y) {
-      const int64_t at = 3 * (int64_t{y} * whole->width + region.x);
-      CHECK(
-          std::equal(whole->rgb.get() + at, whole->rgb.get() + at + 3 * region.width, part->rgb.get() + at));
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()));
+  for (const std::string& file :
+       {test_files::Jpeg(), test_files::Png(), test_files::CmykJpeg(), test_files::ProgressiveJpeg()}) {
+    for (const size_t part : {40, 50, 60, 70}) {
+      const std::string cut = file.substr(0, file.size() * part / 100);
+      CHECK(DecodeReason(decoder->Prepare(cut, spec, out.data())) == Reason::kCorruptImage);
     }
   }
 }

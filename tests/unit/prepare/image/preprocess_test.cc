@@ -64,6 +64,49 @@ TEST_CASE("The longest mode pads with the fill colour, every byte of it") {
   }
 }
 
+TEST_CASE("Rows that come a few at a time give the bytes of the whole picture") {
+  std::vector<ImageSpec> specs;
+  for (const ResizeMode mode : {ResizeMode::kShortest, ResizeMode::kLongest, ResizeMode::kSquash}) {
+    for (const int side : {5, 24, 64}) specs.push_back(Spec(side, side, mode));
+  }
+  specs.push_back(Spec(8, 12, ResizeMode::kShortest));
+  int by_rows = 0;
+  for (const auto& [width, height] :
+       {std::pair{64, 48}, {48, 64}, {64, 64}, {24, 24}, {200, 3}, {3, 5}, {1, 1}}) {
+    const std::vector<uint8_t> rgb = Ramp(width, height);
+    for (const ImageSpec& spec : specs) {
+      for (const int at_once : {1, 3, 8, 1000}) {
+        CAPTURE(width, height, spec.width, at_once);
+        std::vector<uint8_t> out(size_t{3} * spec.width * spec.height, 0xBB);
+        const auto rows = RowPreprocessor::Create({.width = width, .height = height}, spec, out.data());
+        if (rows == nullptr) continue;
+        ++by_rows;
+        const PixelRegion region = PixelsNeeded(width, height, spec);
+        const int end = region.y + region.height;
+        for (int y = region.y; y < end; y += at_once) {
+          const int count = std::min(at_once, end - y);
+          // What is behind the last row may be anything.
+          std::vector<uint8_t> some(size_t{3} * width * count + RowPreprocessor::kReadSlack, 0xCC);
+          std::copy_n(rgb.begin() + 3 * y * width, 3 * width * count, some.begin());
+          rows->Add(some.data(), y, count);
+        }
+        CHECK(out == Run(rgb, width, height, spec));
+      }
+    }
+  }
+  CHECK(by_rows >= 200);
+}
+
+TEST_CASE("A shape of which the columns come first, and a resize in floats, need the whole picture") {
+  std::vector<uint8_t> out(size_t{12} * 8 * 8);
+  ImageSpec spec = Spec(8, 8, ResizeMode::kShortest);
+  CHECK(RowPreprocessor::Create({.width = 10, .height = 90}, spec, out.data()) == nullptr);
+  CHECK(RowPreprocessor::Create({.width = 90, .height = 10}, spec, out.data()) != nullptr);
+  spec.resize_mode = ResizeMode::kSquash;
+  spec.resize_kind = ResizeKind::kFloat;
+  CHECK(RowPreprocessor::Create({.width = 90, .height = 10}, spec, out.data()) == nullptr);
+}
+
 TEST_CASE("A flat image stays flat in every mode, up and down, at extreme shapes") {
   for (const auto& [width, height] :
        {std::pair{1, 1}, {3000, 10}, {10, 3000}, {5000, 1}, {1, 5000}, {640, 480}}) {
