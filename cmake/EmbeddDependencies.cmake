@@ -22,6 +22,7 @@ if(EMBEDD_WITH_SERVER)
   pkg_check_modules(jpeg REQUIRED IMPORTED_TARGET libjpeg)  # libjpeg-turbo; IJG's gives other pixels
   pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
   pkg_check_modules(tiff REQUIRED IMPORTED_TARGET libtiff-4>=4.5)  # 4.5: handlers of errors for each file
+  pkg_check_modules(lcms2 REQUIRED IMPORTED_TARGET lcms2)
   pkg_check_modules(dav1d REQUIRED IMPORTED_TARGET dav1d>=1.0)
   pkg_check_modules(de265 REQUIRED IMPORTED_TARGET libde265)
   find_package(ZLIB REQUIRED)

@@ -28,6 +28,7 @@ LICENCES = {
     "libicu": "ICU",
     "libjpeg": "IJG AND BSD-3-Clause AND Zlib",
     "libLerc": "Apache-2.0",
+    "liblcms2": "MIT",
     "liblzma": "LicenseRef-public-domain",
     "libprometheus-cpp": "MIT",
     "libprotobuf": "BSD-3-Clause",

@@ -32,7 +32,7 @@ def _wanted(root: pathlib.Path) -> list[str]:
     """With the codec libraries that the server decodes with, as scripts/bootstrap names them for apt."""
     text = (root / "scripts/bootstrap").read_text()
     apt = re.search(r'apt_packages="(.*?)"', text, re.S).group(1).split()
-    codecs = [p for p in apt if re.match(r"lib(jpeg|webp|png|tiff|gif|avif|heif|dav1d|de265|icu|hwy).*-dev$", p)]
+    codecs = [p for p in apt if re.match(r"lib(jpeg|webp|png|tiff|gif|avif|heif|lcms2|dav1d|de265|icu|hwy).*-dev$", p)]
     return _WANTED + ["libjpeg62-turbo-dev" if p == "libjpeg-dev" else p for p in codecs]
 
 

@@ -38,6 +38,7 @@ ONLY_IN = {
     r"unicode/": ["prepare/text/unicode"],
     r"zlib\.h|png\.h": ["prepare/image/zlib_"],
     r"tiffio\.h": ["prepare/image/tiff_"],
+    r"lcms2\.h": ["prepare/image/lab_"],
     r"dav1d/": ["prepare/image/avif_"],
     r"libde265/": ["prepare/image/heic_"],
     r"(vips|libheif|avif|gif_lib)": [],

@@ -86,11 +86,13 @@ class Frame {
   bool has_picture_ = false;
 };
 
-absl::StatusOr<YuvPlanes> PlanesOf(const Dav1dPicture& picture, const HeifColor& color) {
+absl::StatusOr<YuvPlanes> PlanesOf(const Dav1dPicture& picture, const HeifItem& item) {
+  const HeifColor& color = item.color;
   YuvPlanes yuv;
   yuv.width = picture.p.w;
   yuv.height = picture.p.h;
   yuv.bits = picture.p.bpc;
+  if (item.alpha != 0) yuv.rules = YuvPlanes::Rules::kAvifWithAlpha;
   const bool grey = picture.p.layout == DAV1D_PIXEL_LAYOUT_I400;
   for (int i = 0; i < (grey ? 1 : 3); ++i) {
     yuv.plane[i] = static_cast<const uint8_t*>(picture.data[i]);
@@ -113,15 +115,14 @@ absl::StatusOr<YuvPlanes> PlanesOf(const Dav1dPicture& picture, const HeifColor&
 absl::Status DecodeAvif(absl::string_view file, const ImageHeader& header, int64_t max_pixels, uint8_t* rgb) {
   const absl::StatusOr<HeifFile> heif = HeifFile::Parse(file, ImageFormat::kAvif);
   if (!heif.ok()) return heif.status();
-  return ForEachHeifTile(
-      *heif, header, rgb,
-      [&](absl::string_view data, const HeifItem& item, const HeifTile& tile) -> absl::Status {
-        Frame frame;
-        if (absl::Status status = frame.Decode(data, max_pixels); !status.ok()) return status;
-        const absl::StatusOr<YuvPlanes> yuv = PlanesOf(frame.picture(), item.color);
-        if (!yuv.ok()) return yuv.status();
-        return PlaceHeifTile(*heif, *yuv, tile);
-      });
+  return PaintHeif(*heif, header, rgb,
+                   [&](absl::string_view data, const HeifItem& item, const HeifTile& tile) -> absl::Status {
+                     Frame frame;
+                     if (absl::Status status = frame.Decode(data, max_pixels); !status.ok()) return status;
+                     const absl::StatusOr<YuvPlanes> yuv = PlanesOf(frame.picture(), item);
+                     if (!yuv.ok()) return yuv.status();
+                     return PlaceHeifTile(*yuv, tile);
+                   });
 }
 
 std::string Dav1dVersion() { return dav1d_version(); }

@@ -9,6 +9,7 @@
 #include "server/prepare/image/bmp_decoder.h"
 #include "server/prepare/image/gif_decoder.h"
 #include "server/prepare/image/heic_decoder.h"
+#include "server/prepare/image/lab_to_rgb.h"
 #include "server/prepare/image/png_decoder.h"
 #include "server/prepare/image/preprocess.h"
 #include "server/prepare/image/row_target.h"
@@ -83,7 +84,7 @@ absl::Status FileDecoder::Prepare(absl::string_view file, const ImageSpec& spec,
   PictureSize size{.width = static_cast<int>(header->width), .height = static_cast<int>(header->height)};
   JpegOptions options;
   if (header->format == ImageFormat::kJpeg) {
-    if (spec.decode == DecodeMode::kFast)
+    if (spec.decode == DecodeMode::kFast && !header->lossless)
       options.shrink = size.shrink = ShrinkFor(size.width, size.height, spec);
     options.region = PixelsNeeded(size.width, size.height, spec);
   }
@@ -103,7 +104,7 @@ absl::Status FileDecoder::Prepare(absl::string_view file, const ImageSpec& spec,
 
 std::string CodecVersions() {
   return absl::StrCat("libjpeg-turbo ", JpegVersion(), ", libwebp ", WebpVersion(), ", libtiff ",
-                      TiffVersion(), ", dav1d ", Dav1dVersion(), ", libde265 ",
+                      TiffVersion(), ", lcms2 ", LcmsVersion(), ", dav1d ", Dav1dVersion(), ", libde265 ",
                       De265Version());
 }
 

@@ -185,7 +185,11 @@ absl::StatusOr<GifFrame> FindGifFrame(absl::string_view s) {
       const uint32_t flags = Byte(s, at + 8);
       frame.interlaced = (flags & 0x40) != 0;
       at += 9;
-      if ((flags & 0x80) != 0) frame.palette = take_palette(flags);
+      if ((flags & 0x80) != 0) {
+        // One that says nothing leaves the screen's in force, for Pillow.
+        const absl::string_view own = take_palette(flags);
+        if (!own.empty()) frame.palette = own;
+      }
       if (at >= s.size()) break;
       frame.code_bits = static_cast<int>(Byte(s, at));
       frame.data = at + 1;

@@ -116,7 +116,7 @@ class Frame {
 
   absl::StatusOr<YuvPlanes> Planes(const HeifColor& color) const {
     YuvPlanes yuv;
-    yuv.smooth = false;
+    yuv.rules = YuvPlanes::Rules::kHeif;
     yuv.width = de265_get_image_width(image_, 0);
     yuv.height = de265_get_image_height(image_, 0);
     yuv.bits = de265_get_bits_per_pixel(image_, 0);
@@ -195,15 +195,14 @@ absl::Status DecodeHeic(absl::string_view file, const ImageHeader& header, int64
   if (!heif.ok()) return heif.status();
   // A frame may be a little larger than the picture: its sides are whole blocks.
   const int64_t most = max_pixels + max_pixels / 4 + 65536;
-  return ForEachHeifTile(
-      *heif, header, rgb,
-      [&](absl::string_view data, const HeifItem& item, const HeifTile& tile) -> absl::Status {
-        Frame frame(most);
-        if (absl::Status status = frame.Decode(item.config, data); !status.ok()) return status;
-        const absl::StatusOr<YuvPlanes> yuv = frame.Planes(item.color);
-        if (!yuv.ok()) return yuv.status();
-        return PlaceHeifTile(*heif, *yuv, tile);
-      });
+  return PaintHeif(*heif, header, rgb,
+                   [&](absl::string_view data, const HeifItem& item, const HeifTile& tile) -> absl::Status {
+                     Frame frame(most);
+                     if (absl::Status status = frame.Decode(item.config, data); !status.ok()) return status;
+                     const absl::StatusOr<YuvPlanes> yuv = frame.Planes(item.color);
+                     if (!yuv.ok()) return yuv.status();
+                     return PlaceHeifTile(*yuv, tile);
+                   });
 }
 
 std::string De265Version() { return de265_get_version(); }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/prepare/image/byte_order.h"
 #include "server/prepare/image/image_decoder.h"
@@ -179,6 +180,10 @@ class HeifFile::Reader {
       item->height = static_cast<int64_t>(c.Take(4));
     } else if (property.type == "av1C" || property.type == "hvcC") {
       item->config = property.body;
+    } else if (property.type == "auxC") {
+      c.Take(4);
+      item->is_alpha = absl::StartsWith(c.rest(), "urn:mpeg:mpegB:cicp:systems:auxiliary:alpha") ||
+                       absl::StartsWith(c.rest(), "urn:mpeg:hevc:2015:auxid:1");
     } else if (property.type == "colr" && c.Take(4) == 0x6E636C78 /* nclx */) {
       item->color.primaries = static_cast<int>(c.Take(2));
       c.Take(2);
@@ -198,12 +203,21 @@ class HeifFile::Reader {
       const uint64_t count = c.Take(2);
       const auto item = file_.items_.find(from);
       if (item == file_.items_.end()) continue;
-      if (box->type == "prem") item->second.premultiplied = true;
-      if (box->type != "dimg") continue;
       for (uint64_t i = 0; i < count && c.ok(); ++i) {
-        const auto tile = static_cast<uint32_t>(c.Take(id_bytes));
-        if (c.ok()) item->second.tiles.push_back(tile);
+        const auto to = static_cast<uint32_t>(c.Take(id_bytes));
+        if (c.ok()) Refer(box->type, from, &item->second, to);
       }
+    }
+  }
+
+  void Refer(absl::string_view type, uint32_t from, HeifItem* item, uint32_t to) {
+    if (type == "dimg") {
+      item->tiles.push_back(to);
+    } else if (type == "prem") {
+      item->multiplied_by = to;
+    } else if (const auto target = file_.items_.find(to);
+               type == "auxl" && item->is_alpha && target != file_.items_.end()) {
+      target->second.alpha = from;
     }
   }
 
@@ -236,23 +250,31 @@ absl::StatusOr<HeifFile> HeifFile::Parse(absl::string_view bytes, ImageFormat fo
                                                               : "derived",
                                     ") is not supported"));
   }
-  std::string joined;
-  const absl::StatusOr<absl::string_view> grid = file.Bytes(*primary, &joined);
+  const absl::StatusOr<HeifGrid> grid = file.GridOf(*primary);
   if (!grid.ok()) return grid.status();
-  Cursor c(*grid);
-  const uint64_t head = c.Take(2);
-  file.grid_.rows = static_cast<int>(c.Take(1)) + 1;
-  file.grid_.columns = static_cast<int>(c.Take(1)) + 1;
-  const size_t side_bytes = (head & 1) != 0 ? 4 : 2;
-  file.grid_.width = static_cast<int64_t>(c.Take(side_bytes));
-  file.grid_.height = static_cast<int64_t>(c.Take(side_bytes));
-  if (!c.ok()) return Corrupt(format, "the description of the grid is cut short");
-  file.width_ = file.grid_.width;
-  file.height_ = file.grid_.height;
-  if (primary->tiles.size() < static_cast<size_t>(file.grid_.rows) * file.grid_.columns) {
-    return Corrupt(format, "tiles of the grid are missing");
-  }
+  file.width_ = grid->width;
+  file.height_ = grid->height;
   return file;
+}
+
+absl::StatusOr<HeifGrid> HeifFile::GridOf(const HeifItem& item) const {
+  HeifGrid grid{.width = item.width, .height = item.height};
+  if (item.type != "grid") return grid;
+  std::string joined;
+  const absl::StatusOr<absl::string_view> bytes = Bytes(item, &joined);
+  if (!bytes.ok()) return bytes.status();
+  Cursor c(*bytes);
+  const uint64_t head = c.Take(2);
+  grid.rows = static_cast<int>(c.Take(1)) + 1;
+  grid.columns = static_cast<int>(c.Take(1)) + 1;
+  const size_t side_bytes = (head & 1) != 0 ? 4 : 2;
+  grid.width = static_cast<int64_t>(c.Take(side_bytes));
+  grid.height = static_cast<int64_t>(c.Take(side_bytes));
+  if (!c.ok()) return Corrupt(format_, "the description of the grid is cut short");
+  if (item.tiles.size() < static_cast<size_t>(grid.rows) * grid.columns) {
+    return Corrupt(format_, "tiles of the grid are missing");
+  }
+  return grid;
 }
 
 const HeifItem* HeifFile::Find(uint32_t id) const {

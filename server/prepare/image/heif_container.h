@@ -34,13 +34,16 @@ struct HeifItem {
   HeifColor color;
   absl::string_view config;     // av1C or hvcC
   std::vector<uint32_t> tiles;  // of a grid, row by row
-  bool premultiplied = false;
+  bool is_alpha = false;
+  uint32_t alpha = 0;          // the item that holds its alpha; 0: none
+  uint32_t multiplied_by = 0;  // the alpha by which its colours are multiplied; 0: they are not
   bool in_idat = false;
   std::vector<std::pair<uint64_t, uint64_t>> extents;  // offset and length; length 0 = to the end
 };
 
+// Of an item: one tile where it is no grid.
 struct HeifGrid {
-  int rows = 0, columns = 0;
+  int rows = 1, columns = 1;
   int64_t width = 0, height = 0;
 };
 
@@ -52,8 +55,8 @@ class HeifFile {
   const HeifItem& primary() const { return items_.at(primary_); }
   int64_t width() const { return width_; }
   int64_t height() const { return height_; }
-  bool is_grid() const { return primary().type == "grid"; }
-  const HeifGrid& grid() const { return grid_; }
+  // CORRUPT_IMAGE when tiles are missing.
+  absl::StatusOr<HeifGrid> GridOf(const HeifItem& item) const;
   // Null when there is none of this number.
   const HeifItem* Find(uint32_t id) const;
   // The coded bytes; `joined` holds them where they lie in several places. CORRUPT_IMAGE when some are
@@ -68,7 +71,6 @@ class HeifFile {
   absl::string_view idat_;
   std::map<uint32_t, HeifItem> items_;
   uint32_t primary_ = 0;
-  HeifGrid grid_;
   int64_t width_ = 0, height_ = 0;
 };
 

@@ -54,53 +54,91 @@ void HeifCanvas::Copy(const YuvPlanes& tile, int column, int row) {
   }
 }
 
-absl::Status ForEachHeifTile(const HeifFile& heif, const ImageHeader& header, uint8_t* rgb,
-                             const HeifTileDecoder& decode) {
-  HeifCanvas canvas;
-  HeifTile tile{
-      .format = header.format, .width = header.width, .height = header.height, .canvas = &canvas, .rgb = rgb};
-  const bool grid = heif.is_grid();
-  const int rows = grid ? heif.grid().rows : 1;
-  const int columns = grid ? heif.grid().columns : 1;
-  const HeifItem& primary = heif.primary();
-  if (primary.premultiplied) {
-    return DecodeError(
-        Reason::kUnsupportedFormat,
-        absl::StrCat(ImageFormatName(header.format),
-                     " with colours that are multiplied by alpha is not supported; save it without"));
-  }
-  for (tile.row = 0; tile.row < rows; ++tile.row) {
-    for (tile.column = 0; tile.column < columns; ++tile.column) {
-      const HeifItem* item =
-          grid ? heif.Find(primary.tiles[static_cast<size_t>(tile.row) * columns + tile.column]) : &primary;
-      if (item == nullptr) return Corrupt(header.format, "a tile of the grid is missing");
+namespace {
+
+// Hands the tiles of `item` to `decode`.
+absl::Status DecodeTiles(const HeifFile& heif, const HeifItem& item, const HeifTileDecoder& decode,
+                         HeifTile tile) {
+  for (tile.row = 0; tile.row < tile.grid.rows; ++tile.row) {
+    for (tile.column = 0; tile.column < tile.grid.columns; ++tile.column) {
+      const size_t number = static_cast<size_t>(tile.row) * tile.grid.columns + tile.column;
+      const HeifItem* part = item.type == "grid" ? heif.Find(item.tiles[number]) : &item;
+      if (part == nullptr) return Corrupt(tile.format, "a tile of the grid is missing");
       // A tile that lies wholly outside holds no pixels.
-      if (tile.column * canvas.tile_width >= header.width || tile.row * canvas.tile_height >= header.height)
+      if (tile.canvas != nullptr && (tile.column * tile.canvas->tile_width >= tile.grid.width ||
+                                     tile.row * tile.canvas->tile_height >= tile.grid.height)) {
         continue;
+      }
       std::string joined;
-      const absl::StatusOr<absl::string_view> data = heif.Bytes(*item, &joined);
+      const absl::StatusOr<absl::string_view> data = heif.Bytes(*part, &joined);
       if (!data.ok()) return data.status();
-      HeifItem described = *item;
-      if (primary.color.matrix >= 0) described.color = primary.color;
+      HeifItem described = *part;
+      if (item.color.matrix >= 0) described.color = item.color;
+      described.alpha = item.alpha;
       if (absl::Status status = decode(*data, described, tile); !status.ok()) return status;
     }
   }
-  if (grid) YuvToRgb(canvas.yuv, header.width, header.height, rgb, 3 * header.width);
   return absl::OkStatus();
 }
 
-absl::Status PlaceHeifTile(const HeifFile& heif, const YuvPlanes& yuv, const HeifTile& tile) {
+absl::Status DecodeAlpha(const HeifFile& heif, const ImageHeader& header, const HeifTileDecoder& decode,
+                         HeifCanvas* alpha) {
+  const HeifItem* item = heif.Find(heif.primary().alpha);
+  if (item == nullptr) return Corrupt(header.format, "the alpha of the picture is missing");
+  const absl::StatusOr<HeifGrid> grid = heif.GridOf(*item);
+  if (!grid.ok()) return grid.status();
+  if (grid->width != header.width || grid->height != header.height)
+    return Corrupt(header.format, "its alpha is of another size");
+  return DecodeTiles(heif, *item, decode, {.format = header.format, .grid = *grid, .canvas = alpha});
+}
+
+absl::Status Paint(const YuvPlanes& planes, const HeifTile& tile) {
+  YuvPlanes yuv = planes;
+  if (tile.alpha != nullptr) {
+    if (tile.alpha->yuv.bits != yuv.bits) return Corrupt(tile.format, "its alpha is of another depth");
+    yuv.alpha = tile.alpha->yuv.plane[0];
+    yuv.alpha_stride = tile.alpha->yuv.stride[0];
+  }
+  YuvToRgb(yuv, tile.grid.width, tile.grid.height, tile.rgb, 3 * tile.grid.width);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status PaintHeif(const HeifFile& heif, const ImageHeader& header, uint8_t* rgb,
+                       const HeifTileDecoder& decode) {
+  const HeifItem& primary = heif.primary();
+  const absl::StatusOr<HeifGrid> grid = heif.GridOf(primary);
+  if (!grid.ok()) return grid.status();
+  HeifCanvas canvas, alpha;
+  HeifTile tile{.format = header.format, .grid = *grid, .rgb = rgb};
+  if (primary.type == "grid") tile.canvas = &canvas;
+  if (primary.multiplied_by != 0 && primary.multiplied_by == primary.alpha) {
+    if (header.format != ImageFormat::kAvif) {
+      return DecodeError(
+          Reason::kUnsupportedFormat,
+          absl::StrCat(ImageFormatName(header.format),
+                       " with colours that are multiplied by alpha is not supported; save it without"));
+    }
+    if (absl::Status status = DecodeAlpha(heif, header, decode, &alpha); !status.ok()) return status;
+    tile.alpha = &alpha;
+  }
+  if (absl::Status status = DecodeTiles(heif, primary, decode, tile); !status.ok()) return status;
+  return tile.canvas != nullptr ? Paint(canvas.yuv, tile) : absl::OkStatus();
+}
+
+absl::Status PlaceHeifTile(const YuvPlanes& planes, const HeifTile& tile) {
+  YuvPlanes yuv = planes;
+  if (tile.rgb == nullptr) yuv.plane[1] = yuv.plane[2] = nullptr;  // alpha is luma alone
   const absl::Status contradiction = Corrupt(tile.format, "the header contradicts itself about the size");
-  if (!heif.is_grid()) {
-    if (yuv.width != tile.width || yuv.height != tile.height) return contradiction;
-    YuvToRgb(yuv, tile.width, tile.height, tile.rgb, 3 * tile.width);
-    return absl::OkStatus();
+  const HeifGrid& grid = tile.grid;
+  if (grid.rows * grid.columns == 1 && tile.canvas == nullptr) {
+    return yuv.width == grid.width && yuv.height == grid.height ? Paint(yuv, tile) : contradiction;
   }
   HeifCanvas& canvas = *tile.canvas;
   if (canvas.tile_width == 0) {
-    if (yuv.width * heif.grid().columns < tile.width || yuv.height * heif.grid().rows < tile.height)
-      return contradiction;
-    canvas.Begin(yuv, tile.width, tile.height);
+    if (yuv.width * grid.columns < grid.width || yuv.height * grid.rows < grid.height) return contradiction;
+    canvas.Begin(yuv, grid.width, grid.height);
   } else if (!canvas.Fits(yuv)) {
     return Corrupt(tile.format, "tiles of different kinds");
   }

@@ -31,20 +31,22 @@ struct HeifCanvas {
 struct HeifTile {
   int row = 0, column = 0;
   ImageFormat format = ImageFormat::kAvif;
-  int64_t width = 0, height = 0;  // of the whole picture
-  HeifCanvas* canvas = nullptr;
-  uint8_t* rgb = nullptr;  // of the whole picture
+  HeifGrid grid;                      // that it is part of
+  HeifCanvas* canvas = nullptr;       // where it goes; null: it is the whole picture, and painted at once
+  const HeifCanvas* alpha = nullptr;  // that divides the colours; null: none
+  uint8_t* rgb = nullptr;             // of the whole picture; null for its alpha
 };
 
 using HeifTileDecoder =
     std::function<absl::Status(absl::string_view data, const HeifItem& item, const HeifTile& tile)>;
 
-// Calls `decode` for each tile of the primary picture, row by row, with its coded bytes and the item that
-// says how its colours are meant. Stops at the first error.
-absl::Status ForEachHeifTile(const HeifFile& heif, const ImageHeader& header, uint8_t* rgb,
-                             const HeifTileDecoder& decode);
+// Paints the primary picture. Calls `decode` for each of its tiles, row by row, and before them for those of
+// the alpha that its colours are multiplied by, with the coded bytes and the item that says how they are
+// meant; it decodes them and calls PlaceHeifTile. Stops at the first error.
+absl::Status PaintHeif(const HeifFile& heif, const ImageHeader& header, uint8_t* rgb,
+                       const HeifTileDecoder& decode);
 
 // Takes the planes of a decoded tile to where they belong. CORRUPT_IMAGE when its size leaves pixels out.
-absl::Status PlaceHeifTile(const HeifFile& heif, const YuvPlanes& yuv, const HeifTile& tile);
+absl::Status PlaceHeifTile(const YuvPlanes& planes, const HeifTile& tile);
 
 }  // namespace embedd

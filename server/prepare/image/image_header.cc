@@ -2,6 +2,7 @@
 
 #include "server/prepare/image/image_header.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -51,6 +52,8 @@ absl::StatusOr<ImageHeader> ReadJpeg(absl::string_view s) {
       header.width = Big16(s, at + 5);
       header.channels = static_cast<int>(Byte(s, at + 7));
       header.arithmetic = marker >= 0xC9;
+      constexpr int64_t kLosslessFrame = 0xC3;
+      header.lossless = marker == kLosslessFrame;
       return header;
     }
     at += length;
@@ -60,12 +63,15 @@ absl::StatusOr<ImageHeader> ReadJpeg(absl::string_view s) {
 absl::StatusOr<ImageHeader> ReadPng(absl::string_view s) {
   ImageHeader header;
   header.format = ImageFormat::kPng;
-  if (s.size() < 33 || s.substr(12, 4) != "IHDR")
-    return Corrupt(ImageFormat::kPng, "no IHDR chunk at the start");
-  header.width = Big32(s, 16);
-  header.height = Big32(s, 20);
-  constexpr size_t kInterlacedAt = 28;
-  header.by_rows = Byte(s, kInterlacedAt) == 0;
+  // It should come first. Other chunks before it do no harm.
+  constexpr size_t kSignature = 8, kHeaderChunk = 25, kAround = 12;
+  size_t at = kSignature;
+  while (s.size() >= at + kHeaderChunk && s.substr(at + 4, 4) != "IHDR")
+    at += static_cast<size_t>(std::min<uint64_t>(kAround + uint64_t{Big32(s, at)}, s.size()));
+  if (s.size() < at + kHeaderChunk) return Corrupt(ImageFormat::kPng, "no IHDR chunk");
+  header.width = Big32(s, at + 8);
+  header.height = Big32(s, at + 12);
+  header.by_rows = Byte(s, at + 20) == 0;
   return header;
 }
 

@@ -22,6 +22,7 @@ struct ImageHeader {
   int64_t height = 0;
   int channels = 3;         // JPEG: components of the frame
   bool arithmetic = false;  // JPEG: arithmetic coding, which has no end of its own
+  bool lossless = false;    // JPEG: a coding that has nothing to leave out
   bool by_rows = false;     // its decoder makes the rows from the top down
   int orientation = 1;      // TIFF: 1 to 8; Pillow turns TIFF files, and no others; 5 to 8 swap the sides
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/prepare/image/jpeg_arithmetic.h"
+#include "server/prepare/image/jpeg_lossless.h"
 #include "server/prepare/image/jpeg_session.h"
 #include "server/prepare/image/pixel_rules.h"
 
@@ -122,6 +123,7 @@ absl::Status DecodeJpeg(absl::string_view file, const ImageHeader& header, RowTa
                                                                 " components has no defined meaning; send 1 "
                                                                 "(grey), 3 (colour) or 4 (CMYK)"));
   }
+  if (header.lossless) return DecodeLosslessJpeg(file, header, rows);
   if (header.arithmetic) {
     if (absl::Status status = CheckArithmeticEnds(file, header); !status.ok()) return status;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JpegDecoder: JPEG files of every coding that libjpeg-turbo knows: baseline, progressive, arithmetic,
-// lossless where the library is new enough; grey, YCbCr, RGB, CMYK, YCCK. Called by FileDecoder.
+// JpegDecoder: JPEG files of every coding: baseline, progressive, arithmetic, through libjpeg-turbo, and
+// lossless; grey, YCbCr, RGB, CMYK, YCCK. Called by FileDecoder.
 //
 // The library goes on after most damage and paints what is missing grey. Here a file is read when every pixel
 // is there, and refused when pixels are lost, whatever the warning was called.
@@ -20,7 +20,7 @@
 namespace embedd {
 
 struct JpegOptions {
-  // Each side becomes ShrunkSide of it. libjpeg leaves out high frequencies
+  // Each side becomes ShrunkSide of it; not for the lossless coding. libjpeg leaves out high frequencies
   // before the inverse transform, which costs less than it saves.
   int shrink = 1;
   // Pixels that are wanted; others may hold any value. Only with shrink = 1. Empty: all.

@@ -131,8 +131,7 @@ absl::Status JpegSession::Error() const {
   if (unknown && why_ == nullptr) {
     return DecodeError(
         Reason::kUnsupportedFormat,
-        "this is a lossless JPEG, one of more than 8 bits, or of a kind that is not read here; send "
-        "an ordinary one");
+        "this is a JPEG of more than 8 bits, or of a kind that is not read here; send an ordinary one");
   }
   return DecodeError(Reason::kCorruptImage, absl::StrCat("JPEG: ", what));
 }

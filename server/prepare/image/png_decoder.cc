@@ -24,6 +24,7 @@ absl::Status Corrupt(absl::string_view what) {
 enum Color { kGrey = 0, kRgb = 2, kPalette = 3, kGreyAlpha = 4, kRgba = 6 };
 
 struct Chunks {
+  absl::string_view header;
   int bits = 0;
   int color = 0;
   bool interlaced = false;
@@ -72,7 +73,9 @@ absl::Status ReadChunks(absl::string_view s, Chunks* chunks) {
         return Corrupt(kind == "IHDR" ? "the checksum of the header is wrong" : "the palette is damaged");
       }
       if (kind == "IHDR") {
-        if (length != 13 || at != kSignature) return Corrupt("a header in the wrong place");
+        if (length < 13) return Corrupt("the header is cut short");
+        if (!chunks->header.empty() && chunks->header != body) return Corrupt("a second header");
+        chunks->header = body;
         chunks->bits = static_cast<int>(Byte(body, 8));
         chunks->color = static_cast<int>(Byte(body, 9));
         // Whether the data is compressed in another way than it must be, its own header and checksum say.

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "server/prepare/image/byte_order.h"
+#include "server/prepare/image/lab_to_rgb.h"
 #include "server/prepare/image/tiff_samples.h"
 #include "server/prepare/image/zlib_stream.h"
 
@@ -272,8 +273,8 @@ absl::Status CheckDeflated(TIFF* tiff, absl::string_view file, const TiffLayout&
   return absl::OkStatus();
 }
 
-absl::Status ReadPage(TIFF* tiff, const Source& source, const TiffLayout& layout, uint16_t compression,
-                      uint8_t* rgb) {
+absl::Status ReadSamples(TIFF* tiff, const Source& source, const TiffLayout& layout, uint16_t compression,
+                         uint8_t* rgb) {
   if (layout.photometric == PHOTOMETRIC_YCBCR && layout.samples >= 3 && compression != COMPRESSION_JPEG &&
       compression != COMPRESSION_NONE) {
     return ReadMixed(tiff, source, layout, rgb);
@@ -282,6 +283,14 @@ absl::Status ReadPage(TIFF* tiff, const Source& source, const TiffLayout& layout
     return ReadWholeStrips(tiff, source, layout, rgb);
   return TIFFIsTiled(tiff) != 0 ? ReadTiles(tiff, source, layout, rgb)
                                 : ReadStrips(tiff, source, layout, rgb);
+}
+
+absl::Status ReadPage(TIFF* tiff, const Source& source, const TiffLayout& layout, uint16_t compression,
+                      uint8_t* rgb) {
+  absl::Status status = ReadSamples(tiff, source, layout, compression, rgb);
+  if (!status.ok() || layout.photometric != PHOTOMETRIC_CIELAB) return status;
+  // In planes of their own Pillow takes a* and b* as they are.
+  return LabToRgb(rgb, int64_t{layout.width} * layout.height, !layout.planar);
 }
 
 }  // namespace
@@ -305,7 +314,6 @@ absl::Status DecodeTiff(absl::string_view file, const ImageHeader& header, uint8
     layout->photometric = PHOTOMETRIC_RGB;
   }
   const bool big_endian = file[0] == 'M';
-  if (layout->photometric == PHOTOMETRIC_CIELAB) return Unsupported("LAB colours");
   if (!layout->Readable(big_endian, compression != COMPRESSION_NONE))
     return Unsupported("samples of this kind");
   const bool deflated = compression == COMPRESSION_ADOBE_DEFLATE || compression == COMPRESSION_DEFLATE;

@@ -16,7 +16,8 @@ enum Photometric : uint16_t {
   kRgb = 2,
   kPalette = 3,
   kCmyk = 5,
-  kYcc = 6
+  kYcc = 6,
+  kLab = 8
 };
 enum Format : uint16_t { kUnsigned = 1, kSigned = 2, kFloat = 3 };
 
@@ -63,7 +64,7 @@ bool GreyReadable(const TiffLayout& layout, bool big_endian) {
 bool TiffLayout::Readable(bool big_endian, bool compressed) const {
   if (samples != ColorSamples() + extra && !(photometric == kRgb && samples == 4 && extra == 0)) return false;
   constexpr uint16_t kMostSamples = 6;
-  if (samples > kMostSamples) return false;
+  if (samples > kMostSamples || format > kFloat) return false;
   switch (photometric) {
     case kWhiteIsZero:
     case kBlackIsZero:
@@ -79,6 +80,8 @@ bool TiffLayout::Readable(bool big_endian, bool compressed) const {
       // Without compression Pillow takes the samples as they lie: three for each pixel.
       return format == kUnsigned && bits == 8 && extra == 0 &&
              (samples == 1 || compressed || (!subsampled && !planar));
+    case kLab:
+      return format == kUnsigned && bits == 8 && extra == 0;
     default:
       return false;
   }

@@ -24,7 +24,9 @@ struct TiffLayout {
   std::array<std::array<uint8_t, 3>, 256> palette = {};
 
   // Samples of the colour alone.
-  int ColorSamples() const { return photometric == 2 || photometric == 6 ? 3 : photometric == 5 ? 4 : 1; }
+  int ColorSamples() const {
+    return photometric == 2 || photometric == 6 || photometric == 8 ? 3 : photometric == 5 ? 4 : 1;
+  }
   // Whether Pillow reads such a file.
   bool Readable(bool big_endian, bool compressed) const;
   // Planes that are read one after the other: those of the colour, and of an alpha that divides it.
@@ -32,7 +34,7 @@ struct TiffLayout {
   int64_t RowBytes(int64_t columns) const { return (columns * bits * (planar ? 1 : samples) + 7) / 8; }
 };
 
-// Paints rows of samples in native byte order.
+// Paints rows of samples in native byte order; those of LAB as they are.
 class TiffPainter {
  public:
   explicit TiffPainter(const TiffLayout& layout) : layout_(layout) {}

@@ -49,15 +49,19 @@ absl::StatusOr<TiffSize> ReadTiffSize(absl::string_view file) {
     uint64_t number = 0;
     switch (read.U16(e + 2)) {
       case 1:
+      case 6:  // from here on signed ones, whose sides below 0 are longer than any picture's, too
         number = Byte(file, value);
         break;
       case 3:
+      case 8:
         number = read.U16(value);
         break;
       case 4:
+      case 9:
         number = read.U32(value);
         break;
       case 16:
+      case 17:
         number = big_tiff ? read.U64(value) : 0;
         break;
       default:

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // YuvToRgb: planes of luma and chroma to RGB8, as the decoders of AVIF and HEIC need it: any subsampling, 8
-// to 16 bits, the matrices of ITU-T H.273. Chroma between samples is interpolated linearly with its samples
-// in the middle, which is what libavif does with libyuv, or repeated, which is what libheif does. Pure
-// functions.
+// to 16 bits, the matrices of ITU-T H.273. Pillow's bytes for AVIF, libheif's within two grey levels for
+// HEIC. Pure functions.
 
 #pragma once
 
@@ -21,7 +20,12 @@ struct YuvPlanes {
   int matrix = 2;  // of H.273; 0: the planes are G, B, R
   int primaries = 2;
   bool full_range = true;
-  bool smooth = true;  // false: chroma is repeated, as libheif does
+  // Whose rules round, and interpolate chroma between its samples: libavif's, of which Pillow's depend on
+  // whether the picture has alpha, or libheif's, which repeats chroma.
+  enum class Rules { kAvif, kAvifWithAlpha, kHeif } rules = Rules::kAvif;
+  // Where colours are multiplied by it: samples like those of luma. Null otherwise.
+  const uint8_t* alpha = nullptr;
+  std::ptrdiff_t alpha_stride = 0;
 };
 
 // True for a matrix that YuvToRgb knows.
