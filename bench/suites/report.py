@@ -17,17 +17,18 @@ DOCS = ROOT / "docs/performance.md"
 PICTURE = ROOT / "docs/peers.png"
 
 
-def save(path: pathlib.Path, about: dict, results: dict[str, dict[str, Figure]]) -> None:
+def save(path: pathlib.Path, machines: dict[str, dict], results: dict[str, dict[str, Figure]]) -> None:
+    """`machines`: by suite, where and when it ran (machine.describe), and whether in short rounds."""
     plain = {suite: {name: dataclasses.asdict(figure) for name, figure in figures.items()}
              for suite, figures in results.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": about, "results": plain}, indent=1) + "\n")
+    path.write_text(json.dumps({"machines": machines, "results": plain}, indent=1) + "\n")
 
 
-def read(path: pathlib.Path) -> tuple[dict, dict[str, dict[str, Figure]]]:
+def read(path: pathlib.Path) -> tuple[dict[str, dict], dict[str, dict[str, Figure]]]:
     saved = json.loads(path.read_text())
-    return saved["machine"], {suite: {name: Figure(**figure) for name, figure in figures.items()}
-                              for suite, figures in saved["results"].items()}
+    return saved["machines"], {suite: {name: Figure(**figure) for name, figure in figures.items()}
+                               for suite, figures in saved["results"].items()}
 
 
 def number(value: float) -> str:
@@ -45,18 +46,23 @@ def show(figure: Figure) -> str:
 def _caution(about: dict) -> str:
     """Says so where the run was not one to rely on."""
     doubts = []
-    if about.get("short_suites"):
-        doubts.append(f"short rounds in {', '.join(about['short_suites'])}")
+    if about["short"]:
+        doubts.append("short rounds")
     if about["busy_elsewhere"] > 0.2:
         doubts.append("other programs ran beside it")
-    if doubts:
-        return (f"**Provisional** ({'; '.join(doubts)}): counts and CPU times hold; rates and times of calls scatter (see the spread: "
-                "a ratio above what is possible is such scatter), and are to be taken again.")
-    return ""
+    return f" **Provisional** ({'; '.join(doubts)}): counts and CPU times hold, rates and times of calls scatter." if doubts else ""
 
 
-def table(about: dict, results: dict[str, dict[str, Figure]]) -> str:
-    lines = [f"Measured on {about['date']}: {machine.text(about)}; {about['embedd']}, LibTorch {about['torch']}.", _caution(about), "",
+def _measured(machines: dict[str, dict]) -> list[str]:
+    """A line for each machine and day, with the suites that ran there."""
+    where: dict[str, list[str]] = {}
+    for suite, about in machines.items():
+        where.setdefault(f"{about['date']}, {machine.text(about)}; LibTorch {about['torch']}.{_caution(about)}", []).append(suite)
+    return [f"- {', '.join(suites)}: {place}" for place, suites in where.items()]
+
+
+def table(machines: dict[str, dict], results: dict[str, dict[str, Figure]]) -> str:
+    lines = ["Measured (the suites of `bench/run`):", "", *_measured(machines), "",
              "| what | goal | measured, median (lowest to highest) | |", "|---|---|---|---|"]
     notes = []
     for goal in GOALS:
@@ -93,10 +99,10 @@ def peers(found: dict[str, Figure]) -> str:
     return "\n".join(lines + [""] * bool(failed) + [f"- {name} failed: {reason}" for name, reason in failed.items()])
 
 
-def write_docs(about: dict, results: dict[str, dict[str, Figure]]) -> None:
+def write_docs(machines: dict[str, dict], results: dict[str, dict[str, Figure]]) -> None:
     before, _, rest = DOCS.read_text().partition(_BEGIN)
     after = rest.partition(_END)[2]
-    parts = [table(about, results)]
+    parts = [table(machines, results)]
     if "peers" in results:
         picture.draw(results["peers"], NAMES, PICTURE)
         parts.append(peers(results["peers"]))
