@@ -5,7 +5,8 @@
 // Answers each line on stdin with one JSON line, so that a runner can take turns between contenders:
 //   BATCH CALLS        {"seconds": of each call}
 //   compare BATCH      {"max_delta": between unit vectors of this contender and the plain tower}
-// The engine also normalises from uint8, which the plain loop is spared.
+// The engine also normalises from uint8, which the plain loop is spared. Of the text tower (--tower text)
+// only the engine is a contender.
 
 #include <CLI/CLI.hpp>
 #include <iostream>
@@ -46,8 +47,28 @@ struct Pixels {
   }
 };
 
+// Ids as of long texts, all places taken. The last is the largest there is: the end, where CLIP looks for it.
+struct Texts {
+  std::vector<int32_t> ids;
+  std::vector<const uint8_t*> texts;
+
+  Texts(const TowerConfig& tower, int n) {
+    const auto length = static_cast<size_t>(tower.context_length);
+    const auto end = static_cast<uint32_t>(tower.vocabulary - 1);
+    ids.resize(length * static_cast<size_t>(n));
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const bool last = (i + 1) % length == 0;
+      ids[i] =
+          static_cast<int32_t>(last ? end : 1 + (static_cast<uint32_t>(i) * 2654435761u >> 13) % (end - 1));
+    }
+    for (size_t i = 0; i < static_cast<size_t>(n); ++i)
+      texts.push_back(reinterpret_cast<const uint8_t*>(&ids[length * i]));
+  }
+};
+
 struct Options {
   std::string contender = "engine", model;
+  Tower tower = Tower::kImage;
   DeviceKind device = DeviceKind::kCpu;
   Dtype dtype = Dtype::kF32;
   int threads = 0;
@@ -68,13 +89,15 @@ class Contender {
                                           .dtype = options.dtype,
                                           .threads = options.threads,
                                           .cuda_pipeline = *ValueIn(kCudaPipelines, options.cuda_pipeline)}));
-    Must(engine_->Load(Tower::kImage));
+    Must(engine_->Load(options.tower));
   }
 
   std::vector<float> Run(const Pixels& pixels, int batch) {
-    if (engine_ == nullptr) return plain_->Run(batch, pixels.floats);
+    return engine_ == nullptr ? plain_->Run(batch, pixels.floats) : Run(pixels.images, batch);
+  }
+  std::vector<float> Run(const std::vector<const uint8_t*>& inputs, int batch) {
     std::vector<float> rows(static_cast<size_t>(batch) * static_cast<size_t>(engine_->dimension()));
-    Must(engine_->Run(Tower::kImage, pixels.images, batch, absl::MakeSpan(rows)));
+    Must(engine_->Run(options_.tower, inputs, batch, absl::MakeSpan(rows)));
     return rows;
   }
 
@@ -90,13 +113,26 @@ class Contender {
   std::unique_ptr<PlainTower> plain_;
 };
 
+template <typename Call>
+std::string TimesOf(int calls, Call call) {
+  std::vector<double> seconds;
+  for (int i = 0; i < calls; ++i) {
+    const double start = WallSeconds();
+    call();
+    seconds.push_back(WallSeconds() - start);
+  }
+  return JsonList(seconds);
+}
+
 int Main(int argc, char** argv) {
   Options options;
-  std::string device(DeviceWord(options.device)), dtype(DtypeWord(options.dtype));
+  std::string device(DeviceWord(options.device)), dtype(DtypeWord(options.dtype)), tower = "image";
   CLI::App app("One contender of the engine suite; reads commands from stdin");
   app.add_option("--contender", options.contender, "engine or plain")
       ->check(CLI::IsMember({"engine", "plain"}));
   app.add_option("--model", options.model, "model folder")->required();
+  app.add_option("--tower", tower, "image or text; text is of the engine only")
+      ->check(CLI::IsMember({"image", "text"}));
   app.add_option("--device", device, "of the engine")->check(CLI::IsMember({"cpu", "cuda", "mps"}));
   app.add_option("--dtype", dtype, "of the engine; the plain loop is f32")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}));
@@ -106,10 +142,11 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   options.device = ValueIn(kDeviceKinds, device).value();
   options.dtype = ValueIn(kDtypes, dtype).value();
+  options.tower = tower == "text" ? Tower::kText : Tower::kImage;
   if (options.contender == "engine") LimitSpinning(argv);
   ConfigureLogging("warn", "text");
 
-  const ImageSpec image = Must(ReadModelFolder(options.model)).image;
+  const ModelFolder folder = Must(ReadModelFolder(options.model));
   Contender contender(options);
   std::string line, word;
   while (std::getline(std::cin, line)) {
@@ -117,18 +154,20 @@ int Main(int argc, char** argv) {
     int batch = 0, calls = 0;
     if (line.rfind("compare", 0) == 0) {
       words >> word >> batch;
-      std::printf("{\"max_delta\": %.3g}\n", contender.Compare(Pixels(image, batch), batch));
-    } else {
-      words >> batch >> calls;
-      const Pixels pixels(image, batch);
-      std::vector<double> seconds;
-      for (int i = 0; i < calls; ++i) {
-        const double start = WallSeconds();
-        contender.Run(pixels, batch);
-        seconds.push_back(WallSeconds() - start);
-      }
-      std::printf("{\"seconds\": %s}\n", JsonList(seconds).c_str());
+      std::printf("{\"max_delta\": %.3g}\n", contender.Compare(Pixels(folder.image, batch), batch));
+      std::fflush(stdout);
+      continue;
     }
+    words >> batch >> calls;
+    std::string seconds;
+    if (options.tower == Tower::kText) {
+      const Texts inputs(folder.text.value().config, batch);
+      seconds = TimesOf(calls, [&] { contender.Run(inputs.texts, batch); });
+    } else {
+      const Pixels inputs(folder.image, batch);
+      seconds = TimesOf(calls, [&] { contender.Run(inputs, batch); });
+    }
+    std::printf("{\"seconds\": %s}\n", seconds.c_str());
     std::fflush(stdout);
   }
   return 0;

@@ -42,9 +42,14 @@ GOALS = [
     Goal("its exactness: largest difference of a unit vector's number", [("engine.delta_16", 3e-7), ("engine.delta_1", 3e-7)],
          False, "≤ 3e-7"),
     Goal("forward f32 / best of ONNX Runtime, OpenVINO, open_clip, batch 16; 1",
-         [("engine.other_16", 1.1), ("engine.other_1", 1.1)], text="≥ 1.1",
+         [("engine.other_16", 1.15), ("engine.other_1", 1.15)], text="≥ 1.15",
          cause="perf record, batch 16, Zen 5: 89 % of the time is the tile of PanelProduct, at 247 GFLOP/s a core where its inner loop alone "
                "reaches 258; attention takes 4 %, GELU 2 %, LayerNorm 1 %"),
+    *(Goal(f"forward f32 / best of ONNX Runtime, OpenVINO, its own library: {what}; 1",
+           [(f"families.{key}_full", 1.15), (f"families.{key}_one", 1.15)], text="≥ 1.15")
+      for what, key in (("ViT-B/16, batch 8", "vit-b-16_image"), ("ViT-L/14, batch 4", "vit-l-14_image"), ("SigLIP-B/16, batch 8", "siglip-b-16_image"),
+                        ("DINOv2-B/14, batch 8", "dinov2-b-14_image"), ("texts of CLIP B/32 (77 places), batch 64", "vit-b-32_text"),
+                        ("texts of SigLIP (64 places), batch 64", "siglip-b-16_text"))),
     Goal("int8 / f32, batch 16; 1", [("engine.int8_16", 2.5), ("engine.int8_1", 2.5)], text="≥ 2.5 where VNNI or AMX exists",
          cause="perf record of single images in int8, Zen 5: 54 % of the time are oneDNN's products, 11 % threads that wait for each other, 7 % "
                "attention, 4 % encoding and LayerNorm; f32, whose weights are fetched ahead, is what gained. Tried: threads that spin briefly, and attention in our own kernels "
@@ -64,7 +69,10 @@ GOALS = [
          [("peers.tiny_jpeg", 2.5), ("peers.tiny_12mp", 2), ("peers.tiny_raw", 3)], text="≥ 2.5 ×; ≥ 2 ×; ≥ 3 ×",
          cause="perf record of raw images from 4 callers, Zen 5: 39 % are the products of the small model, at the processor's limit, 18 % "
                "bytes becoming floats, 14 % threads that wait for or wake each other, 7 % copies of the pixels"),
-    Goal("goodput at 10 × the capacity / maximum", [("overload.goodput", 0.95)], text="≥ 0.95"),
+    Goal("goodput at 10 × the capacity / maximum", [("overload.goodput", 0.95)], text="≥ 0.95",
+         cause="perf record of the server in the flood: 95 % of its time is the device's, 3 % gRPC's threads; of 324 decoded pictures 321 were "
+               "answered in time, and batches were full. What is missing is the time of the caller, who sends ten times as much from the same two "
+               "processors, and the rounds' scatter"),
     Goal("one 320×240 picture beside a bulk job of 12 MP files: p90 / (a file's decode + a batch)", [("lanes.of_allowed", 1)],
          False, "≤ 3 ×"),
     Goal("64 callers × 16 images with a deadline of 2 s: goodput / own maximum", [("peers.overload", 0.95)],

@@ -15,14 +15,13 @@ from .common import ROOT, WORK
 _TINY = {"embed_dim": 64, "vision_cfg": {"image_size": 224, "layers": 2, "width": 64, "head_width": 32, "patch_size": 32},
          "text_cfg": {"context_length": 77, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1}}
 KINDS = ("jpeg", "12mp", "raw")
-FAMILIES = ("vit-b-16", "vit-l-14", "siglip2-b-16", "dinov2-b-14")
 
 
 _OPEN_CLIP = {"vit-b-32": "ViT-B-32", "vit-b-16": "ViT-B-16", "vit-l-14": "ViT-L-14"}
 
 
 def family(name: str) -> pathlib.Path:
-    """A folder of a tower of images, as its library saves it."""
+    """A folder as the model's library saves it."""
     if name in _OPEN_CLIP:
         return model(name)
     folder = WORK / name
@@ -32,8 +31,8 @@ def family(name: str) -> pathlib.Path:
     import transformers
 
     torch.manual_seed(0)
-    if name == "siglip2-b-16":
-        made, processor = transformers.SiglipVisionModel(transformers.SiglipVisionConfig()), transformers.SiglipImageProcessor()
+    if name == "siglip-b-16":
+        made, processor = transformers.SiglipModel(transformers.SiglipConfig()), transformers.SiglipImageProcessor()
     else:
         made = transformers.Dinov2Model(transformers.Dinov2Config(image_size=518))
         processor = transformers.BitImageProcessor(size={"shortest_edge": 256})
