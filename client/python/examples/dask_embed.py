@@ -11,6 +11,8 @@ import os
 
 import dask.dataframe
 import numpy as np
+import pyarrow
+import pyarrow.dataset
 from dask.distributed import Client
 
 from embedd import EmbedClient
@@ -31,11 +33,14 @@ def main() -> None:
     table = dask.dataframe.read_parquet(arguments.source)
     kinds = {"vector": np.dtype(object), "error": np.dtype(object), "fingerprint": np.dtype(object)}
     embedded = table.map_partitions(column, meta={**dict(table.dtypes), **kinds})
+    # Dask cannot guess what is in a column of objects.
+    added = {"vector": pyarrow.list_(pyarrow.float32()), "error": pyarrow.string(), "fingerprint": pyarrow.string()}
+    schema = pyarrow.schema([*pyarrow.dataset.dataset(arguments.source).schema, *map(pyarrow.field, added, added.values())])
     if arguments.scheduler:
         with Client(arguments.scheduler):
-            embedded.to_parquet(arguments.sink)
+            embedded.to_parquet(arguments.sink, schema=schema, write_index=False)
     else:
-        embedded.to_parquet(arguments.sink)
+        embedded.to_parquet(arguments.sink, schema=schema, write_index=False)
 
 
 if __name__ == "__main__":
