@@ -15,6 +15,7 @@
 #include "server/engine/encoder.h"
 #include "server/engine/layout_choice.h"
 #include "server/engine/panel_product.h"
+#include "server/engine/rope.h"
 #include "server/engine/weight_loader.h"
 
 namespace embedd {
@@ -150,6 +151,13 @@ std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
   return Values(
       OneQueryAttention(Copy(query, {n, 1, width}), Copy(x, {n, tokens, width}),
                         KeyValueWeights(Copy(weight, {2 * width, width}), Copy(bias, {2 * width}), heads)));
+}
+
+std::vector<float> TurnByRope(const TowerConfig& config, int n, const std::vector<float>& x, bool in_bf16) {
+  const c10::InferenceMode no_gradients;
+  const RotaryPositions rope(config, at::kCPU);
+  const at::Tensor rows = Copy(x, {n, config.tokens(), config.width});
+  return Values(rope.Turn(in_bf16 ? rows.to(at::kBFloat16) : rows).to(at::kFloat));
 }
 
 std::vector<float> NoisePixels(const TowerConfig& config, int n) {

@@ -61,6 +61,10 @@ std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,
                                         const std::vector<float>& query, const std::vector<float>& x,
                                         const std::vector<float>& weight, const std::vector<float>& bias);
 
+// Queries x [n, tokens, width] turned by the rotary positions of `config`, in f32 or in bf16, whose numbers x
+// must be made of.
+std::vector<float> TurnByRope(const TowerConfig& config, int n, const std::vector<float>& x, bool in_bf16);
+
 // n images of normalised noise, the same on every machine.
 std::vector<float> NoisePixels(const TowerConfig& config, int n);
 

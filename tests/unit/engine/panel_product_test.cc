@@ -73,6 +73,11 @@ TEST_CASE("A product in panels is the product, whatever its sizes") {
         CheckAgainstReference(*kernel, 101, 800, out, /*with_bias=*/true, sum);
       CheckAgainstReference(*kernel, 13, 64, out, /*with_bias=*/false, /*onto_sum=*/false);
     }
+    // Hidden layers that no panel of 32 divides: EVA02-L's and so400m's.
+    for (const int hidden : {2730, 4304}) {
+      CheckAgainstReference(*kernel, 50, 64, hidden, /*with_bias=*/true, /*onto_sum=*/false);
+      CheckAgainstReference(*kernel, 13, hidden, 64, /*with_bias=*/true, /*onto_sum=*/true);
+    }
     for (const int rows : {400, 415})
       check(rows, 1600, 1, true, true);  // enough work to divide the rows, too
     for (const bool bias : {false, true}) {
