@@ -15,16 +15,19 @@ namespace {
 
 enum ProbeExit { kServing = 0, kBadArguments = 1, kNoConnection = 2, kRpcFailed = 3, kNotServing = 4 };
 
-ProbeExit Tell(ProbeExit code, const std::string& text) {
-  absl::FPrintF(code == kServing ? stdout : stderr, "%s\n", text);
-  return code;
-}
+// Between two looks at a server that does not serve yet.
+constexpr absl::Duration kPause = absl::Milliseconds(250);
 
-ProbeExit Check(const Common& common, const Place& place, const std::string& service,
-                absl::Duration connect_timeout, const std::string& prefix) {
+struct Finding {
+  ProbeExit code;
+  std::string text;
+};
+
+Finding Check(const Common& common, const Place& place, const std::string& service,
+              absl::Duration connect_timeout, const std::string& prefix) {
   if (!place.channel->WaitForConnected(absl::ToChronoTime(absl::Now() + connect_timeout))) {
-    return Tell(kNoConnection, absl::StrFormat("%sno connection to %s within %s", prefix, place.target.name,
-                                               absl::FormatDuration(connect_timeout)));
+    return {kNoConnection, absl::StrFormat("%sno connection to %s within %s", prefix, place.target.name,
+                                           absl::FormatDuration(connect_timeout))};
   }
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + common.timeout));
@@ -33,26 +36,39 @@ ProbeExit Check(const Common& common, const Place& place, const std::string& ser
   request.set_service(service);
   const auto status = grpc::health::v1::Health::NewStub(place.channel)->Check(&context, request, &response);
   if (!status.ok()) {
-    return Tell(kRpcFailed, absl::StrFormat("%shealth check of \"%s\" failed: %s: %s", prefix, service,
-                                            CodeName(static_cast<absl::StatusCode>(status.error_code())),
-                                            status.error_message()));
+    return {kRpcFailed, absl::StrFormat("%shealth check of \"%s\" failed: %s: %s", prefix, service,
+                                        CodeName(static_cast<absl::StatusCode>(status.error_code())),
+                                        status.error_message())};
   }
   const auto state = grpc::health::v1::HealthCheckResponse::ServingStatus_Name(response.status());
   const bool serving = response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
-  return Tell(serving ? kServing : kNotServing, prefix + "status: " + state);
+  return {serving ? kServing : kNotServing, prefix + "status: " + state};
 }
 
-int Run(const Common& common, const std::string& service, absl::Duration connect_timeout) {
+int BadArguments(const absl::Status& status) {
+  absl::FPrintF(stderr, "%s\n", status.message());
+  return kBadArguments;
+}
+
+// `retry_for`: how long to look again while a server does not serve.
+int Run(const Common& common, const std::string& service, absl::Duration connect_timeout,
+        absl::Duration retry_for) {
   const auto options = ClientOptions(common);
-  if (!options.ok()) return Tell(kBadArguments, std::string(options.status().message()));
+  if (!options.ok()) return BadArguments(options.status());
   const auto places = Places(*options);
-  if (!places.ok()) return Tell(kBadArguments, std::string(places.status().message()));
+  if (!places.ok()) return BadArguments(places.status());
   // Of several servers each has to serve; the first that does not gives the code.
   ProbeExit worst = kServing;
+  const absl::Time end = absl::Now() + retry_for;
   for (const Place& place : *places) {
     const std::string prefix = places->size() > 1 ? place.target.name + " " : "";
-    const ProbeExit code = Check(common, place, service, connect_timeout, prefix);
-    if (worst == kServing) worst = code;
+    Finding found = Check(common, place, service, connect_timeout, prefix);
+    while (found.code != kServing && absl::Now() + kPause < end) {
+      absl::SleepFor(kPause);
+      found = Check(common, place, service, connect_timeout, prefix);
+    }
+    absl::FPrintF(found.code == kServing ? stdout : stderr, "%s\n", found.text);
+    if (worst == kServing) worst = found.code;
   }
   return worst;
 }
@@ -67,10 +83,14 @@ void AddProbe(CLI::App& app, const Common& common, int* exit_code) {
   AddDuration(*command, "--connect-timeout", connect_timeout.get(), "Longest that connecting may take");
   command->footer(
       "Of several servers each is asked, and the first that does not serve gives the code.\n"
+      "It looks once; with --retry-for it waits so long until they serve.\n"
       "Exit codes: 0 serving, 1 bad arguments, 2 no connection, 3 the check failed, 4 not serving.\n"
       "Example:\n  embedctl --target 127.0.0.1:50051 probe");
-  command->callback([&common, service, connect_timeout, exit_code] {
-    *exit_code = Run(common, *service, *connect_timeout);
+  const CLI::Option* retry_for = app.get_option("--retry-for");
+  command->callback([&common, service, connect_timeout, retry_for, exit_code] {
+    // A health check is over at once unless it is told to wait: the default is for those who have work to do.
+    *exit_code = Run(common, *service, *connect_timeout,
+                     retry_for->count() > 0 ? common.retry_for : absl::ZeroDuration());
   });
 }
 

@@ -46,7 +46,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Create(Options options) 
     auto channel = MakeChannel(options, target);
     if (!channel.ok()) return channel.status();
     auto stub = v1::EmbeddingService::NewStub(*channel);
-    places.push_back({std::move(target), *std::move(channel), std::move(stub)});
+    auto health = grpc::health::v1::Health::NewStub(*channel);
+    places.push_back({std::move(target), *std::move(channel), std::move(stub), std::move(health)});
   }
   return std::unique_ptr<Connection>(new Connection(std::move(options), std::move(places)));
 }
@@ -56,7 +57,11 @@ Connection::Connection(Options options, std::vector<Place> places)
         std::vector<int> servers;
         for (const Place& place : places_) servers.push_back(place.target.servers);
         return servers;
-      }()) {}
+      }()) {
+  for (size_t i = 0; i < places_.size(); ++i) {
+    if (Balanced(places_[i].target)) replicas_.NoHealth(i);  // gRPC asks each address behind it
+  }
+}
 
 std::unique_ptr<grpc::ClientContext> Connection::NewContext(absl::Time deadline) const {
   auto context = std::make_unique<grpc::ClientContext>();
@@ -78,6 +83,7 @@ absl::StatusOr<ServerInfo> Connection::FetchInfo(size_t replica, absl::Time dead
   }
   if (replicas_.Answered(replica, {}, sent, absl::Now())) ReportReturn(replica);
   ServerInfo info = FromProto(response);
+  replicas_.HealthTold(replica, info.state == "READY" || info.state == "OFFLOADED");
   // Limits hold as long as the server's flags; while it loads, the rest is still unknown.
   if (info.model.dimension > 0) replicas_.Learn(replica, info.limits);
   return info;

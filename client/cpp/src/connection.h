@@ -18,6 +18,7 @@
 #include "client/cpp/src/target.h"
 #include "embedd/client.h"
 #include "embedd/v1/embedding_service.grpc.pb.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "server/support/mutex.h"
@@ -33,6 +34,7 @@ class Connection {
   Replicas& replicas() const { return replicas_; }
   const Target& target(size_t replica) const { return places_[replica].target; }
   v1::EmbeddingService::Stub& stub(size_t replica) const { return *places_[replica].stub; }
+  grpc::health::v1::Health::Stub& health(size_t replica) const { return *places_[replica].health; }
 
   // A context of one attempt: its deadline, and the token where there is one.
   std::unique_ptr<grpc::ClientContext> NewContext(absl::Time deadline) const;
@@ -61,6 +63,7 @@ class Connection {
     Target target;
     std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<v1::EmbeddingService::Stub> stub;
+    std::unique_ptr<grpc::health::v1::Health::Stub> health;
   };
 
   Connection(Options options, std::vector<Place> places);

@@ -35,12 +35,22 @@ struct EmbedCall::Request {
   grpc::Status status;
 };
 
+// What a server says of its health.
+struct EmbedCall::Question {
+  size_t replica = 0;
+  grpc::ClientContext context;
+  grpc::health::v1::HealthCheckResponse answer;
+  grpc::Status status;
+  std::unique_ptr<grpc::ClientAsyncResponseReader<grpc::health::v1::HealthCheckResponse>> reader;
+};
+
 namespace {
 
 // Of all servers together: bounds memory.
 constexpr size_t kMaxInFlight = 256;
 // Longest that a call waits to hear what a server is that came back.
 constexpr absl::Duration kIntroduction = absl::Seconds(3);
+constexpr absl::Duration kHealthTimeout = absl::Seconds(3);
 
 void SetTiming(const v1::Timing& from, RequestTiming* to) {
   to->decode = absl::Nanoseconds(from.decode_ns());
@@ -57,6 +67,7 @@ EmbedCall::EmbedCall(const Connection& connection, const Source& source, const E
     : connection_(connection), source_(source), options_(options) {}
 
 EmbedCall::~EmbedCall() {
+  for (const auto& question : questions_) question->context.TryCancel();
   events_.Shutdown();
   void* tag = nullptr;
   bool ok = false;
@@ -77,6 +88,7 @@ absl::StatusOr<EmbedResult> EmbedCall::Run(std::span<const Part> parts, size_t i
     void* tag = nullptr;
     bool ok = false;
     if (!events_.Next(&tag, &ok)) break;
+    if (HeardHealth(tag)) continue;
     auto* request = static_cast<Request*>(tag);
     if (!request->waiting) {
       OnAnswer(request);
@@ -154,6 +166,34 @@ void EmbedCall::Send(Request* request) {
   request->reader =
       connection_.stub(request->replica).AsyncEmbedBatch(request->context.get(), request->message, &events_);
   request->reader->Finish(&request->answer, &request->status, request);
+  AskHealth();
+}
+
+void EmbedCall::AskHealth() {
+  for (const size_t replica : connection_.replicas().HealthDue(absl::Now())) {
+    auto question = std::make_unique<Question>();
+    question->replica = replica;
+    question->context.set_deadline(absl::ToChronoTime(absl::Now() + kHealthTimeout));
+    question->reader = connection_.health(replica).AsyncCheck(&question->context, {}, &events_);
+    question->reader->Finish(&question->answer, &question->status, question.get());
+    questions_.push_back(std::move(question));
+  }
+}
+
+bool EmbedCall::HeardHealth(void* tag) {
+  const auto heard = std::find_if(questions_.begin(), questions_.end(),
+                                  [tag](const auto& question) { return question.get() == tag; });
+  if (heard == questions_.end()) return false;
+  const Question& question = **heard;
+  auto& replicas = connection_.replicas();
+  if (question.status.ok()) {
+    replicas.HealthTold(question.replica,
+                        question.answer.status() == grpc::health::v1::HealthCheckResponse::SERVING);
+  } else if (question.status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    replicas.NoHealth(question.replica);
+  }  // else no news: the calls themselves tell
+  questions_.erase(heard);
+  return true;
 }
 
 void EmbedCall::OnAnswer(Request* request) {

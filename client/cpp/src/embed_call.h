@@ -33,6 +33,7 @@ class EmbedCall {
 
  private:
   struct Request;
+  struct Question;
 
   // Builds the message of a part and sends it; does neither when no input of it is fit to be sent.
   void Start(const Part& part);
@@ -41,6 +42,9 @@ class EmbedCall {
   // The answer of an attempt, good or bad.
   void OnAnswer(Request* request);
   void Refused(Request* request, Failure failure);
+  // Asks the servers in use for their health, now and then, and goes on. Heard: whether `tag` is an answer.
+  void AskHealth();
+  bool HeardHealth(void* tag);
   // No server takes a request of its size, though they did when the call was cut.
   void TooLarge(Request* request);
   Load LoadOf(const Request& request) const;
@@ -56,6 +60,7 @@ class EmbedCall {
   std::string first_target_;  // where the first rows came from
   absl::Status status_;
   std::vector<std::unique_ptr<Request>> active_;
+  std::vector<std::unique_ptr<Question>> questions_;  // that are not answered yet
   grpc::CompletionQueue events_;
 };
 

@@ -16,6 +16,7 @@ constexpr absl::Duration kLongestHold = absl::Seconds(5);
 constexpr double kMemory = 0.8;
 // A replica that was asked nothing for so long may have changed.
 constexpr absl::Duration kStale = absl::Seconds(10);
+constexpr absl::Duration kHealthEvery = absl::Seconds(1);
 
 // The smaller of two limits, where 0 means that it is not known.
 template <typename T>
@@ -146,6 +147,30 @@ void Replicas::Left(size_t replica, const Load& load, absl::Time now) {
   replicas_[replica].End(load.inputs, false, now);
 }
 
+std::vector<size_t> Replicas::HealthDue(absl::Time now) {
+  std::vector<size_t> due;
+  if (count_ == 1) return due;
+  MutexLock lock(&mu_);
+  for (size_t i = 0; i < count_; ++i) {
+    Replica& one = replicas_[i];
+    if (!one.says_health || (one.inputs == 0 && one.serving) || one.health_next > now) continue;
+    one.health_next = now + kHealthEvery;
+    due.push_back(i);
+  }
+  return due;
+}
+
+void Replicas::HealthTold(size_t replica, bool serving) {
+  MutexLock lock(&mu_);
+  if (replicas_[replica].says_health) replicas_[replica].serving = serving;
+}
+
+void Replicas::NoHealth(size_t replica) {
+  MutexLock lock(&mu_);
+  replicas_[replica].says_health = false;
+  replicas_[replica].serving = true;
+}
+
 bool Replicas::TellOutage(size_t replica) {
   MutexLock lock(&mu_);
   Replica& one = replicas_[replica];
@@ -186,7 +211,7 @@ bool Replicas::Replica::Takes(const Load& load) const {
 
 bool Replicas::Replica::Free(absl::Time now) const {
   // After an outage one request finds out whether it is over.
-  return resume_at <= now && (failures < servers || inputs == 0);
+  return serving && resume_at <= now && (failures < servers || inputs == 0);
 }
 
 void Replicas::Replica::Begin(size_t count, absl::Time now) {

@@ -53,6 +53,15 @@ class Replicas {
   // Given up on this side.
   void Left(size_t replica, const Load& load, absl::Time now);
 
+  // The replicas whose health is to be asked now: those in use and those that do not serve, once a second,
+  // where there is another one to go to. A server that drains says so for some seconds before it refuses
+  // anything.
+  std::vector<size_t> HealthDue(absl::Time now);
+  // What health said; who does not serve gets nothing while another one does.
+  void HealthTold(size_t replica, bool serving);
+  // It does not offer to say, or gRPC asks on its own: it is not asked again, and counts as serving.
+  void NoHealth(size_t replica);
+
   // True once per outage: it is to be told.
   bool TellOutage(size_t replica);
   // Whether it answered a request with inputs before.
@@ -64,8 +73,11 @@ class Replicas {
     bool known = false;
     ServerInfo::Limits limits;
     bool answered = false;
-    size_t inputs = 0;  // under way there
-    int failures = 0;   // in a row
+    bool serving = true;  // by its health
+    bool says_health = true;
+    absl::Time health_next = absl::InfinitePast();  // when to ask again
+    size_t inputs = 0;                              // under way there
+    int failures = 0;                               // in a row
     bool outage_told = false;
     absl::Time resume_at = absl::InfinitePast();
     absl::Time failed_at = absl::InfinitePast();

@@ -115,6 +115,7 @@ grpc::Status FakeHealth::Check(grpc::ServerContext*, const grpc::health::v1::Hea
   if (!request->service().empty() && request->service() != "embedd.v1.EmbeddingService") {
     return {grpc::StatusCode::NOT_FOUND, "no such service"};
   }
+  if (const int check = checks++; before) before(check);
   response->set_status(status);
   return grpc::Status::OK;
 }

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -48,8 +49,11 @@ class FakeService final : public v1::EmbeddingService::Service {
 
 class FakeHealth final : public grpc::health::v1::Health::Service {
  public:
-  grpc::health::v1::HealthCheckResponse::ServingStatus status =
+  std::atomic<grpc::health::v1::HealthCheckResponse::ServingStatus> status =
       grpc::health::v1::HealthCheckResponse::SERVING;
+  std::atomic<int> checks = 0;  // how often it was asked
+  // Runs ahead of an answer, with its number from 0.
+  std::function<void(int check)> before;
   grpc::Status Check(grpc::ServerContext* context, const grpc::health::v1::HealthCheckRequest* request,
                      grpc::health::v1::HealthCheckResponse* response) override;
 };

@@ -134,6 +134,42 @@ TEST_CASE("One request finds out whether a replica is back") {
   for (int i = 0; i < 5; ++i) CHECK(*replicas.Begin(kOne, later) == 1);
 }
 
+TEST_CASE("Health is asked once a second of those in use; who does not serve gets nothing, and is asked on") {
+  using Indexes = std::vector<size_t>;
+  Replicas replicas({1, 1, 1});
+  CHECK(replicas.HealthDue(kNow).empty());
+  for (size_t i = 0; i < 2; ++i) replicas.BeginAt(i, kOne, kNow);
+  CHECK(replicas.HealthDue(kNow) == Indexes{0, 1});
+  CHECK(replicas.HealthDue(kNow + absl::Milliseconds(999)).empty());
+  replicas.HealthTold(0, true);
+  replicas.HealthTold(1, false);
+  for (size_t i = 0; i < 2; ++i) replicas.Answered(i, kOne, kNow, kNow);
+  for (int i = 0; i < 6; ++i) CHECK(*replicas.Begin(kOne, kNow) != 1);
+  const absl::Time later = kNow + absl::Seconds(1);
+  CHECK(replicas.HealthDue(later) == Indexes{0, 1, 2});
+  replicas.HealthTold(1, true);
+  for (size_t i = 0; i < 6; ++i) replicas.BeginAt(i % 2 * 2, kOne, later);
+  CHECK(*replicas.Begin(kOne, later) == 1);
+}
+
+TEST_CASE(
+    "Health is not asked of one server, nor where it is not offered; where nobody serves one is asked") {
+  Replicas alone({1});
+  alone.BeginAt(0, kOne, kNow);
+  CHECK(alone.HealthDue(kNow).empty());
+  Replicas replicas({1, 1});
+  for (size_t i = 0; i < 2; ++i) replicas.BeginAt(i, kOne, kNow);
+  replicas.HealthTold(0, false);
+  replicas.NoHealth(0);
+  replicas.HealthTold(0, false);  // an answer that was under way
+  CHECK(replicas.HealthDue(kNow) == std::vector<size_t>{1});
+  replicas.HealthTold(1, false);
+  for (int i = 0; i < 4; ++i) CHECK(*replicas.Begin(kOne, kNow) == 0);
+  Replicas gone({1, 1});
+  for (size_t i = 0; i < 2; ++i) gone.HealthTold(i, false);
+  CHECK(gone.Begin(kOne, kNow).has_value());
+}
+
 TEST_CASE("Calls are planned by what all take; a request goes to a replica that takes it") {
   Replicas replicas({1, 1, 1});
   CHECK_FALSE(replicas.Shared());

@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -79,6 +80,26 @@ TEST_CASE("A server that is away, and one that refuses, are left out at once and
   CHECK(refusing.service.seen().size() <= 8);  // those that were sent before the first refusal came
   REQUIRE(told.size() == 1);
   CHECK(Contains(told[0], gone));
+}
+
+TEST_CASE("A server that drains is left before it refuses anything") {
+  FakeServer draining, good;
+  draining.health.status = grpc::health::v1::HealthCheckResponse::NOT_SERVING;
+  draining.service.before = [&](int, const v1::EmbedBatchRequest&, grpc::ServerContext*) {
+    const absl::Time end = absl::Now() + absl::Seconds(10);
+    while (draining.health.checks == 0 && absl::Now() < end) std::this_thread::yield();
+    return grpc::Status::OK;
+  };
+  std::vector<std::string> told;
+  const auto client = Connect({.target = absl::StrCat(draining.target(), ",", good.target()),
+                               .max_in_flight = 2,
+                               .max_request_images = 1,
+                               .on_outage = [&](const std::string& message) { told.push_back(message); }});
+  const Images images(400);
+  CheckRows(client->EmbedImages(images.refs), 400);
+  CHECK(draining.service.seen().size() <= 100);  // what was sent before its answer came; else half of all
+  CHECK(draining.service.seen().size() + good.service.seen().size() == 400);
+  CHECK(told.empty());
 }
 
 TEST_CASE("Two models end the call, and both servers are named") {

@@ -123,6 +123,26 @@ TEST_CASE("embedctl probe answers with the exit codes of grpc_health_probe") {
   CHECK(RunCtl({"--target", gone, "probe", "--token-file", "/nonexistent/token"}).exit_code == 1);
 }
 
+TEST_CASE("embedctl probe looks once; with --retry-for it waits until the server serves") {
+  FakeServer server;
+  server.health.status = grpc::health::v1::HealthCheckResponse::NOT_SERVING;
+  CHECK(RunCtl({"--target", server.target(), "probe"}).exit_code == 4);
+  CHECK(server.health.checks.load() == 1);
+  CHECK(RunCtl({"--target", server.target(), "probe", "--retry-for", "0"}).exit_code == 4);
+  CHECK(server.health.checks.load() == 2);
+  CHECK(RunCtl({"--target", server.target(), "--retry-for", "1500ms", "probe"}).exit_code == 4);
+  CHECK(server.health.checks.load() > 3);
+  const int before = server.health.checks.load();
+  server.health.before = [&](int check) {
+    if (check == before + 1) server.health.status = grpc::health::v1::HealthCheckResponse::SERVING;
+  };
+  const auto run = RunCtl({"--target", server.target(), "probe", "--retry-for", "1m"});
+  CHECK(run.exit_code == 0);
+  CHECK(run.out == "status: SERVING\n");
+  CHECK(run.err.empty());
+  CHECK(server.health.checks.load() == before + 2);
+}
+
 TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
   CHECK(RunCtl({}).exit_code == 2);
   CHECK(RunCtl({"embed"}).exit_code == 2);
