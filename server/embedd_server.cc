@@ -150,18 +150,17 @@ struct EmbeddServer::Stages {
   absl::Duration ExpectedTime(const Work& more) const {
     const DeviceGroup* s = made_devices.load();
     if (s == nullptr) return absl::ZeroDuration();
-    const absl::Duration device = s->ExpectedTime(more.lane, more.images, prepare.sizes());
+    const absl::Duration device = s->ExpectedTime(more.lane, more.inputs, prepare.counts());
     const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
     if (preparing == absl::ZeroDuration()) return device;
     if (s->devices().front()->is_processor()) return preparing + device;
-    return std::max(device, preparing + std::min(device, s->ExpectedBatchTime()));
+    return std::max(device, preparing + std::min(device, s->ExpectedBatchTime(more.inputs)));
   }
 
-  // What an input needs on the device, at least.
-  absl::Duration TimeOncePrepared() const {
+  // What an input of each tower needs on the device, at least.
+  PerTower<absl::Duration> TimeOncePrepared() const {
     const DeviceGroup* s = made_devices.load();
-    return s == nullptr ? absl::ZeroDuration()
-                        : std::min(s->ExpectedTime(Lane::kInteractive, 1), s->ExpectedBatchTime());
+    return s == nullptr ? PerTower<absl::Duration>() : s->LeastTimes();
   }
 
   void SetBuildInfo(const std::string& fingerprint) {
@@ -239,6 +238,10 @@ struct EmbeddServer::Stages {
       info.dtype = std::string(DtypeWord(spec->dtype));
       info.dimension = spec->dimension;
       info.image_size = spec->image.height;
+      info.towers = spec->towers;
+      if (const auto& text = spec->text)
+        info.text = OpsInfo::Text{text->context_length, text->lowercases, text->fingerprint,
+                                  spec->logit_scale,    spec->logit_bias, spec->similarity};
     }
     info.max_batch = config.max_batch;
     info.queue_images = used.images;

@@ -217,7 +217,7 @@ void BatchRunner::AnswerRows(BatchReport& report, const Part& part, const Attemp
                                              {"trace_ids", absl::StrJoin(TraceIds(report, part), ",")},
                                              {"bad", absl::StrCat(attempt.images - good)}});
   }
-  deps_.metrics->ObserveBatch(good, attempt.bucket - attempt.images);
+  deps_.metrics->ObserveBatch(report.tower, good, attempt.bucket - attempt.images);
   deps_.metrics->ObserveStage(Stage::kExecute, attempt.took);
 }
 

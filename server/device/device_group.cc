@@ -161,35 +161,56 @@ void DeviceGroup::Move(bool onto_device, WeightsMoved done) {
   }
 }
 
-absl::Duration DeviceGroup::ExpectedTime(Lane lane, int images, LaneSizes prepared_later) const {
-  (lane == Lane::kBulk ? prepared_later.bulk : prepared_later.interactive) += images;
-  const int leaving = deps_.queue->LeaveUntilLastOf(lane, prepared_later);
+absl::Duration DeviceGroup::ExpectedTime(Lane lane, const PerTower<int>& more,
+                                         InputCounts prepared_later) const {
+  for (const Tower tower : {Tower::kImage, Tower::kText}) prepared_later.At(tower, lane) += more[tower];
+  const InputCounts waiting = deps_.queue->counts();
+  PerTower<int> all = deps_.queue->LeaveUntilLastOf(lane, prepared_later);
   std::vector<const DeviceThread*> serving;
   double rate = 0;
-  int in_flight = 0;
-  bool fresh = false;
+  PerTower<bool> counts;  // whether the times of the tower do
   for (const std::unique_ptr<DeviceThread>& device : devices_) {
     if (!device->serving()) continue;
     serving.push_back(device.get());
     rate += device->Rate();
-    in_flight += device->images_in_flight();
-    fresh = fresh || device->TimesAreFresh();
+    const PerTower<int> in_flight = device->in_flight();
+    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+      all[tower] += in_flight[tower];
+      counts[tower] = counts[tower] || waiting.of(tower) > 0 || device->TimesAreFresh(tower);
+    }
   }
-  if (rate <= 0 || (deps_.queue->size() == 0 && !fresh)) return absl::ZeroDuration();
-  // Each pulls as fast as it works, so it gets its part of all there is.
-  const int all = leaving + in_flight;
+  if (rate <= 0) return absl::ZeroDuration();
+  // Each pulls as fast as it works, so it gets its part of all there is. One that was not measured with the
+  // second tower yet is taken to be as much faster or slower with it as with the first.
   absl::Duration longest;
   for (const DeviceThread* device : serving) {
-    const double part = std::ceil(all * device->Rate() / rate);
-    longest = std::max(longest, device->TimeOf(static_cast<int>(part)));
+    PerTower<int> part;
+    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+      if (counts[tower]) part[tower] = static_cast<int>(std::ceil(all[tower] * device->Rate() / rate));
+    }
+    longest = std::max(longest, device->TimeOf(part));
   }
   return longest;
 }
 
-absl::Duration DeviceGroup::ExpectedBatchTime() const {
+PerTower<absl::Duration> DeviceGroup::LeastTimes() const {
+  PerTower<absl::Duration> times;
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    PerTower<int> one;
+    one[tower] = 1;
+    times[tower] = std::min(ExpectedTime(Lane::kInteractive, one), ExpectedBatchTime(one));
+  }
+  return times;
+}
+
+absl::Duration DeviceGroup::ExpectedBatchTime(const PerTower<int>& inputs) const {
+  const bool any = inputs[Tower::kImage] == 0 && inputs[Tower::kText] == 0;
   absl::Duration longest;
   for (const std::unique_ptr<DeviceThread>& device : devices_) {
-    if (device->serving()) longest = std::max(longest, device->TimeOf(device->batching().cap.images));
+    if (!device->serving()) continue;
+    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+      if (any || inputs[tower] > 0) longest = std::max(longest, device->BatchTime(tower));
+    }
   }
   return longest;
 }

@@ -48,12 +48,15 @@ class DeviceGroup {
   // On every device that serves. The sum of the bytes, and the time of the longest. `done` is told once.
   void Move(bool onto_device, WeightsMoved done);
 
-  // How long `images` more images of `lane` would take from now to their answer, by what goes before them and
-  // the measured times. `prepared_later` are those that are not in the queue yet. Zero while nothing is
-  // known.
-  absl::Duration ExpectedTime(Lane lane, int images, LaneSizes prepared_later = {}) const;
-  // Of a full batch, on the device that needs the longest. Zero while nothing is known.
-  absl::Duration ExpectedBatchTime() const;
+  // How long `more` inputs of `lane` would take from now to their answer, by what goes before them and the
+  // times that were measured of each tower. `prepared_later` are those that are not in the queue yet. Zero
+  // while nothing is known.
+  absl::Duration ExpectedTime(Lane lane, const PerTower<int>& more, InputCounts prepared_later = {}) const;
+  // What one interactive input of each tower needs from now on, at least: no more than a full batch of it.
+  PerTower<absl::Duration> LeastTimes() const;
+  // Of a full batch of a tower that `inputs` are for, of any where there are none; on the device and for the
+  // tower that need the longest. Zero while nothing is known.
+  absl::Duration ExpectedBatchTime(const PerTower<int>& inputs) const;
 
   // As of DeviceThread, of every device.
   void FailInFlight(const absl::Status& status, Reason reason);

@@ -85,6 +85,7 @@ bool DeviceSession::StillWorks() {
 
 BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool device_lost) {
   BatchReport report;
+  report.tower = batch.tasks.front().tower;
   report.finished.answers.assign(batch.tasks.size(), failure);
   report.finished.tasks = std::move(batch.tasks);
   report.device_lost = device_lost;

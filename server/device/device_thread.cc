@@ -133,10 +133,10 @@ absl::Status DeviceThread::Load() {
   idle_since_ = idle_looked_at_ = deps_.clock->TimeNow();
   load_took_ = idle_since_ - start;
   if (!status.ok()) return status;
-  metrics_->SetBatchCap(learned.cap().images, learned.cap().set_by);
+  metrics_->SetBatchCap(session_.first_tower(), learned.cap().images, learned.cap().set_by);
   MutexLock lock(&mu_);
   caps_[First()] = std::move(learned);
-  learned_at_ = idle_since_;  // in the warm-up
+  learned_at_[session_.first_tower()] = idle_since_;  // in the warm-up
   int8_accuracy_ = executor_->int8_accuracy();
   return absl::OkStatus();
 }
@@ -195,7 +195,7 @@ void DeviceThread::RunBatch() {
       const CapController& cap = caps_[static_cast<size_t>(tower)];
       BoundedQueue::Want& want = wants[static_cast<size_t>(tower)];
       want = PlanBatch(waiting, cap, options_.padded);
-      if (!TimesAreFreshLocked()) want.batch_time = nullptr;
+      if (!TimesAreFreshLocked(tower)) want.batch_time = nullptr;
       absl::Duration of_this = cap.time().Predict(cap.cap().images);
       if (!session_.on_device(tower)) of_this += load_took_;
       expected = std::max(expected, of_this);
@@ -209,13 +209,14 @@ void DeviceThread::RunBatch() {
   if (!dropped.tasks.empty()) deps_.reply(std::move(dropped));
   if (batch.tasks.empty()) return;
 
+  const Tower tower = batch.tasks.front().tower;
   std::vector<std::shared_ptr<CallSink>> calls;
   for (const EmbedTask& task : batch.tasks) {
     if (calls.empty() || calls.back().get() != task.call()) calls.push_back(task.shared_call());
   }
   {
     MutexLock lock(&mu_);
-    images_in_flight_ = static_cast<int>(batch.tasks.size());
+    in_flight_[tower] = static_cast<int>(batch.tasks.size());
     calls_in_flight_.swap(calls);
   }
   BatchReport report = session_.Run(std::move(batch));
@@ -223,7 +224,7 @@ void DeviceThread::RunBatch() {
   deps_.reply(std::move(report.finished));
   {
     MutexLock lock(&mu_);
-    images_in_flight_ = 0;
+    in_flight_[tower] = 0;
     calls_in_flight_.swap(calls);  // a call may end where it is dropped: not under the lock
   }
   idle_since_ = idle_looked_at_ = deps_.clock->TimeNow();
@@ -276,7 +277,7 @@ bool DeviceThread::Learn(const BatchReport& report) {
   MutexLock lock(&mu_);
   CapController& cap = caps_[static_cast<size_t>(report.tower)];
   cap.OnMemory(memory.now.limit, memory.baseline);
-  learned_at_ = deps_.clock->TimeNow();
+  learned_at_[report.tower] = deps_.clock->TimeNow();
   for (const Attempt& attempt : report.attempts) {
     if (attempt.out_of_memory) {
       cap.OnOutOfMemory(attempt.bucket);
@@ -284,7 +285,10 @@ bool DeviceThread::Learn(const BatchReport& report) {
       cap.OnBatch(attempt.images, attempt.bucket, attempt.took, attempt.bytes);
     }
   }
-  if (static_cast<size_t>(report.tower) == First()) metrics_->SetBatchCap(cap.cap().images, cap.cap().set_by);
+  metrics_->SetBatchCap(report.tower, cap.cap().images, cap.cap().set_by);
+  const Tower first = session_.first_tower(), second = first == Tower::kImage ? Tower::kText : Tower::kImage;
+  const double usual = RateOf(first), other = RateOf(second);
+  if (usual > 0 && other > 0) deps_.queue->SetCost(second, usual / other);
   return report.device_lost && !std::exchange(lost_, true) && !given_up_;
 }
 
@@ -346,30 +350,45 @@ std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
   return int8_accuracy_;
 }
 
-absl::Duration DeviceThread::TimeOf(int images) const {
+absl::Duration DeviceThread::TimeOf(const PerTower<int>& inputs) const {
   MutexLock lock(&mu_);
-  const CapController& cap = caps_[First()];
-  const int size = cap.cap().images;
-  return images / size * cap.time().Predict(size) + cap.time().Predict(images % size);
+  absl::Duration all;
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    const CapController& cap = caps_[static_cast<size_t>(tower)];
+    const int size = cap.cap().images;
+    all += inputs[tower] / size * cap.time().Predict(size) + cap.time().Predict(inputs[tower] % size);
+  }
+  return all;
+}
+
+absl::Duration DeviceThread::BatchTime(Tower tower) const {
+  MutexLock lock(&mu_);
+  const CapController& cap = caps_[static_cast<size_t>(tower)];
+  return cap.time().Predict(cap.cap().images);
 }
 
 double DeviceThread::Rate() const {
   MutexLock lock(&mu_);
-  return caps_[First()].time().Rate(caps_[First()].cap().images);
+  return RateOf(session_.first_tower());
 }
 
-int DeviceThread::images_in_flight() const {
+double DeviceThread::RateOf(Tower tower) const {
+  const CapController& cap = caps_[static_cast<size_t>(tower)];
+  return cap.time().Rate(cap.cap().images);
+}
+
+PerTower<int> DeviceThread::in_flight() const {
   MutexLock lock(&mu_);
-  return images_in_flight_;
+  return in_flight_;
 }
 
-bool DeviceThread::TimesAreFresh() const {
+bool DeviceThread::TimesAreFresh(Tower tower) const {
   MutexLock lock(&mu_);
-  return TimesAreFreshLocked();
+  return TimesAreFreshLocked(tower);
 }
 
-bool DeviceThread::TimesAreFreshLocked() const {
-  return images_in_flight_ > 0 || deps_.clock->TimeNow() - learned_at_ < kTimesStayFresh;
+bool DeviceThread::TimesAreFreshLocked(Tower tower) const {
+  return in_flight_[tower] > 0 || deps_.clock->TimeNow() - learned_at_[tower] < kTimesStayFresh;
 }
 
 bool DeviceThread::Stop(absl::Duration limit) {

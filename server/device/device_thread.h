@@ -112,15 +112,19 @@ class DeviceThread {
   const std::string& name() const { return options_.name; }
   std::optional<Int8Accuracy> int8_accuracy() const;  // after Start
 
-  // How long `images` take on this device alone, one full batch after the other, by the measured times.
-  absl::Duration TimeOf(int images) const;
-  // Images that it does in a second at its cap; 0 while not known.
+  // How long `inputs` take on this device alone, one full batch after the other, each by the measured times
+  // of its tower. A tower that has run nothing yet takes no time.
+  absl::Duration TimeOf(const PerTower<int>& inputs) const;
+  // Of a full batch of `tower`.
+  absl::Duration BatchTime(Tower tower) const;
+  // Inputs of the first tower that it does in a second at its cap; 0 while not known.
   double Rate() const;
-  // Images of the batch that runs.
-  int images_in_flight() const;
-  // Whether the measured times may refuse work. An idle device that ran nothing for a while may have got
-  // faster: what was measured in a bad moment must not refuse for ever the calls that would correct it.
-  bool TimesAreFresh() const;
+  // Inputs of the batch that runs.
+  PerTower<int> in_flight() const;
+  // Whether the measured times of `tower` may refuse work. A device that ran nothing of it for a while may
+  // have got faster: what was measured in a bad moment must not refuse for ever the calls that would correct
+  // it.
+  bool TimesAreFresh(Tower tower) const;
 
   // Ends the thread after the piece of work that runs, and the executor on it; the rest of the queue stays.
   // False when it did not end within `limit`: then it hangs, and this object must not be destroyed.
@@ -146,7 +150,8 @@ class DeviceThread {
   bool Learn(const BatchReport& report);
   BatchRunner::Deps RunnerDeps();
   size_t First() const { return static_cast<size_t>(session_.first_tower()); }
-  bool TimesAreFreshLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  double RateOf(Tower tower) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool TimesAreFreshLocked(Tower tower) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   const Deps deps_;
@@ -168,11 +173,11 @@ class DeviceThread {
   std::array<CapController, kTowers> caps_ ABSL_GUARDED_BY(mu_);  // by Tower
   std::optional<absl::Status> loaded_ ABSL_GUARDED_BY(mu_);
   std::optional<Int8Accuracy> int8_accuracy_ ABSL_GUARDED_BY(mu_);
-  absl::Time learned_at_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
+  PerTower<absl::Time> learned_at_ ABSL_GUARDED_BY(mu_) = {{absl::InfinitePast(), absl::InfinitePast()}};
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_);
   absl::Duration busy_allowed_ ABSL_GUARDED_BY(mu_);
   std::string_view doing_ ABSL_GUARDED_BY(mu_);  // empty: nothing
-  int images_in_flight_ ABSL_GUARDED_BY(mu_) = 0;
+  PerTower<int> in_flight_ ABSL_GUARDED_BY(mu_);
   std::vector<std::shared_ptr<CallSink>> calls_in_flight_ ABSL_GUARDED_BY(mu_);  // of the batch that runs
   std::list<Asked> moves_ ABSL_GUARDED_BY(mu_);  // the first one may be under way
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -27,6 +27,21 @@ Json Memory(const OpsInfo& info, const OpsInfo::Device& device) {
           {"process_footprint", info.process_footprint}};
 }
 
+// What is known of texts has the names that GetServerInfo gives it.
+Json Model(const OpsInfo& info) {
+  Json model = {
+      {"name", info.model},          {"architecture", info.architecture}, {"fingerprint", info.fingerprint},
+      {"dimension", info.dimension}, {"image_size", info.image_size},     {"towers", info.towers}};
+  if (!info.text) return model;
+  model["text_context_length"] = info.text->context_length;
+  model["text_lowercases"] = info.text->lowercases;
+  model["text_fingerprint"] = info.text->fingerprint;
+  if (info.text->logit_scale) model["logit_scale"] = *info.text->logit_scale;
+  if (info.text->logit_bias) model["logit_bias"] = *info.text->logit_bias;
+  model["similarity"] = info.text->similarity;
+  return model;
+}
+
 // "device", "batch" and "memory" are those of the first device.
 std::string InfoJson(const OpsInfo& info) {
   const OpsInfo::Device first = info.devices.empty() ? OpsInfo::Device() : info.devices[0];
@@ -42,12 +57,7 @@ std::string InfoJson(const OpsInfo& info) {
                      {"why", info.why},
                      {"version", info.version},
                      {"uptime_seconds", info.uptime_seconds},
-                     {"model",
-                      {{"name", info.model},
-                       {"architecture", info.architecture},
-                       {"fingerprint", info.fingerprint},
-                       {"dimension", info.dimension},
-                       {"image_size", info.image_size}}},
+                     {"model", Model(info)},
                      {"device", info.device},
                      {"dtype", info.dtype},
                      {"batch", Batch(info, first)},

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,15 @@ struct OpsInfo {
   double uptime_seconds = 0;
   std::string model, architecture, fingerprint, device, dtype;
   int dimension = 0, image_size = 0;
+  std::vector<std::string> towers;
+  struct Text {
+    int context_length = 0;
+    bool lowercases = false;
+    std::string fingerprint;
+    std::optional<double> logit_scale, logit_bias;
+    std::string similarity;
+  };
+  std::optional<Text> text;  // of a model that embeds texts
   int64_t max_batch = 0;
   int64_t queue_images = 0, queue_images_limit = 0, queue_bytes = 0, queue_bytes_limit = 0;
   int64_t process_footprint = 0;

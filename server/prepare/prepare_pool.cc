@@ -54,6 +54,7 @@ void PreparePool::Add(PrepareItem item) {
       const Lane lane = item.task.lane;
       const uint64_t flow = item.task.flow;
       const absl::Time deadline = item.task.deadline;
+      ++counts_.At(item.task.tower, lane);
       items_.Add(lane, flow, deadline, cost, std::move(item));
     } else {
       refused = std::move(item);
@@ -80,6 +81,7 @@ void PreparePool::DropDead(uint64_t flow) {
     MutexLock lock(&mu_);
     items_.RemoveIf(
         flow, [](const PrepareItem& item) { return item.task.dead(); }, dead);
+    Uncount(dead);
   }
   AnswerCancelled(dead);
 }
@@ -93,6 +95,7 @@ void PreparePool::FailAll(const absl::Status& status, Reason reason) {
       closed_reason_ = reason;
     }
     items_.RemoveAll(failed);
+    Uncount(failed);
   }
   for (PrepareItem& item : failed) item.task.Finish(Answer::Failure(Outcome::kFailed, status, reason));
 }
@@ -112,13 +115,13 @@ void PreparePool::Stop() {
   threads_.clear();
 }
 
-LaneSizes PreparePool::sizes() const {
+InputCounts PreparePool::counts() const {
   MutexLock lock(&mu_);
-  LaneSizes sizes = items_.sizes();
-  for (const Hand& hand : hands_) {
-    if (hand.busy) ++(hand.lane == Lane::kBulk ? sizes.bulk : sizes.interactive);
-  }
-  return sizes;
+  return counts_;
+}
+
+void PreparePool::Uncount(const std::vector<PrepareItem>& gone) {
+  for (const PrepareItem& item : gone) --counts_.At(item.task.tower, item.task.lane);
 }
 
 absl::Duration PreparePool::ExpectedTime(Lane lane, absl::Duration more) const {
@@ -131,31 +134,36 @@ absl::Duration PreparePool::ExpectedTime(Lane lane, absl::Duration more) const {
   return absl::Seconds(seconds / options_.threads);
 }
 
-bool PreparePool::TakeNext(absl::Duration still_ahead, PrepareItem* next, std::vector<PrepareItem>* dead,
-                           std::vector<PrepareItem>* late) {
+bool PreparePool::TakeNext(const PerTower<absl::Duration>& still_ahead, PrepareItem* next,
+                           std::vector<PrepareItem>* dead, std::vector<PrepareItem>* late) {
   const absl::Time now = deps_.clock->TimeNow();
   const LaneSizes waiting = items_.sizes();
   const bool crowded = waiting.interactive + waiting.bulk > options_.threads;
   const double caution = crowded ? options_.crowded_caution : 1;
   absl::Duration in_hand;
+  const absl::Duration longest_ahead = std::max(still_ahead[Tower::kImage], still_ahead[Tower::kText]);
   for (const Hand& hand : hands_) in_hand = std::max(in_hand, absl::Seconds(hand.cost));
   bool found = false;
   using Verdict = LaneQueue<PrepareItem>::Verdict;
-  items_.Take(
-      {.most = 1, .most_with_bulk = 1, .urgent_before = now + options_.urgency + 2 * (in_hand + still_ahead)},
-      [&](PrepareItem& item) {
-        if (item.task.dead()) {
-          dead->push_back(std::move(item));
-          return Verdict::kDropped;
-        }
-        if (item.task.deadline <= now + caution * (deps_.cost->Of(item.load) + still_ahead)) {
-          late->push_back(std::move(item));
-          return Verdict::kDropped;
-        }
-        *next = std::move(item);
-        found = true;
-        return Verdict::kTaken;
-      });
+  items_.Take({.most = 1,
+               .most_with_bulk = 1,
+               .urgent_before = now + options_.urgency + 2 * (in_hand + longest_ahead)},
+              [&](PrepareItem& item) {
+                if (item.task.dead()) {
+                  dead->push_back(std::move(item));
+                  return Verdict::kDropped;
+                }
+                const absl::Duration needed = deps_.cost->Of(item.load) + still_ahead[item.task.tower];
+                if (item.task.deadline <= now + caution * needed) {
+                  late->push_back(std::move(item));
+                  return Verdict::kDropped;
+                }
+                *next = std::move(item);
+                found = true;
+                return Verdict::kTaken;
+              });
+  Uncount(*dead);
+  Uncount(*late);
   return found;
 }
 
@@ -165,7 +173,9 @@ void PreparePool::Work(int thread) {
   while (true) {
     {
       MutexLock lock(&mu_);
-      hands_[static_cast<size_t>(thread)] = {};
+      Hand& hand = hands_[static_cast<size_t>(thread)];
+      if (hand.busy) --counts_.At(hand.tower, hand.lane);
+      hand = {};
       const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
         const LaneSizes waiting = items_.sizes();
         return chores_.empty() && waiting.interactive + waiting.bulk == 0 && !stopping_;
@@ -173,7 +183,8 @@ void PreparePool::Work(int thread) {
       while (idle()) changed_.Wait(&mu_);
     }
     // Outside the lock, and not before the wait: it may be long ago then.
-    const absl::Duration still_ahead = deps_.still_ahead ? deps_.still_ahead() : absl::ZeroDuration();
+    const PerTower<absl::Duration> still_ahead =
+        deps_.still_ahead ? deps_.still_ahead() : PerTower<absl::Duration>();
     PrepareItem item;
     Chore chore;
     bool taken = false;
@@ -187,7 +198,8 @@ void PreparePool::Work(int thread) {
       } else {
         taken = TakeNext(still_ahead, &item, &dead, &late);
         const double cost = taken ? absl::ToDoubleSeconds(deps_.cost->Of(item.load)) : 0;
-        hands_[static_cast<size_t>(thread)] = {.busy = taken, .lane = item.task.lane, .cost = cost};
+        hands_[static_cast<size_t>(thread)] = {
+            .busy = taken, .tower = item.task.tower, .lane = item.task.lane, .cost = cost};
       }
     }
     AnswerCancelled(dead);

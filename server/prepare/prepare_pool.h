@@ -18,6 +18,7 @@
 #include "absl/functional/any_invocable.h"
 #include "server/prepare/prepare_cost.h"
 #include "server/queue/embed_task.h"
+#include "server/queue/input_counts.h"
 #include "server/queue/lane_queue.h"
 #include "server/support/clock.h"
 #include "server/support/mutex.h"
@@ -49,9 +50,9 @@ class PreparePool {
     const PrepareCost* cost;
     // Prepares the input and hands it on; on a thread of the pool. Must not throw.
     std::function<void(PrepareItem)> prepare;
-    // Time that an input still needs once it is prepared: whoever cannot be in time is not prepared. May be
-    // null.
-    std::function<absl::Duration()> still_ahead;
+    // Time that an input of each tower still needs once it is prepared: whoever cannot be in time is not
+    // prepared. May be null.
+    std::function<PerTower<absl::Duration>()> still_ahead;
   };
   // Must not throw. Destroyed when it has run or was dropped.
   using Chore = absl::AnyInvocable<void()>;
@@ -76,8 +77,8 @@ class PreparePool {
   // pool.
   void Stop();
 
-  // Inputs that wait for a thread or are in one's hands, by lane.
-  LaneSizes sizes() const;
+  // Inputs that wait for a thread or are in one's hands.
+  InputCounts counts() const;
   // Time until inputs that need `more` on one thread, and all that goes before them in their lane, are
   // prepared; zero while nothing was measured.
   absl::Duration ExpectedTime(Lane lane, absl::Duration more) const;
@@ -85,14 +86,18 @@ class PreparePool {
  private:
   struct Hand {  // what a thread is at
     bool busy = false;
+    Tower tower = Tower::kImage;
     Lane lane = Lane::kInteractive;
     double cost = 0;
   };
 
   void Work(int thread);
   // Takes the next input, or nothing; what cannot be in time or is dead goes to `late` and `dead`.
-  bool TakeNext(absl::Duration still_ahead, PrepareItem* next, std::vector<PrepareItem>* dead,
-                std::vector<PrepareItem>* late) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool TakeNext(const PerTower<absl::Duration>& still_ahead, PrepareItem* next,
+                std::vector<PrepareItem>* dead, std::vector<PrepareItem>* late)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // They are neither in items_ nor in hand any more.
+  void Uncount(const std::vector<PrepareItem>& gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   const Deps deps_;
@@ -100,6 +105,7 @@ class PreparePool {
   mutable Mutex mu_;
   CondVar changed_;
   LaneQueue<PrepareItem> items_ ABSL_GUARDED_BY(mu_);  // cost: expected seconds
+  InputCounts counts_ ABSL_GUARDED_BY(mu_);            // of items_ and hands_
   std::deque<Chore> chores_ ABSL_GUARDED_BY(mu_);
   std::vector<Hand> hands_ ABSL_GUARDED_BY(mu_);
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK after FailAll

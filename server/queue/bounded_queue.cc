@@ -10,6 +10,10 @@
 namespace embedd {
 namespace {
 
+// However far the towers are apart, cheap inputs do not get more than so many turns for a dear one.
+constexpr double kMostCost = 100;
+constexpr double kRounding = 1e-6;  // of an input, which is none
+
 Answer Expired() {
   return Answer::Failure(Outcome::kExpired, absl::DeadlineExceededError("the deadline passed while queued"),
                          Reason::kDeadline);
@@ -77,7 +81,8 @@ void BoundedQueue::Push(EmbedTask task) {
       const Lane lane = task.lane;
       const uint64_t flow = task.flow;
       const absl::Time deadline = task.deadline;
-      tasks_.Add(lane, flow, deadline, /*cost=*/1, std::move(task));
+      ++counts_.At(task.tower, lane);
+      tasks_.Add(lane, flow, deadline, cost_[task.tower], std::move(task));
     } else {
       refused = std::move(task);
       closed = closed_;
@@ -115,6 +120,8 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* drop
                  .batch_with_bulk = bulk != nullptr ? picker.want(bulk->tower).max_with_bulk : 0,
                  .urgent_before = picker.now + options_.urgency + 2 * picker.caution * longest},
                 [&picker](EmbedTask& task) { return picker.Offer(task); });
+    Uncount(picker.batch);
+    Uncount(picker.dropped.tasks);
   }
   if (dropped != nullptr) {
     *dropped = std::move(picker.dropped);
@@ -130,6 +137,7 @@ void BoundedQueue::DropDead(uint64_t flow) {
     MutexLock lock(&mu_);
     tasks_.RemoveIf(
         flow, [](const EmbedTask& task) { return task.dead(); }, dead);
+    Uncount(dead);
   }
   for (EmbedTask& task : dead) task.Finish(Cancelled());
 }
@@ -141,6 +149,7 @@ void BoundedQueue::FailAll(absl::Status status, Reason reason) {
     closed_ = status;
     closed_reason_ = reason;
     tasks_.RemoveAll(failed);
+    Uncount(failed);
   }
   for (EmbedTask& task : failed) task.Finish(Answer::Failure(Outcome::kFailed, status, reason));
 }
@@ -150,11 +159,35 @@ BoundedQueue::Sizes BoundedQueue::sizes() const {
   return tasks_.sizes();
 }
 
-int BoundedQueue::LeaveUntilLastOf(Lane lane, Sizes more) const {
+InputCounts BoundedQueue::counts() const {
   MutexLock lock(&mu_);
-  const Sizes waiting = tasks_.sizes();
-  return static_cast<int>(std::ceil(
-      tasks_.LeavesUntilLastOf(lane, waiting.interactive + more.interactive, waiting.bulk + more.bulk)));
+  return counts_;
+}
+
+PerTower<int> BoundedQueue::LeaveUntilLastOf(Lane lane, InputCounts more) const {
+  MutexLock lock(&mu_);
+  more.Add(counts_);
+  double interactive = 0, bulk = 0;  // by cost
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    interactive += cost_[tower] * more.by_tower[tower].interactive;
+    bulk += cost_[tower] * more.by_tower[tower].bulk;
+  }
+  const double part = bulk > 0 ? (tasks_.LeavesUntilLastOf(lane, interactive, bulk) - interactive) / bulk : 0;
+  PerTower<int> leaving;
+  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    const LaneSizes& its = more.by_tower[tower];
+    leaving[tower] = its.interactive + static_cast<int>(std::ceil(part * its.bulk - kRounding));
+  }
+  return leaving;
+}
+
+void BoundedQueue::SetCost(Tower tower, double cost) {
+  MutexLock lock(&mu_);
+  cost_[tower] = std::clamp(cost, 1 / kMostCost, kMostCost);
+}
+
+void BoundedQueue::Uncount(const std::vector<EmbedTask>& gone) {
+  for (const EmbedTask& task : gone) --counts_.At(task.tower, task.lane);
 }
 
 }  // namespace embedd

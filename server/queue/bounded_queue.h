@@ -3,8 +3,8 @@
 // BoundedQueue: prepared images waiting for the device. It is bounded because every task carries a place of a
 // PlaceBudget; pushing therefore never fails and never blocks.
 //
-// ORDER. That of LaneQueue, each image at the same cost: lanes, turns between connections, near deadlines
-// first.
+// ORDER. That of LaneQueue: lanes, turns between connections, near deadlines first. What is shared is the
+// device's time: inputs of one tower cost the same, those of the other what they take beside them (SetCost).
 //
 // DROPPING. Tasks whose call is dead or whose deadline has passed never reach a batch; Pop gives them back
 // with their answers when it next looks at them, DropDead answers them at once.
@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "server/queue/embed_task.h"
 #include "server/queue/finished_batch.h"
+#include "server/queue/input_counts.h"
 #include "server/queue/lane_queue.h"
 #include "server/support/clock.h"
 #include "server/support/mutex.h"
@@ -49,6 +50,9 @@ class BoundedQueue {
 
   // Takes the task. After FailAll it is answered with the same failure at once.
   void Push(EmbedTask task);
+
+  // What an input of `tower` costs from now on, where one of the first tower costs 1; 1 until told.
+  void SetCost(Tower tower, double cost);
 
   // How a batch of one tower is chosen.
   struct Want {
@@ -82,11 +86,16 @@ class BoundedQueue {
     const Sizes now = sizes();
     return now.interactive + now.bulk;
   }
-  // Of all images that wait, and `more`, how many leave until the last of `lane` does.
-  int LeaveUntilLastOf(Lane lane, Sizes more) const;
+  InputCounts counts() const;
+  // Of all inputs that wait, and `more`, how many leave until the last of `lane` does. Of bulk that goes
+  // before an interactive one each tower is taken to have its share.
+  PerTower<int> LeaveUntilLastOf(Lane lane, InputCounts more) const;
 
  private:
   struct Picker;
+
+  // They are in tasks_ no more.
+  void Uncount(const std::vector<EmbedTask>& gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   Clock* const clock_;
@@ -94,6 +103,8 @@ class BoundedQueue {
 
   mutable Mutex mu_;
   LaneQueue<EmbedTask> tasks_ ABSL_GUARDED_BY(mu_);
+  InputCounts counts_ ABSL_GUARDED_BY(mu_);  // of tasks_
+  PerTower<double> cost_ ABSL_GUARDED_BY(mu_) = {{1, 1}};
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK after FailAll
   Reason closed_reason_ ABSL_GUARDED_BY(mu_) = Reason::kNone;
 };

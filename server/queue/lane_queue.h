@@ -171,7 +171,7 @@ class LaneQueue {
 
   const Options options_;
   LaneState lanes_[2];
-  double bulk_credit_ = 0;  // cost that bulk is owed
+  double bulk_credit_ = 0;  // cost that bulk is owed; below zero: that it has had too much
   uint64_t arrivals_ = 0;
 };
 
@@ -224,8 +224,12 @@ void LaneQueue<T>::Take(const Round& round, Offer offer) {
   TakeFrom(bulk, round.most_with_bulk, round.urgent_before, offer, taken);
   bulk_taken.cost += taken.cost - before.cost;
   if (both) {  // by what really goes: a batch with bulk in it may be much smaller than planned
+    const double credit_before = bulk_credit_;
     bulk_credit_ += options_.bulk_floor * taken.cost - bulk_taken.cost;
-    bulk_credit_ = std::clamp(bulk_credit_, 0.0, round.most * bulk_mean);
+    // A batch that those of interactive who still wait could not ride in (it is of another tower) was filled
+    // up with bulk at their expense: bulk has that much less to come.
+    const double least = interactive.size > 0 ? -round.most * bulk_mean : std::min(credit_before, 0.0);
+    bulk_credit_ = std::clamp(bulk_credit_, least, round.most * bulk_mean);
   }
 }
 

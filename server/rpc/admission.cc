@@ -50,8 +50,8 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
   if (left > absl::ZeroDuration() && needed <= left) return std::nullopt;
   return CallFailure{
       .status = absl::DeadlineExceededError(absl::StrCat(
-          "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", more.images,
-          " images would take ", absl::ToInt64Milliseconds(needed), " ms behind what waits already")),
+          "the deadline cannot be met: ", absl::ToInt64Milliseconds(left), " ms are left, ", more.all(),
+          " inputs would take ", absl::ToInt64Milliseconds(needed), " ms behind what waits already")),
       .reason = Reason::kDeadline,
       .metadata = {{"left_ms", absl::StrCat(absl::ToInt64Milliseconds(left))},
                    {"needed_ms", absl::StrCat(absl::ToInt64Milliseconds(needed))}}};
@@ -75,13 +75,18 @@ void NoteEnd(const Road& road, const std::optional<TraceContext>& trace, CallSpa
   road.spans->Add(call);
 }
 
-void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context) {
+void AddLoadReport(const Road& road, const PerTower<int>& inputs, grpc::ServerContextBase* context) {
   if (road.answered == nullptr) return;
-  road.answered->Count(images);
+  Work work{.inputs = inputs, .lane = Lane::kBulk};
+  road.answered->Count(work.all());
+  if (work.all() == 0) {  // a balancer takes a utilization of 0 for none told: what one more input would find
+    const ModelSpec* model = road.model.load();
+    const bool texts_only = model != nullptr && !model->Serves(Tower::kImage);
+    work.inputs[texts_only ? Tower::kText : Tower::kImage] = 1;
+  }
   context->AddTrailingMetadata(
       kLoadReportTrailer,
-      OrcaLoadReport(road.answered->PerSecond(), absl::ToDoubleSeconds(road.expected_time(
-                                                     {.images = std::max(1, images), .lane = Lane::kBulk}))));
+      OrcaLoadReport(road.answered->PerSecond(), absl::ToDoubleSeconds(road.expected_time(work))));
 }
 
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline) {

@@ -29,9 +29,9 @@ std::optional<CallFailure> CheckDeadline(const Road& road, const Work& more, abs
 // and there is a collector, in spans. Of `call` all but `trace` and `end` are set, by the road's clock.
 void NoteEnd(const Road& road, const std::optional<TraceContext>& trace, CallSpan call);
 
-// Tells balancers the load, as the call of `images` images ends: utilization is all images on the road, those
-// of the call included, over what a second can do.
-void AddLoadReport(const Road& road, int images, grpc::ServerContextBase* context);
+// Tells balancers the load, as a call of `inputs` ends: utilization is all inputs on the road, those of the
+// call included, over what a second can do.
+void AddLoadReport(const Road& road, const PerTower<int>& inputs, grpc::ServerContextBase* context);
 
 // A gRPC deadline (system clock; may be infinite) on the clock of the road.
 absl::Time RoadDeadline(const Road& road, std::chrono::system_clock::time_point deadline);

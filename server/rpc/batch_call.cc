@@ -41,14 +41,15 @@ void BatchCall::Start(const Caller& caller, v1::EmbedBatchRequest& request, std:
     all_bytes += bytes[i];
     loads[i] = LoadOf(*road_, request.inputs(i));
     work.prepare += road_->prepare_cost->Of(loads[i]);
-    ++work.images;
+    ++work.inputs[TowerOf(request.inputs(i))];
   }
   if (auto failure = CheckDeadline(*road_, work, caller.deadline)) return refuse(*std::move(failure));
   const int64_t answer_bytes = AnswerBytes(inputs_, settings_, *model_);
   absl::StatusOr<AnswerPlace> answer = road_->answers.Reserve(caller.flow, answer_bytes);
-  if (!answer.ok()) return refuse(QueueFull(answer.status(), *road_, work.images));
-  absl::StatusOr<Places> places = road_->budget->Reserve(work.images, all_bytes + answer_bytes);
-  if (!places.ok()) return refuse(QueueFull(places.status(), *road_, work.images));
+  if (!answer.ok()) return refuse(QueueFull(answer.status(), *road_, work.all()));
+  absl::StatusOr<Places> places = road_->budget->Reserve(work.all(), all_bytes + answer_bytes);
+  if (!places.ok()) return refuse(QueueFull(places.status(), *road_, work.all()));
+  embedded_ = work.inputs;
   answer->Hold(places->Take(0, answer_bytes));
   answer_ = *std::move(answer);
 

@@ -62,6 +62,8 @@ class BatchCall {
   const ModelSpec& model() const { return *model_; }
   const std::string& fingerprint() const { return fingerprint_; }
   int inputs() const { return inputs_; }
+  // Of its inputs, those that were not refused at once, by tower.
+  const PerTower<int>& embedded() const { return embedded_; }
   absl::Duration elapsed() const { return road_->clock->TimeNow() - arrived_; }
 
  private:
@@ -73,6 +75,7 @@ class BatchCall {
   const absl::Time arrived_;
   Done done_;
   int inputs_ = 0;
+  PerTower<int> embedded_;
   uint64_t flow_ = 0;
   std::optional<TraceContext> trace_;
   CallTiming timing_;  // once it has ended well

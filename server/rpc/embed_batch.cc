@@ -42,7 +42,7 @@ class EmbedBatchReactor final : public grpc::ServerUnaryReactor {
                    call_.elapsed(), response_);
     }
     call_.CountEnd(status.error_code());
-    AddLoadReport(*road_, status.ok() ? call_.inputs() : 0, context_);
+    AddLoadReport(*road_, status.ok() ? call_.embedded() : PerTower<int>(), context_);
     Finish(status);
   }
 

@@ -304,7 +304,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     const grpc::Status status = failure == nullptr ? grpc::Status::OK : ToGrpcStatus(*failure, context_);
     NoteEnd(*road_, trace_,
             {.method = "EmbedStream", .start = arrived_, .code = status.error_code(), .inputs = inputs});
-    AddLoadReport(*road_, 0, context_);
+    AddLoadReport(*road_, {}, context_);
     Finish(status);
   }
 

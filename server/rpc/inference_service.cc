@@ -69,7 +69,7 @@ class InferReactor final : public grpc::ServerUnaryReactor {
                 response_);
     }
     call_.CountEnd(status.error_code());
-    AddLoadReport(*road_, status.ok() ? call_.inputs() : 0, context_);
+    AddLoadReport(*road_, status.ok() ? call_.embedded() : PerTower<int>(), context_);
     Finish(status);
   }
 

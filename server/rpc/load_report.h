@@ -20,13 +20,13 @@ inline constexpr char kLoadReportTrailer[] = "endpoint-load-metrics-bin";
 // gRPC that Linux distributions carry knows no application_utilization.
 std::string OrcaLoadReport(double per_second, double utilization);
 
-// Images a second over the last whole window or two. Thread-safe.
+// Inputs a second over the last whole window or two. Thread-safe.
 class RateMeter {
  public:
   explicit RateMeter(const Clock* clock, absl::Duration window = absl::Seconds(5))
       : clock_(clock), window_(window), began_(clock->TimeNow()) {}
 
-  void Count(int64_t images);
+  void Count(int64_t inputs);
   double PerSecond() const;
 
  private:

@@ -36,9 +36,11 @@ struct RequestLimits {
 
 // What a call asks for.
 struct Work {
-  int images = 0;
+  PerTower<int> inputs;
   absl::Duration prepare;  // on one thread
   Lane lane = Lane::kInteractive;
+
+  int all() const { return inputs[Tower::kImage] + inputs[Tower::kText]; }
 };
 
 struct Road {

@@ -14,6 +14,7 @@
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/support/mutex.h"
+#include "server/telemetry/per_tower.h"
 
 namespace embedd {
 namespace {
@@ -70,11 +71,10 @@ struct Metrics::Impl {
       Histograms("embedd_stage_seconds",
                  "Time that inputs (decode, queue), batches (execute) and calls (reply) "
                  "spend in a stage.");
-  prometheus::Histogram& batch_size =
-      Histograms("embedd_batch_size", "Inputs per device batch, padding not counted.")
-          .Add({}, BatchBuckets());
-  prometheus::Counter& batch_padding =
-      Counters("embedd_batch_padding_total", "Rows computed only to fill a batch up to its bucket.").Add({});
+  Family<prometheus::Histogram>& batch_size =
+      Histograms("embedd_batch_size", "Inputs per device batch, padding not counted.");
+  Family<prometheus::Counter>& batch_padding =
+      Counters("embedd_batch_padding_total", "Rows computed only to fill a batch up to its bucket.");
   Family<prometheus::Gauge>& batch_cap =
       GaugeFamily("embedd_batch_cap", "Largest batch the scheduler forms now, and what sets it.");
   prometheus::Gauge& queue_images =
@@ -130,8 +130,19 @@ struct Metrics::Impl {
   std::map<std::string, std::unique_ptr<DeviceMetrics>> devices ABSL_GUARDED_BY(mu);
   prometheus::Gauge* build ABSL_GUARDED_BY(mu) = nullptr;
 
+  struct Batches {
+    prometheus::Histogram* size;
+    prometheus::Counter* padding;
+  };
+  Batches BatchesOf(Tower tower) {
+    const Labels labels = {{"tower", TowerName(tower)}};
+    return {&batch_size.Add(labels, BatchBuckets()), &batch_padding.Add(labels)};
+  }
+
   // Every series whose labels are known exists from the start, so that rates and alerts see the first event.
+  // Not those of texts: most models have none.
   Impl() {
+    BatchesOf(Tower::kImage);
     for (size_t i = 0; i < kOutcomes.size(); ++i) {
       images_by_outcome[i] = &images.Add({{"outcome", std::string(OutcomeName(kOutcomes[i]))}});
     }
@@ -173,9 +184,12 @@ struct DeviceMetrics::Impl {
   Metrics::Impl* const all;
   prometheus::Counter* const busy;
   std::array<prometheus::Counter*, kOomOutcomes.size()> oom{};
+  struct Cap {
+    prometheus::Gauge* gauge = nullptr;
+    std::string set_by;
+  };
   Mutex mu;
-  prometheus::Gauge* cap ABSL_GUARDED_BY(mu) = nullptr;
-  std::string cap_set_by ABSL_GUARDED_BY(mu);
+  PerTower<Cap> caps ABSL_GUARDED_BY(mu);
   int64_t unreleased ABSL_GUARDED_BY(mu) = 0;
 };
 
@@ -208,9 +222,10 @@ void Metrics::ObserveStage(Stage stage, absl::Duration took) {
   impl_->seconds_by_stage[static_cast<size_t>(stage)]->Observe(absl::ToDoubleSeconds(took));
 }
 
-void Metrics::ObserveBatch(int64_t ok, int64_t padding) {
-  if (ok > 0) impl_->batch_size.Observe(static_cast<double>(ok));
-  if (padding > 0) impl_->batch_padding.Increment(static_cast<double>(padding));
+void Metrics::ObserveBatch(Tower tower, int64_t ok, int64_t padding) {
+  const Impl::Batches batches = impl_->BatchesOf(tower);
+  if (ok > 0) batches.size->Observe(static_cast<double>(ok));
+  if (padding > 0) batches.padding->Increment(static_cast<double>(padding));
 }
 
 DeviceMetrics* Metrics::AddDevice(const std::string& device) {
@@ -222,14 +237,16 @@ DeviceMetrics* Metrics::AddDevice(const std::string& device) {
   return made.get();
 }
 
-void DeviceMetrics::SetBatchCap(int64_t cap, std::string_view set_by) {
+void DeviceMetrics::SetBatchCap(Tower tower, int64_t cap, std::string_view set_by) {
   MutexLock lock(&impl_->mu);
-  if (impl_->cap == nullptr || impl_->cap_set_by != set_by) {
-    if (impl_->cap != nullptr) impl_->all->batch_cap.Remove(impl_->cap);
-    impl_->cap_set_by = std::string(set_by);
-    impl_->cap = &impl_->all->batch_cap.Add({{"device", device_}, {"set_by", impl_->cap_set_by}});
+  Impl::Cap& now = impl_->caps[tower];
+  if (now.gauge == nullptr || now.set_by != set_by) {
+    if (now.gauge != nullptr) impl_->all->batch_cap.Remove(now.gauge);
+    now.set_by = std::string(set_by);
+    now.gauge = &impl_->all->batch_cap.Add(
+        {{"device", device_}, {"set_by", now.set_by}, {"tower", TowerName(tower)}});
   }
-  impl_->cap->Set(static_cast<double>(cap));
+  now.gauge->Set(static_cast<double>(cap));
 }
 
 void DeviceMetrics::CountReleased(int64_t bytes) {

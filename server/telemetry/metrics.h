@@ -18,6 +18,7 @@
 #include "server/telemetry/outcome.h"
 #include "server/telemetry/reason.h"
 #include "server/telemetry/server_state.h"
+#include "server/telemetry/tower.h"
 
 namespace embedd {
 
@@ -29,8 +30,8 @@ class DeviceMetrics {
   ~DeviceMetrics();
   const std::string& device() const { return device_; }
 
-  // The cap of its batches and what set it: "max_batch", "memory", "latency" or "oom".
-  void SetBatchCap(int64_t cap, std::string_view set_by);
+  // The cap of its batches of a tower and what set it: "max_batch", "memory", "latency" or "oom".
+  void SetBatchCap(Tower tower, int64_t cap, std::string_view set_by);
   // Bytes that a batch took and gave back.
   void CountReleased(int64_t bytes);
   // Bytes that its last batch did not give back. Must be 0. The series is the sum over all devices.
@@ -60,8 +61,9 @@ class Metrics {
   // A call or an input was refused; `reason` as the caller got it, e.g. QUEUE_FULL or CORRUPT_IMAGE.
   void CountRejected(Reason reason);
   void ObserveStage(Stage stage, absl::Duration took);
-  // A device batch ended well: `ok` inputs that got a row, `padding` rows that were filler.
-  void ObserveBatch(int64_t ok, int64_t padding);
+  // A device batch of a tower ended well: `ok` inputs that got a row, `padding` rows that were filler. A
+  // tower has series from its first batch on, that of images from the start.
+  void ObserveBatch(Tower tower, int64_t ok, int64_t padding);
   // The series of one device, made at the first call with its name. They live as long as this.
   DeviceMetrics* AddDevice(const std::string& device);
   void SetState(ServerState state);

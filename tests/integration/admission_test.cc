@@ -13,8 +13,8 @@ bool Admitted(absl::Duration left, absl::Duration waiting, absl::Duration ten) {
   SimulatedClock clock;
   Road road;
   road.clock = &clock;
-  road.expected_time = [=](const Work& more) { return waiting + ten * more.images / 10; };
-  return !CheckDeadline(road, {.images = 10}, clock.TimeNow() + left).has_value();
+  road.expected_time = [=](const Work& more) { return waiting + ten * more.all() / 10; };
+  return !CheckDeadline(road, {.inputs = {{10}}}, clock.TimeNow() + left).has_value();
 }
 
 TEST_CASE("A call that nothing is before may use all the time it has") {

@@ -198,6 +198,31 @@ TEST_CASE(
   CHECK(first.get().ok());
 }
 
+TEST_CASE("A call of texts is judged by the time of texts, where pictures take long") {
+  InProcessServer server({}, /*serve=*/false, /*devices=*/1, /*texts=*/true);
+  FakeExecutor::Script slow;
+  slow.on_run = [](int images, int) {
+    absl::SleepFor(absl::Milliseconds(10) * images);  // what the server learns while it warms up
+    return absl::OkStatus();
+  };
+  server.SetScript(slow);
+  server.Serve();
+  const auto call = [&](const v1::EmbedBatchRequest& request) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(3));
+    return Call(server, request, context);
+  };
+  CHECK(Reason(call(Images(400))) == "DEADLINE");  // 4 s of work
+  v1::EmbedBatchRequest texts;
+  for (int i = 0; i < 400; ++i) texts.add_inputs()->set_text("seven");
+  for (int i = 0; i < 2; ++i) {  // before and after the text tower was measured
+    const grpc::Status status = call(texts);
+    INFO(status.error_message());
+    CHECK(status.ok());
+  }
+  CHECK(server.Metric("embedd_batch_size_sum{tower=\"text\"}") == 800);
+}
+
 TEST_CASE("A caller that goes away leaves the queue, and no device work is spent on it") {
   InProcessServer server;
   server.gate().Close();

@@ -164,17 +164,20 @@ struct DeviceRoad {
     absl::Duration idle_offload = absl::ZeroDuration();
     ReleasePolicy::Options release = {.kind = ReleaseKind::kNever};
     absl::Duration idle_period = absl::Milliseconds(200);
+    int64_t text_weight_bytes = 0;  // 0: the model has no text tower
   };
   DeviceRoad() : DeviceRoad(Options()) {}
   explicit DeviceRoad(const Options& options) {
     std::vector<DeviceGroup::Device> devices;
     for (int i = 0; i < options.devices; ++i) {
-      auto executor = std::make_unique<FakeExecutor>();
+      auto executor = std::make_unique<FakeExecutor>(
+          FakeExecutor::Options{.text_weight_bytes = options.text_weight_bytes});
       executors.push_back(executor.get());
       devices.push_back({.options = {.number = i,
                                      .name = options.devices == 1 ? "cpu" : absl::StrCat("cpu:", i),
                                      .cap = options.cap,
-                                     .session = {.input_bytes = {3, 0}, .idle_offload = options.idle_offload},
+                                     .session = {.input_bytes = {3, options.text_weight_bytes > 0 ? 3 : 0},
+                                                 .idle_offload = options.idle_offload},
                                      .release = options.release,
                                      .idle_period = options.idle_period},
                          .executor = std::move(executor)});
@@ -197,6 +200,10 @@ struct DeviceRoad {
     reply.Stop();
   }
 
+  // How long it would take until `images` and `texts` more are answered.
+  absl::Duration Expected(Lane lane, int images, int texts = 0) const {
+    return group->ExpectedTime(lane, {{images, texts}});
+  }
   DeviceThread& device(size_t i = 0) { return *group->devices()[i]; }
   FakeExecutor& executor(size_t i = 0) { return *executors[i]; }  // until the stop
   // Every batch of the device waits at the barrier while that is held.

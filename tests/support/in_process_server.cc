@@ -35,7 +35,7 @@ class FakeDecoder final : public ImageDecoder {
   Gate* const gate_;
 };
 
-ModelSpec FakeSpec() {
+ModelSpec FakeSpec(bool texts) {
   ModelSpec spec;
   spec.name = "fake";
   spec.architecture = "fake";
@@ -45,6 +45,11 @@ ModelSpec FakeSpec() {
   spec.dimension = InProcessServer::kDimension;
   spec.image.height = spec.image.width = InProcessServer::kSide;
   spec.towers = {"image"};
+  if (texts) {
+    spec.towers.push_back("text");
+    spec.text =
+        ModelSpec::Text{.dimension = InProcessServer::kDimension, .context_length = 1, .fingerprint = "7e87"};
+  }
   return spec;
 }
 
@@ -73,14 +78,14 @@ void Gate::WaitForArrivals(int n) {
   while (arrivals_ < n) changed_.Wait(&mu_);
 }
 
-InProcessServer::InProcessServer(Config config, bool serve, int devices) {
+InProcessServer::InProcessServer(Config config, bool serve, int devices, bool texts) : texts_(texts) {
   config.listen = {"127.0.0.1:0"};
   config.http = "127.0.0.1:0";
   config.log_level = "error";
   config.decode_threads = 2;
   for (int i = 0; i < devices; ++i) {
-    not_served_yet_.push_back(std::make_unique<FakeExecutor>(
-        FakeExecutor::Options{.dimension = kDimension, .pixel_bytes = 3 * kSide * kSide}));
+    not_served_yet_.push_back(std::make_unique<FakeExecutor>(FakeExecutor::Options{
+        .dimension = kDimension, .pixel_bytes = 3 * kSide * kSide, .text_weight_bytes = texts ? 10 : 0}));
     executors_.push_back(not_served_yet_.back().get());
   }
   absl::StatusOr<std::unique_ptr<EmbeddServer>> server = EmbeddServer::Create(
@@ -99,7 +104,12 @@ InProcessServer::~InProcessServer() {
 }
 
 void InProcessServer::Serve() {
-  EmbeddServer::Model model{.spec = FakeSpec()};
+  EmbeddServer::Model model{.spec = FakeSpec(texts_)};
+  if (texts_) {
+    model.encode_text = [](absl::string_view text) {
+      return std::vector<int32_t>{static_cast<int32_t>(text.size())};
+    };
+  }
   for (size_t i = 0; i < not_served_yet_.size(); ++i) {
     const std::string name = not_served_yet_.size() == 1 ? "cpu" : absl::StrCat("cpu:", i);
     model.devices.push_back({.executor = std::move(not_served_yet_[i]), .name = name});

@@ -44,8 +44,9 @@ class InProcessServer {
   static constexpr int kDimension = 4;  // its vectors have four numbers
 
   // `config.listen` and `config.http` are replaced. With `serve` false the model stays LOADING until Serve.
-  // Several `devices` are called cpu:0, cpu:1, …
-  explicit InProcessServer(Config config = {}, bool serve = true, int devices = 1);
+  // Several `devices` are called cpu:0, cpu:1, … With `texts` the model has a second tower: a text's row is
+  // FakeRow(its length).
+  explicit InProcessServer(Config config = {}, bool serve = true, int devices = 1, bool texts = false);
   ~InProcessServer();
 
   void Serve();
@@ -68,6 +69,7 @@ class InProcessServer {
  private:
   std::string Scrape() const;
 
+  const bool texts_;
   Gate gate_, decode_gate_;
   std::atomic<bool> device_lost_{false};
   std::vector<FakeExecutor*> executors_;  // owned by the server

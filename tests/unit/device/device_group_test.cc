@@ -84,9 +84,9 @@ TEST_CASE("What two devices do at once takes half the time; one image takes as l
   DeviceRoad one, two(kTwo);
   start(one);
   start(two);
-  CHECK(absl::ToDoubleMilliseconds(one.group->ExpectedTime(Lane::kBulk, 160)) == Approx(1600));
-  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(Lane::kBulk, 160)) == Approx(800));
-  CHECK(absl::ToDoubleMilliseconds(two.group->ExpectedTime(Lane::kBulk, 1)) == Approx(10));
+  CHECK(absl::ToDoubleMilliseconds(one.Expected(Lane::kBulk, 160)) == Approx(1600));
+  CHECK(absl::ToDoubleMilliseconds(two.Expected(Lane::kBulk, 160)) == Approx(800));
+  CHECK(absl::ToDoubleMilliseconds(two.Expected(Lane::kBulk, 1)) == Approx(10));
 }
 
 TEST_CASE("A device that is lost ends alone; the other one serves on; the last one ends the server") {

@@ -58,6 +58,32 @@ TEST_CASE("Info is JSON, also when a name is not UTF-8") {
   CHECK(json.at("devices")[1].at("batch").at("cap") == 16);
 }
 
+TEST_CASE("Info tells what GetServerInfo tells of texts, of a model that embeds them") {
+  OpsInfo info;
+  info.towers = {"image"};
+  nlohmann::json model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
+  CHECK(model.at("towers") == nlohmann::json::array({"image"}));
+  CHECK_FALSE(model.contains("text_context_length"));
+  info.towers = {"image", "text"};
+  info.text = {.context_length = 64,
+               .lowercases = true,
+               .fingerprint = "f00d",
+               .logit_scale = 112.5,
+               .logit_bias = -16.5,
+               .similarity = "sigmoid"};
+  model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
+  CHECK(model.at("towers") == nlohmann::json::array({"image", "text"}));
+  CHECK(model.at("text_context_length") == 64);
+  CHECK(model.at("text_lowercases") == true);
+  CHECK(model.at("text_fingerprint") == "f00d");
+  CHECK(model.at("logit_scale") == 112.5);
+  CHECK(model.at("logit_bias") == -16.5);
+  CHECK(model.at("similarity") == "sigmoid");
+  info.text->logit_bias.reset();
+  model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
+  CHECK_FALSE(model.contains("logit_bias"));
+}
+
 TEST_CASE("The status page is whole and loads nothing from elsewhere") {
   const std::string page = RoutesFor(OpsInfo()).at("/")().body;
   CHECK(page.rfind("<!doctype html>", 0) == 0);

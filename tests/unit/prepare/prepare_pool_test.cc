@@ -39,11 +39,14 @@ class Gate {
 // thread, which stays there until Go: so a test decides what waits.
 struct Fixture {
   explicit Fixture(int threads = 1)
-      : pool({.threads = threads},
-             {.clock = &clock,
-              .cost = &cost,
-              .prepare = [this](PrepareItem item) { Prepare(std::move(item)); },
-              .still_ahead = [this] { return absl::Milliseconds(still_ahead.load()); }}) {
+      : pool({.threads = threads}, {.clock = &clock,
+                                    .cost = &cost,
+                                    .prepare = [this](PrepareItem item) { Prepare(std::move(item)); },
+                                    .still_ahead =
+                                        [this] {
+                                          const absl::Duration image = absl::Milliseconds(still_ahead.load());
+                                          return PerTower<absl::Duration>{{image, absl::ZeroDuration()}};
+                                        }}) {
     cost.Add({PrepareLoad::kFirstFormat, kLarge}, absl::Milliseconds(120));
     cost.Add({PrepareLoad::kFirstFormat, kSmall}, absl::Milliseconds(2));
     for (int i = 0; i < threads; ++i) Add(kPlug, kLarge);
@@ -84,7 +87,7 @@ struct Fixture {
   PrepareCost cost;
   Gate go;
   std::atomic<int> in_hand{0};
-  std::atomic<int> still_ahead{0};  // ms
+  std::atomic<int> still_ahead{0};  // ms, of a picture; a text needs none
   Mutex mu;
   std::vector<uint32_t> order ABSL_GUARDED_BY(mu);
   std::shared_ptr<RecordingCall> call = std::make_shared<RecordingCall>();
@@ -133,15 +136,24 @@ TEST_CASE("What cannot be in time is not prepared: its own time counts, and what
   CHECK(f.call->answer(2).outcome == Outcome::kExpired);
 }
 
+TEST_CASE("A text is judged by what the device needs for a text, not for a picture") {
+  Fixture f;
+  f.still_ahead = 1000;
+  f.Add(0, kSmall, {.flow = 1, .deadline = f.In(absl::Milliseconds(500))});
+  f.Add(1, kSmall, {.flow = 2, .deadline = f.In(absl::Milliseconds(500)), .tower = Tower::kText});
+  CHECK(f.Go(2) == Indexes{1});
+  CHECK(f.call->answer(0).outcome == Outcome::kExpired);
+}
+
 TEST_CASE("Inputs of a dead call are answered at once, others stay") {
   Fixture f;
   auto dead = std::make_shared<RecordingCall>();
   f.pool.Add({.task = MakeTask(dead, 7, {.flow = 1}), .load = {PrepareLoad::kFirstFormat, kSmall}});
   f.Add(0, kSmall, {.flow = 1});
   dead->MarkDead();
-  CHECK(f.pool.sizes().interactive == 3);
+  CHECK(f.pool.counts().by_lane().interactive == 3);
   f.pool.DropDead(1);
-  CHECK(f.pool.sizes().interactive == 2);
+  CHECK(f.pool.counts().by_lane().interactive == 2);
   CHECK(dead->answer(7).outcome == Outcome::kCancelled);
   CHECK(f.Go(1) == Indexes{0});
 }
@@ -156,13 +168,21 @@ TEST_CASE("What died unnoticed is answered when its turn comes, and not prepared
   CHECK(dead->answer(7).outcome == Outcome::kCancelled);
 }
 
-TEST_CASE("Sizes count what waits and what is in hand, by lane") {
+TEST_CASE("What waits and what is in hand is counted, by lane and tower") {
   Fixture f(2);
   f.Add(0, kSmall);
   f.Add(1, kSmall, {.lane = Lane::kBulk});
-  CHECK(f.pool.sizes().interactive == 3);
-  CHECK(f.pool.sizes().bulk == 1);
-  f.Go(2);
+  f.Add(2, kSmall, {.lane = Lane::kBulk, .tower = Tower::kText});
+  InputCounts counts = f.pool.counts();
+  CHECK(counts.by_lane().interactive == 3);
+  CHECK(counts.by_lane().bulk == 2);
+  CHECK(counts.At(Tower::kImage, Lane::kBulk) == 1);
+  CHECK(counts.At(Tower::kText, Lane::kBulk) == 1);
+  f.Go(3);
+  f.pool.Stop();
+  counts = f.pool.counts();
+  CHECK(counts.of(Tower::kImage) == 0);
+  CHECK(counts.of(Tower::kText) == 0);
 }
 
 TEST_CASE("The expected time is that of all before it in its lane, shared by the threads") {

@@ -279,13 +279,76 @@ TEST_CASE("Until the last of its lane leaves, interactive waits for a tenth of b
   Fixture f;
   for (uint32_t i = 0; i < 90; ++i) f.Push(i);
   for (uint32_t i = 90; i < 1000; ++i) f.Push(i, {.lane = Lane::kBulk});
-  CHECK(f.queue.LeaveUntilLastOf(Lane::kInteractive, {}) == 100);
-  CHECK(f.queue.LeaveUntilLastOf(Lane::kInteractive, {.interactive = 9}) == 110);
-  CHECK(f.queue.LeaveUntilLastOf(Lane::kBulk, {.interactive = 9, .bulk = 1}) == 1010);
+  const auto leave = [](const Fixture& f, Lane lane, LaneSizes more) {
+    const PerTower<int> all = f.queue.LeaveUntilLastOf(lane, {{{more}}});
+    CHECK(all[Tower::kText] == 0);
+    return all[Tower::kImage];
+  };
+  CHECK(leave(f, Lane::kInteractive, {}) == 100);
+  CHECK(leave(f, Lane::kInteractive, {.interactive = 9}) == 110);
+  CHECK(leave(f, Lane::kBulk, {.interactive = 9, .bulk = 1}) == 1010);
   Fixture little;
   for (uint32_t i = 0; i < 90; ++i) little.Push(i);
   little.Push(90, {.lane = Lane::kBulk});
-  CHECK(little.queue.LeaveUntilLastOf(Lane::kInteractive, {}) == 91);
+  CHECK(leave(little, Lane::kInteractive, {}) == 91);
+}
+
+TEST_CASE("What leaves is told by tower: of bulk each tower its share") {
+  Fixture f;
+  f.PushMany(0, 60);
+  f.PushMany(100, 30, {.tower = Tower::kText});
+  f.PushMany(200, 75, {.lane = Lane::kBulk});
+  f.PushMany(300, 25, {.lane = Lane::kBulk, .tower = Tower::kText});
+  const PerTower<int> interactive = f.queue.LeaveUntilLastOf(Lane::kInteractive, {});
+  CHECK(interactive[Tower::kImage] == 60 + 8);  // three quarters of ten
+  CHECK(interactive[Tower::kText] == 30 + 3);
+  const PerTower<int> bulk = f.queue.LeaveUntilLastOf(Lane::kBulk, {});
+  CHECK(bulk[Tower::kImage] == 135);
+  CHECK(bulk[Tower::kText] == 55);
+}
+
+TEST_CASE("Lanes and turns share the device's time: a text costs what it takes beside a picture") {
+  Fixture f;
+  f.queue.SetCost(Tower::kText, 0.1);
+  double texts = 0, pictures = 0;
+  const auto run = [&](const TaskOptions& of_texts, const TaskOptions& of_pictures) {
+    for (uint32_t i = 0; i < 5000; ++i) f.Push(i, of_texts);
+    for (uint32_t i = 0; i < 1000; ++i) f.Push(10000 + i, of_pictures);
+    while (texts + pictures < 4000) {
+      for (const uint32_t index : f.Pop(8)) ++(index < 10000 ? texts : pictures);
+    }
+  };
+  SECTION("two connections of one lane get as much of it") {
+    run({.flow = 1, .tower = Tower::kText}, {.flow = 2});
+    CHECK(texts / pictures == Approx(10).epsilon(0.1));
+  }
+  SECTION("a bulk job of pictures gets a tenth of it beside texts") {
+    run({.flow = 1, .tower = Tower::kText}, {.lane = Lane::kBulk, .flow = 2});
+    CHECK(pictures / (pictures + 0.1 * texts) == Approx(0.1).epsilon(0.2));
+  }
+}
+
+TEST_CASE("Counts follow every way out of the queue") {
+  Fixture f;
+  const auto counts = [&f](Tower tower) { return f.queue.counts().of(tower); };
+  auto dead = std::make_shared<RecordingCall>();
+  f.PushMany(0, 4, {.tower = Tower::kText});
+  f.queue.Push(MakeTask(dead, 0, {.flow = 2}));
+  f.queue.Push(MakeTask(dead, 1, {.lane = Lane::kBulk, .flow = 3, .tower = Tower::kText}));
+  f.Push(4, {.lane = Lane::kBulk, .flow = 4});
+  CHECK(counts(Tower::kImage) == 2);
+  CHECK(counts(Tower::kText) == 5);
+  dead->MarkDead();
+  f.queue.DropDead(2);
+  CHECK(counts(Tower::kImage) == 1);
+  CHECK(f.Pop(3) == Indexes{0, 1, 2});
+  CHECK(counts(Tower::kText) == 2);
+  while (!f.Pop(3).empty()) continue;  // the dead one is dropped
+  CHECK(counts(Tower::kImage) == 0);
+  CHECK(counts(Tower::kText) == 0);
+  f.Push(5, {.tower = Tower::kText});
+  f.queue.FailAll(absl::UnavailableError("enough"), Reason::kDraining);
+  CHECK(counts(Tower::kText) == 0);
 }
 
 TEST_CASE("An image that could not meet its deadline even alone costs no device work") {

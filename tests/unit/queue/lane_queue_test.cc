@@ -61,6 +61,25 @@ TEST_CASE("A dear item is not passed for ever by cheap ones of senders that come
   FAIL("never");
 }
 
+TEST_CASE("Bulk that interactive cannot ride with gets its tenth and no more") {
+  Queue queue;
+  double bulk = 0, all = 0;
+  for (uint64_t i = 0; i < 2000; ++i) {
+    while (queue.sizes().interactive < 8) queue.Add(Lane::kInteractive, 1, kNever, 1, "text");
+    while (queue.sizes().bulk < 8) queue.Add(Lane::kBulk, 9, kNever, 1, "image");
+    std::string kind;  // of the batch: that of the first one
+    queue.Take({.most = 8, .most_with_bulk = 8}, [&](std::string& name) {
+      if (kind.empty()) kind = name;
+      if (name != kind) return Queue::Verdict::kWaits;
+      ++(name == "image" ? bulk : all);
+      return Queue::Verdict::kTaken;
+    });
+  }
+  all += bulk;
+  CHECK(bulk / all >= 0.095);
+  CHECK(bulk / all <= 0.115);
+}
+
 TEST_CASE("While bulk waits it gets a tenth by cost, taken one by one and however dear its items are") {
   const double bulk_cost = GENERATE(0.5, 1.0, 7.0, 100.0);
   Queue queue;

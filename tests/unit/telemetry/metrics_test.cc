@@ -42,7 +42,7 @@ Scraped Parse(const std::string& text) {
 
 TEST_CASE("The metrics are those of the contract, with their types, and no others") {
   Metrics metrics;
-  metrics.AddDevice("cpu")->SetBatchCap(64, "max_batch");
+  metrics.AddDevice("cpu")->SetBatchCap(Tower::kImage, 64, "max_batch");
   metrics.SetBuildInfo("0.1.0", "2.13.0", "8.14.1", "1.51.1", "f00d");
   const std::map<std::string, std::string> contract = {{"embedd_images_total", "counter"},
                                                        {"embedd_requests_total", "counter"},
@@ -73,8 +73,8 @@ TEST_CASE("Every series with a fixed label exists at 0 before anything happened"
   Metrics metrics;
   metrics.AddDevice("cpu");
   const std::map<std::string, double> series = Parse(metrics.Scrape()).series;
-  std::vector<std::string> expected = {"embedd_batch_size_count",
-                                       "embedd_batch_padding_total",
+  std::vector<std::string> expected = {"embedd_batch_size_count{tower=\"image\"}",
+                                       "embedd_batch_padding_total{tower=\"image\"}",
                                        "embedd_queue_images",
                                        "embedd_queue_bytes",
                                        "embedd_batch_released_bytes_total",
@@ -122,7 +122,9 @@ TEST_CASE("Each event moves its own series") {
   metrics.ObserveStage(Stage::kQueue, absl::Milliseconds(2));
   metrics.ObserveStage(Stage::kExecute, absl::Milliseconds(3));
   metrics.ObserveStage(Stage::kReply, absl::Milliseconds(4));
-  metrics.ObserveBatch(5, 3);
+  metrics.ObserveBatch(Tower::kImage, 5, 3);
+  CHECK(Parse(metrics.Scrape()).series.count("embedd_batch_size_sum{tower=\"text\"}") == 0);
+  metrics.ObserveBatch(Tower::kText, 7, 1);
   metrics.AddDevice("cpu:0")->CountReleased(4096);
   metrics.AddDevice("cpu:0")->SetUnreleased(7);
   metrics.AddDevice("cpu:1")->SetUnreleased(2);
@@ -141,9 +143,11 @@ TEST_CASE("Each event moves its own series") {
   CHECK(series["embedd_stage_seconds_sum{stage=\"queue\"}"] == Approx(0.002));
   CHECK(series["embedd_stage_seconds_sum{stage=\"execute\"}"] == Approx(0.003));
   CHECK(series["embedd_stage_seconds_sum{stage=\"reply\"}"] == Approx(0.004));
-  CHECK(series["embedd_batch_size_sum"] == 5);
-  CHECK(series["embedd_batch_size_count"] == 1);
-  CHECK(series["embedd_batch_padding_total"] == 3);
+  CHECK(series["embedd_batch_size_sum{tower=\"image\"}"] == 5);
+  CHECK(series["embedd_batch_size_count{tower=\"image\"}"] == 1);
+  CHECK(series["embedd_batch_padding_total{tower=\"image\"}"] == 3);
+  CHECK(series["embedd_batch_size_sum{tower=\"text\"}"] == 7);
+  CHECK(series["embedd_batch_padding_total{tower=\"text\"}"] == 1);
   CHECK(series["embedd_batch_released_bytes_total"] == 4096);
   CHECK(series["embedd_batch_unreleased_bytes"] == 9);
   CHECK(series["embedd_device_oom_total{device=\"cpu:0\",outcome=\"split\"}"] == 0);
@@ -153,19 +157,22 @@ TEST_CASE("Each event moves its own series") {
                "1\",version=\"0.1.0\"}"] == 1);
 }
 
-TEST_CASE("The batch cap has one series, that of what sets it now") {
+TEST_CASE("The batch cap of a tower has one series, that of what sets it now") {
   Metrics metrics;
   DeviceMetrics* device = metrics.AddDevice("cpu");
-  device->SetBatchCap(64, "max_batch");
-  device->SetBatchCap(32, "oom");
-  device->SetBatchCap(16, "oom");
+  device->SetBatchCap(Tower::kImage, 64, "max_batch");
+  device->SetBatchCap(Tower::kImage, 32, "oom");
+  device->SetBatchCap(Tower::kImage, 16, "oom");
+  device->SetBatchCap(Tower::kText, 16, "max_batch");
   std::set<std::string> caps;
   for (const auto& [name, value] : Parse(metrics.Scrape()).series) {
     if (name.rfind("embedd_batch_cap", 0) != 0) continue;
     caps.insert(name);
     CHECK(value == 16);
   }
-  CHECK(caps == std::set<std::string>{"embedd_batch_cap{device=\"cpu\",set_by=\"oom\"}"});
+  CHECK(caps ==
+        std::set<std::string>{"embedd_batch_cap{device=\"cpu\",set_by=\"oom\",tower=\"image\"}",
+                              "embedd_batch_cap{device=\"cpu\",set_by=\"max_batch\",tower=\"text\"}"});
 }
 
 TEST_CASE("The state is 1 in one series") {
@@ -211,9 +218,9 @@ TEST_CASE("Counting and scraping from several threads loses nothing") {
     threads.emplace_back([&metrics, t] {
       for (int i = 0; i < 250; ++i) {
         metrics.CountImages(Outcome::kOk);
-        metrics.ObserveBatch(2, 0);
+        metrics.ObserveBatch(Tower::kImage, 2, 0);
         metrics.CountRequest("EmbedBatch", i % 2 == 0 ? "OK" : "CANCELLED", absl::Milliseconds(1));
-        metrics.AddDevice("cpu")->SetBatchCap(i + 1, t % 2 == 0 ? "memory" : "latency");
+        metrics.AddDevice("cpu")->SetBatchCap(Tower::kImage, i + 1, t % 2 == 0 ? "memory" : "latency");
         if (i % 50 == 0) metrics.Scrape();
       }
     });
@@ -221,7 +228,7 @@ TEST_CASE("Counting and scraping from several threads loses nothing") {
   for (std::thread& thread : threads) thread.join();
   std::map<std::string, double> series = Parse(metrics.Scrape()).series;
   CHECK(series["embedd_images_total{outcome=\"ok\"}"] == 1000);
-  CHECK(series["embedd_batch_size_sum"] == 2000);
+  CHECK(series["embedd_batch_size_sum{tower=\"image\"}"] == 2000);
   CHECK(series["embedd_request_seconds_count{method=\"EmbedBatch\"}"] == 1000);
 }
 
