@@ -388,6 +388,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                              .latency_target = s.config.latency_target,
                              .padded = on.padded},
                      .session = {.input_bytes = InputBytes(s.spec),
+                                 .image_head = ImageHead(s.spec.image),
                                  .idle_offload = s.config.idle_offload,
                                  // Larger rungs teach little more, and callers wait for the start.
                                  .warm_up_slowest = absl::Milliseconds(60)},

@@ -29,8 +29,9 @@ absl::Status DeviceSession::Start(CapController& cap) {
 absl::Status DeviceSession::RunGrey(int images, BatchBytes* bytes) {
   // A text of token 0 alone is one that every vocabulary has.
   const Tower tower = first_tower();
-  const std::vector<uint8_t> grey(static_cast<size_t>(options_.input_bytes[static_cast<size_t>(tower)]),
-                                  tower == Tower::kImage ? 127 : 0);
+  std::vector<uint8_t> grey(static_cast<size_t>(options_.input_bytes[static_cast<size_t>(tower)]),
+                            tower == Tower::kImage ? 127 : 0);
+  if (tower == Tower::kImage) std::copy(options_.image_head.begin(), options_.image_head.end(), grey.begin());
   const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
   const std::vector<const uint8_t*> same(static_cast<size_t>(images), grey.data());
   std::vector<float> rows(same.size() * dimension);

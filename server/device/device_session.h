@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "server/batching/cap_controller.h"
@@ -21,6 +22,8 @@ class DeviceSession {
   struct Options {
     // Bytes of one prepared input of a tower, by Tower; 0 where the tower is not served.
     std::array<int64_t, kTowers> input_bytes = {3 * 224 * 224, 0};
+    // What a prepared image begins with that is no pixel (PatchGrid), of the largest.
+    std::vector<uint8_t> image_head;
     // The weights leave the device after this long without work; zero: never.
     absl::Duration idle_offload = absl::ZeroDuration();
     // Warm-up stops after a rung that takes longer than this, where shapes are not compiled (cpu).

@@ -4,16 +4,19 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "server/engine/panel_kernel.h"
@@ -29,8 +32,8 @@ struct Rows {
   int64_t count;
 };
 
-Rows HeadRows(const at::Tensor& x, int64_t image, int64_t first_column) {
-  return {x.const_data_ptr<float>() + image * x.stride(0) + first_column, x.stride(1), x.size(1)};
+Rows HeadRows(const at::Tensor& x, int64_t image, int64_t first_column, int64_t count) {
+  return {x.const_data_ptr<float>() + image * x.stride(0) + first_column, x.stride(1), count};
 }
 
 // One head after the other, in memory that is used again.
@@ -144,7 +147,7 @@ class PanelHead {
 };
 
 at::Tensor InPanels(const PanelKernel& kernel, const at::Tensor& query, const at::Tensor& key,
-                    const at::Tensor& value, int64_t heads, bool causal) {
+                    const at::Tensor& value, int64_t heads, bool causal, const OwnTokens& own) {
   const int64_t n = query.size(0), width = query.size(2), head_dim = width / heads;
   const int64_t tasks = n * heads, workers = std::min<int64_t>(tasks, at::get_num_threads());
   const PanelHead head(kernel, key.size(1), head_dim, causal);
@@ -156,8 +159,10 @@ at::Tensor InPanels(const PanelKernel& kernel, const at::Tensor& query, const at
   ParallelFor(workers, 1, [&](int64_t worker, int64_t) {
     for (int64_t task; (task = untaken.fetch_add(1)) < tasks;) {
       const int64_t image = task / heads, first = task % heads * head_dim;
-      head.Run(HeadRows(query, image, first), HeadRows(key, image, first), HeadRows(value, image, first),
-               memory + worker * head.scratch_size(), to + image * out.stride(0) + first, width);
+      const int64_t keys = own.counts.empty() ? key.size(1) : own.counts[static_cast<size_t>(image)];
+      head.Run(HeadRows(query, image, first, query.size(1)), HeadRows(key, image, first, keys),
+               HeadRows(value, image, first, keys), memory + worker * head.scratch_size(),
+               to + image * out.stride(0) + first, width);
     }
   });
   return out;
@@ -165,20 +170,29 @@ at::Tensor InPanels(const PanelKernel& kernel, const at::Tensor& query, const at
 
 }  // namespace
 
+OwnTokens::OwnTokens(std::vector<int64_t> own, int64_t tokens, at::Device device)
+    : counts(std::move(own)),
+      seen(at::arange(tokens, at::kLong)
+               .view({1, 1, -1})
+               .lt(at::tensor(counts, at::kLong).view({-1, 1, 1}))
+               .to(device, /*non_blocking=*/false)) {}
+
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads,
-                     bool causal) {
+                     bool causal, const OwnTokens& own) {
   const int64_t head_dim = query.size(2) / heads;
   if (query.device().is_cpu() && query.scalar_type() == at::kFloat && head_dim % 4 == 0) {
     const PanelKernel* kernel = PanelKernelFor(head_dim);
     if (kernel == nullptr) kernel = WidestPanelKernel();
-    if (kernel != nullptr) return InPanels(*kernel, query, key, value, heads, causal);
+    if (kernel != nullptr) return InPanels(*kernel, query, key, value, heads, causal, own);
   }
   const auto split = [&](const at::Tensor& x) {
     return x.view({x.size(0), x.size(1), heads, head_dim}).transpose(1, 2);
   };
-  return at::scaled_dot_product_attention(split(query), split(key), split(value), {}, 0.0, causal)
-      .transpose(1, 2)
-      .reshape(query.sizes());
+  const at::Tensor q = split(query), k = split(key), v = split(value);
+  const at::Tensor out = own.seen.defined()
+                             ? at::scaled_dot_product_attention(q, k, v, own.seen.unsqueeze(1), 0.0, causal)
+                             : at::scaled_dot_product_attention(q, k, v, {}, 0.0, causal);
+  return out.transpose(1, 2).reshape(query.sizes());
 }
 
 KeyValueWeights::KeyValueWeights(const at::Tensor& weight, const at::Tensor& bias, int64_t heads) {

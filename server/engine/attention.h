@@ -8,8 +8,19 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace embedd {
+
+// Of inputs of different lengths in one batch: how many of its tokens each has of its own. They stand first;
+// what fills the others is seen by no query.
+struct OwnTokens {
+  OwnTokens() = default;
+  OwnTokens(std::vector<int64_t> own, int64_t tokens, at::Device device);
+
+  std::vector<int64_t> counts;  // at least 1 each; empty: all are their own
+  at::Tensor seen;              // bool [n, 1, tokens]: the same on the device; undefined: all are
+};
 
 // Scaled dot-product attention, softmax(q k^T / sqrt(head_dim)) v for each head. `causal`: query i sees the
 // keys up to i, of which there are as many as queries; else every query sees all. Each tensor [n, tokens,
@@ -20,8 +31,9 @@ namespace embedd {
 // In f32 on cpu it runs in the kernels of PanelProduct where head_dim is a multiple of four: one head of
 // one image is a task whose keys, values and scores stay in the cache, and nothing is transposed in memory
 // afterwards. LibTorch's own function asks MKL for each of these small products. Results differ by rounding.
+// `own` is of the keys; not together with `causal`.
 at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, int64_t heads,
-                     bool causal = false);
+                     bool causal = false, const OwnTokens& own = OwnTokens());
 
 // The weights of keys and values of one block, in f32. The bias of the keys adds the same to every score of a
 // query, and so nothing to the softmax.

@@ -148,7 +148,24 @@ void Shapes(Random& random, Canvas* canvas) {
 
 }  // namespace
 
+ImageSpec InOneShape(const ImageSpec& spec, int turn) {
+  if (spec.resize_mode != ResizeMode::kPatches) return spec;
+  constexpr double kHeightByWidth[] = {1, 9.0 / 16, 4.0 / 3, 1.0 / 8};
+  const double rows = std::floor(std::sqrt(spec.max_patches * kHeightByWidth[turn % 4]));
+  ImageSpec shaped = spec;
+  const int high = std::max(1, static_cast<int>(rows));
+  shaped.height = high * spec.patch;
+  shaped.width = spec.max_patches / high * spec.patch;
+  return shaped;
+}
+
 std::vector<uint8_t> AsPrepared(std::vector<uint8_t> bytes, const ImageSpec& spec) {
+  if (spec.resize_mode == ResizeMode::kPatches) {
+    std::vector<uint8_t> prepared(static_cast<size_t>(spec.bytes()));
+    PatchGrid{spec.height / spec.patch, spec.width / spec.patch}.Write(prepared.data());
+    std::copy(bytes.begin(), bytes.end(), prepared.begin() + PatchGrid::kBytes);
+    return prepared;
+  }
   if (spec.resize_kind != ResizeKind::kFloat) return bytes;
   std::vector<uint8_t> wide;  // a byte four times is so much of 2^32 - 1 as the byte is of 255
   wide.reserve(4 * bytes.size());
@@ -161,9 +178,10 @@ std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int
   Random random(seed);
   std::vector<std::vector<uint8_t>> pictures;
   for (int i = 0; i < n; ++i) {
-    Canvas canvas(spec);
+    const ImageSpec shaped = InOneShape(spec, i + i / 4);  // each kind in each shape
+    Canvas canvas(shaped);
     kKinds[i % 4](random, &canvas);
-    pictures.push_back(AsPrepared(canvas.Bytes(), spec));
+    pictures.push_back(AsPrepared(canvas.Bytes(), shaped));
   }
   return pictures;
 }

@@ -12,12 +12,16 @@
 
 namespace embedd {
 
+// A spec of pictures of one shape: itself, or of ResizeMode::kPatches by turns square, wide, high and a
+// strip.
+ImageSpec InOneShape(const ImageSpec& spec, int turn);
+
 // Four kinds by turns: clouds whose detail fades with its size as in photographs, gradients, noise of one
 // grain, and shapes with hard edges. Another seed gives other pictures.
-//   returns  n pictures of uint8 [3, height, width], as the tower takes them
+//   returns  n pictures as the tower takes them, those of a model of any shape in all its shapes
 std::vector<std::vector<uint8_t>> CalibrationPictures(const ImageSpec& spec, int n, uint64_t seed);
 
-// Bytes [3, height, width] as a prepared image of `spec`.
+// Bytes [3, height, width] as a prepared image of `spec`, which is in one shape.
 std::vector<uint8_t> AsPrepared(std::vector<uint8_t> bytes, const ImageSpec& spec);
 
 }  // namespace embedd

@@ -7,8 +7,9 @@
 // It computes what the models' own libraries compute, in an order that costs less: patches are unfolded into
 // one matrix product, residuals are added in place, QuickGELU is a scaled silu, and where one token of the
 // last block is pooled that block computes only that token; the query of an attention pool is multiplied with
-// its key weights once, at load; learned positions are brought to the image's grid once, too. On unit vectors
-// this differs by at most 3e-7 from the plain order (the reference in tests/support/plain_tower.h).
+// its key weights once, at load; learned positions are brought to the image's grid once, too, where all have
+// one. On unit vectors this differs by at most 3e-7 from the plain order (the reference in
+// tests/support/plain_tower.h).
 
 #pragma once
 
@@ -17,7 +18,9 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
 #include "server/engine/encoder_parts.h"
+#include "server/model/patch_grid.h"
 #include "server/model/tower_config.h"
 #include "server/model/tower_weights.h"
 
@@ -44,7 +47,10 @@ class Encoder {
   //   patches  called with a range [first, first + count) of [0, n), returns the patches of those images as
   //            UnfoldPatches makes them, in the dtype of the options
   using PatchSource = absl::FunctionRef<at::Tensor(int64_t first, int64_t count)>;
-  at::Tensor Forward(int64_t n, PatchSource patches) const;
+  //   grids    only of a tower of images of any shape (max_patches): those of the images. Their patches then
+  //            are [count, max_patches, 3 * p * p], of each image its own, row by row, and then anything
+  //            finite
+  at::Tensor Forward(int64_t n, PatchSource patches, absl::Span<const PatchGrid> grids = {}) const;
 
   // Embeds texts.
   //   ids      int64 [n, tokens] on the device, tokens up to the context length: what stands behind the
@@ -54,12 +60,17 @@ class Encoder {
   at::Tensor ForwardText(const at::Tensor& ids, const at::Tensor& pooled) const;
 
  private:
-  at::Tensor Embed(const at::Tensor& patches) const;
-  at::Tensor Transform(at::Tensor x, const at::Tensor& pooled = at::Tensor()) const;
+  at::Tensor Embed(const at::Tensor& patches, absl::Span<const PatchGrid> grids = {}) const;
+  // What of a batch is not in its tokens.
+  struct Tail {
+    at::Tensor pooled;  // of texts
+    OwnTokens own;      // of images of any shape
+  };
+  at::Tensor Transform(at::Tensor x, const Tail& tail) const;
   at::Tensor Normalize(const NormPart& norm, const at::Tensor& x) const;
-  at::Tensor Attend(const EncoderBlock& block, const at::Tensor& x, const at::Tensor& pooled) const;
+  at::Tensor Attend(const EncoderBlock& block, const at::Tensor& x, const Tail& tail) const;
   at::Tensor Hidden(const EncoderBlock& block, const at::Tensor& x) const;
-  at::Tensor PoolTokens(const at::Tensor& x) const;
+  at::Tensor PoolTokens(const at::Tensor& x, const OwnTokens& own) const;
 
   const TowerConfig config_;
   const Options options_;

@@ -120,6 +120,14 @@ class Loader {
 
   std::vector<LinearLayer> LoadStem() const {
     if (config_.stem == Stem::kWords) return {};
+    if (config_.stem == Stem::kPixels) {  // brought into the order of the other kind
+      const int64_t p = config_.patch;
+      const at::Tensor weight =
+          Tensor("conv1.weight").view({config_.width, p, p, 3}).permute({0, 3, 1, 2}).flatten(1).contiguous();
+      std::vector<LinearLayer> stem;
+      stem.push_back(Layer("conv1", weight, Tensor("conv1.bias")));
+      return stem;
+    }
     if (config_.stem == Stem::kPatches) {
       std::vector<LinearLayer> stem;
       stem.push_back(Layer("conv1", Matrix("conv1.weight"), Optional("conv1.bias")));
@@ -146,7 +154,7 @@ class Loader {
   }
 
   at::Tensor LoadPositions() const {
-    if (!Has("positional_embedding")) return {};
+    if (!Has("positional_embedding") || config_.position_resize == PositionResize::kEachImage) return {};
     at::Tensor stored = OnCpu("positional_embedding");
     if (config_.text()) return ToDevice(stored);
     const int64_t h = config_.grid_height(), w = config_.grid_width();
@@ -225,6 +233,8 @@ EncoderParts::EncoderParts(const TowerConfig& config, const TowerWeights& weight
   if (config.text()) words = loader.Tensor("token_embedding.weight");
   prefix = loader.LoadPrefix();
   positions = loader.LoadPositions();
+  if (config.position_resize == PositionResize::kEachImage)
+    position_square = loader.Float("positional_embedding");
   ln_pre = loader.LoadNorm("ln_pre");
   ln_post = loader.LoadNorm("ln_post");
   if (config.pool == Pool::kAttention) pool = loader.LoadPool();

@@ -62,6 +62,7 @@ struct EncoderParts {
   at::Tensor words;               // [vocabulary, width] of text
   at::Tensor prefix;              // [prefix_tokens, width]; undefined without
   at::Tensor positions;           // [tokens, width], zero where a token has none; undefined without any
+  at::Tensor position_square;     // f32 [side * side, width], of PositionResize::kEachImage instead
   RotaryPositions rope;
   NormPart ln_pre, ln_post;
   std::vector<EncoderBlock> blocks;

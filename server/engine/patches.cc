@@ -5,10 +5,33 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
+#include "absl/strings/str_cat.h"
 #include "server/engine/parallel_for.h"
 
 namespace embedd {
+namespace {
+
+// Bytes [3, height, width].
+struct Planes {
+  const uint8_t* data;
+  int64_t height, width;
+};
+
+// Normalises a row of patches: [columns, 3 * p * p]. A row of pixels is a piece of each patch that it
+// crosses.
+void WriteRow(const Planes& planes, int64_t row, int64_t p, const PixelTable& table, float* out) {
+  const int64_t columns = planes.width / p, patch_size = 3 * p * p;
+  for (int channel = 0; channel < 3; ++channel) {
+    for (int64_t y = 0; y < p; ++y) {
+      const uint8_t* const in = planes.data + (channel * planes.height + row * p + y) * planes.width;
+      table.Normalize(channel, {in, p, columns, out + (channel * p + y) * p, patch_size});
+    }
+  }
+}
+
+}  // namespace
 
 at::Tensor UnfoldPatches(const at::Tensor& pixels, int patch) {
   const int64_t n = pixels.size(0), p = patch, rows = pixels.size(2) / p, columns = pixels.size(3) / p;
@@ -42,16 +65,40 @@ at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const Imag
   float* const out = patches.mutable_data_ptr<float>();
   ParallelFor(n * rows, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      for (int channel = 0; channel < 3; ++channel) {
-        for (int64_t y = 0; y < p; ++y) {  // a row of pixels is a piece of each patch that it crosses
-          table.Normalize(
-              channel, {images[i / rows] + (int64_t{channel} * spec.height + i % rows * p + y) * spec.width,
-                        p, columns, out + (i * columns * 3 + channel) * p * p + y * p, row_size});
-        }
+      const Planes planes = {images[i / rows], spec.height, spec.width};
+      WriteRow(planes, i % rows, p, table, out + i * columns * row_size);
+    }
+  });
+  return patches;
+}
+
+at::Tensor NormalizedGrids(absl::Span<const uint8_t* const> images, int64_t count, const ImageSpec& spec,
+                           const PixelTable& table) {
+  const int64_t p = spec.patch, patch_size = 3 * p * p;
+  at::Tensor patches = at::zeros({count, spec.max_patches, patch_size}, at::kFloat);
+  float* const out = patches.mutable_data_ptr<float>();
+  ParallelFor(static_cast<int64_t>(images.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const PatchGrid grid = PatchGrid::Read(images[i]);
+      const Planes planes = {images[i] + PatchGrid::kBytes, grid.rows * p, grid.columns * p};
+      for (int64_t row = 0; row < grid.rows; ++row) {
+        WriteRow(planes, row, p, table, out + (i * spec.max_patches + row * grid.columns) * patch_size);
       }
     }
   });
   return patches;
+}
+
+absl::Status CheckGrids(absl::Span<const uint8_t* const> images, const ImageSpec& spec) {
+  if (spec.resize_mode != ResizeMode::kPatches) return absl::OkStatus();
+  for (const uint8_t* image : images) {
+    const PatchGrid grid = PatchGrid::Read(image);
+    if (grid.count() < 1 || grid.count() > spec.max_patches) {
+      return absl::InternalError(absl::StrCat("an image of ", grid.rows, " by ", grid.columns,
+                                              " patches, where 1 to ", spec.max_patches, " are taken"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace embedd

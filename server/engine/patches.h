@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "server/engine/pixel_table.h"
 #include "server/model/model_spec.h"
@@ -28,5 +29,14 @@ at::Tensor NormalizedPatches(const at::Tensor& bytes, const at::Tensor& scale, c
 // UnfoldPatches of what `table` makes of them, bit for bit, without that tensor.
 at::Tensor NormalizedPatches(absl::Span<const uint8_t* const> images, const ImageSpec& spec,
                              const PixelTable& table, int patch);
+
+// The same of `count` prepared images of ResizeMode::kPatches: [count, max_patches, 3 * patch * patch], of
+// each image its own patches, row by row, then zeros; of those that are not in `images` zeros alone.
+at::Tensor NormalizedGrids(absl::Span<const uint8_t* const> images, int64_t count, const ImageSpec& spec,
+                           const PixelTable& table);
+
+// kInternal where a prepared image has no patches or more than the tower takes: what lies behind its memory
+// would be read. Of another ResizeMode there is nothing to check.
+absl::Status CheckGrids(absl::Span<const uint8_t* const> images, const ImageSpec& spec);
 
 }  // namespace embedd

@@ -20,6 +20,7 @@
 #include "server/engine/cpu_features.h"
 #include "server/engine/encoder.h"
 #include "server/engine/layout_choice.h"
+#include "server/engine/patches.h"
 #include "server/engine/text_staging.h"
 #include "server/engine/torch_device.h"
 #include "server/engine/torch_error.h"
@@ -285,9 +286,9 @@ absl::Status TorchExecutor::Run(Tower tower, absl::Span<const uint8_t* const> in
     return absl::InternalError(
         absl::StrCat("a batch of ", n, " inputs, bucket ", bucket, ", ", rows.size(), " numbers"));
   }
-  if (tower == Tower::kText) {
-    if (absl::Status status = CheckIds(impl_->model.text->config, inputs); !status.ok()) return status;
-  }
+  const absl::Status sound = tower == Tower::kText ? CheckIds(impl_->model.text->config, inputs)
+                                                   : CheckGrids(inputs, impl_->model.image);
+  if (!sound.ok()) return sound;
   return CatchTorch([&] {
     const AutoreleasePool pool;
     const c10::InferenceMode no_gradients;

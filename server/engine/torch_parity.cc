@@ -76,7 +76,8 @@ absl::Status Compare(Tower tower, const std::vector<const uint8_t*>& inputs, int
 }  // namespace
 
 absl::Status CheckParity(const ModelFolder& model, double lowest, Executor& executor) {
-  const std::vector<uint8_t> smooth = FixedImage(model.image, 0), rough = FixedImage(model.image, 1);
+  const std::vector<uint8_t> smooth = FixedImage(InOneShape(model.image, 0), 0);
+  const std::vector<uint8_t> rough = FixedImage(InOneShape(model.image, 1), 1);
   return Compare(Tower::kImage, {smooth.data(), rough.data()}, model.vision.embed_dim, lowest, executor,
                  [&](absl::Span<const uint8_t* const> images) {
                    const Encoder tower(model.vision, model.weights, Encoder::Options{});

@@ -10,7 +10,9 @@
 #include <ATen/mps/MPSAllocatorInterface.h>
 #endif
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "server/engine/parallel_for.h"
 #include "server/engine/patches.h"
@@ -62,6 +64,7 @@ PixelStaging::PixelStaging(const ImageSpec& spec, int patch, at::Device device, 
 
 at::Tensor PixelStaging::Forward(const Encoder& tower, absl::Span<const uint8_t* const> images,
                                  int64_t count) {
+  if (spec_.resize_mode == ResizeMode::kPatches) return ForwardGrids(tower, images, count);
   if (spec_.resize_kind == ResizeKind::kFloat) return tower.Forward(Normalized(images, count).to(dtype_));
   if (device_.is_cpu()) {
     return tower.Forward(static_cast<int64_t>(images.size()), [&](int64_t first, int64_t part) {
@@ -74,7 +77,9 @@ at::Tensor PixelStaging::Forward(const Encoder& tower, absl::Span<const uint8_t*
 }
 
 void PixelStaging::RecordGraphs(const Encoder& tower) {
-  if (cuda_ != nullptr && spec_.resize_kind != ResizeKind::kFloat) cuda_->RecordGraphs(tower);
+  const bool same_bytes =
+      spec_.resize_mode != ResizeMode::kPatches && spec_.resize_kind != ResizeKind::kFloat;
+  if (cuda_ != nullptr && same_bytes) cuda_->RecordGraphs(tower);
 }
 
 void PixelStaging::DropGraphs() {
@@ -98,6 +103,21 @@ at::Tensor PixelStaging::Normalized(absl::Span<const uint8_t* const> images, int
     }
   });
   return device_.is_cpu() ? pixels : pixels.to(device_, /*non_blocking=*/false);
+}
+
+// What fills up a batch is one grey patch.
+at::Tensor PixelStaging::ForwardGrids(const Encoder& tower, absl::Span<const uint8_t* const> images,
+                                      int64_t count) const {
+  const int64_t n = static_cast<int64_t>(images.size()), rows = device_.is_cpu() ? n : count;
+  std::vector<PatchGrid> grids;
+  grids.reserve(static_cast<size_t>(rows));
+  for (const uint8_t* image : images) grids.push_back(PatchGrid::Read(image));
+  grids.resize(static_cast<size_t>(rows));
+  const auto patches = [&](int64_t first, int64_t part) {
+    const auto given = images.subspan(std::min(first, n), std::clamp<int64_t>(n - first, 0, part));
+    return NormalizedGrids(given, part, spec_, table_).to(device_, /*non_blocking=*/false).to(dtype_);
+  };
+  return tower.Forward(rows, patches, grids);
 }
 
 at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int64_t count) {

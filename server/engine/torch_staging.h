@@ -30,13 +30,16 @@ class PixelStaging {
   // LibTorch throws.
   at::Tensor Forward(const Encoder& tower, absl::Span<const uint8_t* const> images, int64_t count);
 
-  // Of cuda with parts: see CudaPixels. Elsewhere, and for pixels of 32 bits a value, nothing.
+  // Of cuda with parts: see CudaPixels. Elsewhere, for pixels of 32 bits a value and for images of any shape,
+  // nothing.
   void RecordGraphs(const Encoder& tower);
   void DropGraphs();
 
  private:
   // f32, of images with 32 bits a value.
   at::Tensor Normalized(absl::Span<const uint8_t* const> images, int64_t count) const;
+  // Of images of any shape.
+  at::Tensor ForwardGrids(const Encoder& tower, absl::Span<const uint8_t* const> images, int64_t count) const;
   at::Tensor CopyBytes(absl::Span<const uint8_t* const> images, int64_t count);
 
   const ImageSpec spec_;

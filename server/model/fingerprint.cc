@@ -54,6 +54,7 @@ std::string DescribeRest(const TowerConfig& c, const ImageSpec& i) {
   if (c.position_grid > 0)
     absl::StrAppend(&rest, " position grid ", c.position_grid, " resize ",
                     static_cast<int>(c.position_resize));
+  if (c.max_patches > 0) absl::StrAppend(&rest, " patches ", c.max_patches);
   if (c.gated_mlp) absl::StrAppend(&rest, " gated");
   if (i.resize > 0) absl::StrAppend(&rest, " shortest ", i.resize);
   if (i.resize_kind != ResizeKind::kPil8Bit) absl::StrAppend(&rest, " float resize");

@@ -2,6 +2,7 @@
 
 #include "server/model/hf_config.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -26,6 +27,7 @@ constexpr Row kRows[] = {
     {"chinese_clip", HfFamily::kClip, false}, {"chinese_clip_vision_model", HfFamily::kClip, true},
     {"metaclip_2", HfFamily::kClip, false},   {"metaclip_2_vision_model", HfFamily::kClip, true},
     {"siglip", HfFamily::kSiglip, false},     {"siglip_vision_model", HfFamily::kSiglip, true},
+    {"siglip2", HfFamily::kNaflex, false},    {"siglip2_vision_model", HfFamily::kNaflex, true},
     {"dinov2", HfFamily::kDinov2, true},      {"dinov2_with_registers", HfFamily::kDinov2, true},
     {"dinov3_vit", HfFamily::kDinov3, true},  {"vit", HfFamily::kVit, true},
 };
@@ -36,9 +38,6 @@ struct Refusal {
   const char* advice;
 };
 constexpr Refusal kRefusals[] = {
-    {"siglip2",
-     "SigLIP2 of varying size (NaFlex) is not served: take a SigLIP2 of fixed size, such as "
-     "google/siglip2-base-patch16-256"},
     {"dinov3_convnext",
      "convolutional towers are not served: take a dinov3_vit, such as "
      "facebook/dinov3-vitb16-pretrain-lvd1689m"},
@@ -47,6 +46,8 @@ constexpr Refusal kRefusals[] = {
     {"colpali", "it gives many vectors for an input, this server gives one"},
     {"colqwen2", "it gives many vectors for an input, this server gives one"},
 };
+
+bool IsSiglip(HfFamily family) { return family == HfFamily::kSiglip || family == HfFamily::kNaflex; }
 
 absl::Status Refuse(const std::string& type, const std::string& file) {
   for (const Refusal& refusal : kRefusals) {
@@ -106,11 +107,15 @@ void ReadShape(JsonReader& r, const Defaults& d, TowerConfig* c) {
   }
 }
 
+void ReadPatch(JsonReader& r, int patch, TowerConfig* c) {
+  c->patch = ReadSide(r, "patch_size", patch);
+  r.Int("num_channels", 3, 3, 3);
+}
+
 void ReadPatches(JsonReader& r, int image, int patch, TowerConfig* c) {
   c->image_height = c->image_width = ReadSide(r, "image_size", image);
-  c->patch = ReadSide(r, "patch_size", patch);
+  ReadPatch(r, patch, c);
   if (r.status().ok() && c->patch > c->image_height) r.Fail("patch_size", "is larger than image_size");
-  r.Int("num_channels", 3, 3, 3);
 }
 
 // Without projection, norm before the blocks and what else CLIP has.
@@ -128,10 +133,10 @@ void ReadClip(JsonReader& r, int embed_dim, TowerConfig* c) {
   c->embed_dim = embed_dim;
 }
 
-void ReadSiglip(JsonReader& r, TowerConfig* c) {
+// What SigLIP and NaFlex have in common: all but the size of images.
+void ReadSiglipTower(JsonReader& r, TowerConfig* c) {
   *c = PlainTower();
   ReadShape(r, {768, 3072, 12, 12, "gelu_pytorch_tanh", 1e-6}, c);
-  ReadPatches(r, 224, 16, c);
   if (!r.Bool("vision_use_head", true)) {
     r.Fail("vision_use_head", "must be true: without its head the tower has no embedding",
            absl::StatusCode::kUnimplemented);
@@ -141,6 +146,24 @@ void ReadSiglip(JsonReader& r, TowerConfig* c) {
   c->pool_heads = c->heads;
   c->pool_mlp_width = c->mlp_width;
   c->embed_dim = c->width;
+}
+
+void ReadSiglip(JsonReader& r, TowerConfig* c) {
+  ReadSiglipTower(r, c);
+  ReadPatches(r, 224, 16, c);
+}
+
+void ReadNaflex(JsonReader& r, TowerConfig* c) {
+  ReadSiglipTower(r, c);
+  ReadPatch(r, 16, c);
+  c->stem = Stem::kPixels;
+  const int64_t places = r.Int("num_patches", 256, 1, 1 << 16);
+  c->position_grid = static_cast<int>(std::lround(std::sqrt(static_cast<double>(places))));
+  if (r.status().ok() && int64_t{c->position_grid} * c->position_grid != places) {
+    r.Fail("num_patches", absl::StrCat("is ", places, ": it must be a square number, as 256 is"));
+  }
+  c->position_resize = PositionResize::kEachImage;
+  c->max_patches = static_cast<int>(places);  // until the processor says how many
 }
 
 void ReadDinov2(JsonReader& r, bool registers, TowerConfig* c) {
@@ -191,7 +214,7 @@ void ReadVit(JsonReader& r, TowerConfig* c) {
 }
 
 void ReadText(JsonReader& r, const HfModel& model, int embed_dim, TowerConfig* c, TextSpec* spec) {
-  const bool siglip = model.family == HfFamily::kSiglip;
+  const bool siglip = IsSiglip(model.family);
   c->ln_pre = false;
   c->stem = Stem::kWords;
   c->class_token = false;
@@ -288,6 +311,11 @@ absl::StatusOr<HfModel> ParseHfConfig(absl::string_view text, const std::string&
       ReadSiglip(r, &model.image);
       model.processor = HfProcessor::kSiglip;
       break;
+    case HfFamily::kNaflex:
+      ReadNaflex(r, &model.image);
+      model.processor = HfProcessor::kSiglip2;
+      model.image_size_of_processor = true;
+      break;
     case HfFamily::kDinov2:
       ReadDinov2(r, type == "dinov2_with_registers", &model.image);
       model.processor = HfProcessor::kBit;
@@ -304,8 +332,8 @@ absl::StatusOr<HfModel> ParseHfConfig(absl::string_view text, const std::string&
       break;
   }
   if (!r.status().ok()) return r.status();
-  // The text towers of the other two are a BERT, and one of another vocabulary.
-  if (type == "clip" || type == "siglip") {
+  // The text towers of the others are a BERT, and one of another vocabulary.
+  if (type == "clip" || type == "siglip" || type == "siglip2") {
     const Part part = FindPart(top, "text_config");
     JsonReader words(part.object, file, part.path);
     TowerConfig tower;
@@ -322,6 +350,7 @@ TowerLayout HfImageLayout(const HfModel& model) {
   switch (model.family) {
     case HfFamily::kClip:
     case HfFamily::kSiglip:
+    case HfFamily::kNaflex:
       layout.block = "encoder.layers.";
       layout.names = ClipBlock();
       layout.names.insert({{"class_embedding", "embeddings.class_embedding"},
@@ -371,7 +400,7 @@ TowerLayout HfTextLayout(const HfModel& model) {
   layout.names.insert({{"token_embedding.weight", "embeddings.token_embedding.weight"},
                        {"positional_embedding", "embeddings.position_embedding.weight"},
                        {"ln_post", "final_layer_norm"}});
-  if (model.family == HfFamily::kSiglip) {
+  if (IsSiglip(model.family)) {
     layout.names["proj"] = "head.weight^T";
     layout.names["proj_bias"] = "head.bias";
   } else {
@@ -384,6 +413,7 @@ std::vector<std::string> HfPrefixes(HfFamily family) {
   switch (family) {
     case HfFamily::kClip:
     case HfFamily::kSiglip:
+    case HfFamily::kNaflex:
       return {"vision_model.", ""};
     case HfFamily::kDinov2:
       return {"", "dinov2.", "dinov2_with_registers."};
@@ -399,6 +429,7 @@ std::string HfProbe(HfFamily family) {
   switch (family) {
     case HfFamily::kClip:
     case HfFamily::kSiglip:
+    case HfFamily::kNaflex:
       return "embeddings.patch_embedding.weight";
     case HfFamily::kDinov3:
       return "embeddings.patch_embeddings.weight";

@@ -20,7 +20,8 @@
 
 namespace embedd {
 
-enum class HfFamily { kClip, kSiglip, kDinov2, kDinov3, kVit };
+// kNaflex is SigLIP2 of images of any shape.
+enum class HfFamily { kClip, kSiglip, kNaflex, kDinov2, kDinov3, kVit };
 
 struct HfModel {
   HfFamily family = HfFamily::kClip;

@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kLargestImage = 4096;
+constexpr int64_t kMostPatches = 4096;  // each sees all others: sixteen times what the published models take
 constexpr std::array<float, 3> kHalf = {0.5f, 0.5f, 0.5f};
 constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f};
 constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
@@ -28,9 +29,9 @@ struct Row {
 constexpr Row kRows[] = {
     {"CLIPImageProcessor", HfProcessor::kClip},        {"CLIPFeatureExtractor", HfProcessor::kClip},
     {"ChineseCLIPImageProcessor", HfProcessor::kClip}, {"ChineseCLIPFeatureExtractor", HfProcessor::kClip},
-    {"SiglipImageProcessor", HfProcessor::kSiglip},    {"BitImageProcessor", HfProcessor::kBit},
-    {"ViTImageProcessor", HfProcessor::kVit},          {"ViTFeatureExtractor", HfProcessor::kVit},
-    {"DINOv3ViTImageProcessor", HfProcessor::kDinov3},
+    {"SiglipImageProcessor", HfProcessor::kSiglip},    {"Siglip2ImageProcessor", HfProcessor::kSiglip2},
+    {"BitImageProcessor", HfProcessor::kBit},          {"ViTImageProcessor", HfProcessor::kVit},
+    {"ViTFeatureExtractor", HfProcessor::kVit},        {"DINOv3ViTImageProcessor", HfProcessor::kDinov3},
 };
 
 // Transformers 4 has two of each, and 5 other two.
@@ -71,7 +72,10 @@ void RequireSteps(JsonReader& reader) {
 
 // What the class says where the file is silent.
 void SetDefaults(HfProcessor processor, ImageSpec* image) {
-  if (processor == HfProcessor::kSiglip || processor == HfProcessor::kVit) image->mean = image->std = kHalf;
+  if (processor == HfProcessor::kSiglip || processor == HfProcessor::kSiglip2 ||
+      processor == HfProcessor::kVit) {
+    image->mean = image->std = kHalf;
+  }
   if (processor == HfProcessor::kDinov3) {
     image->mean = kImageNetMean;
     image->std = kImageNetStd;
@@ -80,7 +84,8 @@ void SetDefaults(HfProcessor processor, ImageSpec* image) {
 }
 
 void ReadResample(JsonReader& r, HfProcessor processor, ImageSpec* image) {
-  const bool bilinear = processor == HfProcessor::kVit || processor == HfProcessor::kDinov3;
+  const bool bilinear = processor == HfProcessor::kVit || processor == HfProcessor::kDinov3 ||
+                        processor == HfProcessor::kSiglip2;
   const int64_t resample = r.Int("resample", bilinear ? 2 : 3, 0, 5);  // numbers of PIL.Image.Resampling
   if (resample == 2) image->interpolation = Interpolation::kBilinear;
   if (resample != 2 && resample != 3) {
@@ -131,6 +136,34 @@ std::pair<int, int> ReadGeometry(JsonReader& r, const std::string& file, HfProce
   return crop;
 }
 
+// As many whole patches as max_num_patches. Returns what a square image becomes.
+std::pair<int, int> ReadPatches(JsonReader& r, const TowerConfig& vision, ImageSpec* image) {
+  image->resize_mode = ResizeMode::kPatches;
+  image->patch = static_cast<int>(r.Int("patch_size", 16, 1, kLargestImage));
+  image->max_patches = static_cast<int>(r.Int("max_num_patches", 256, 1, kMostPatches));
+  if (r.status().ok() && image->patch != vision.patch) {
+    r.Fail("patch_size",
+           absl::StrCat("is ", image->patch, ", the image tower takes patches of ", vision.patch));
+  }
+  const int64_t pixels = int64_t{image->patch} * image->patch * image->max_patches;
+  if (r.status().ok() && pixels > kLargestImage * kLargestImage) {
+    r.Fail("max_num_patches",
+           absl::StrCat("patches of ", image->patch, "x", image->patch, " pixels are at most ",
+                        kLargestImage * kLargestImage / image->patch / image->patch, " an image here"));
+  }
+  const int side = static_cast<int>(std::sqrt(static_cast<double>(image->max_patches))) * image->patch;
+  return {side, side};
+}
+
+// Towers of images of any shape have a processor of their own, and nobody else has it.
+void CheckProcessor(JsonReader& r, HfProcessor processor, const TowerConfig& vision) {
+  const bool varies = vision.max_patches > 0;
+  if ((processor == HfProcessor::kSiglip2) == varies) return;
+  r.Fail("image_processor_type",
+         varies ? "must be Siglip2ImageProcessor, as the tower takes images of any shape (model_type siglip2)"
+                : "Siglip2ImageProcessor makes images of any shape, and the tower takes one size");
+}
+
 }  // namespace
 
 absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std::string& file,
@@ -145,6 +178,7 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
   ImageSpec image;
   image.crop_rounding = CropRounding::kFloor;
   const HfProcessor processor = ReadProcessor(r, fallback);
+  CheckProcessor(r, processor, vision);
   SetDefaults(processor, &image);
   RequireSteps(r);
   r.Channels("image_mean", /*positive=*/false, &image.mean);
@@ -153,7 +187,9 @@ absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view text, const std:
   if (image.resize_kind == ResizeKind::kFloat && image.interpolation != Interpolation::kBilinear) {
     r.Fail("resample", "must be 2 (bilinear) for this processor", absl::StatusCode::kUnimplemented);
   }
-  const std::pair<int, int> size = ReadGeometry(r, file, processor, &image);
+  const std::pair<int, int> size = processor == HfProcessor::kSiglip2
+                                       ? ReadPatches(r, vision, &image)
+                                       : ReadGeometry(r, file, processor, &image);
   image.height = size.first;
   image.width = size.second;
   if (r.status().ok() && !any_size && size != std::make_pair(vision.image_height, vision.image_width)) {

@@ -16,10 +16,11 @@
 namespace embedd {
 
 // The class of the processor decides what a key that is absent means, and a size that is one number.
-enum class HfProcessor { kClip, kSiglip, kBit, kVit, kDinov3 };
+enum class HfProcessor { kClip, kSiglip, kSiglip2, kBit, kVit, kDinov3 };
 
 // `fallback`: the class where the file does not say it. The image must come out at the size `vision` takes,
-// unless `any_size`. Errors: kInvalidArgument or kUnimplemented; the message names `file` and the key.
+// unless `any_size`; in patches of its size where it takes images of any shape. Errors: kInvalidArgument or
+// kUnimplemented; the message names `file` and the key.
 absl::StatusOr<ImageSpec> ParseHfPreprocessor(absl::string_view json, const std::string& file,
                                               const TowerConfig& vision,
                                               HfProcessor fallback = HfProcessor::kClip,

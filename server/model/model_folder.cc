@@ -271,6 +271,7 @@ absl::StatusOr<ModelFolder> ReadHf(const fs::path& folder) {
   }
   tower.image_height = image->height;
   tower.image_width = image->width;
+  tower.max_patches = image->max_patches;
 
   auto weights_file = FindFile(folder, {"model.safetensors", "model.safetensors.index.json",
                                         "pytorch_model.bin", "pytorch_model.bin.index.json"});
@@ -285,7 +286,8 @@ absl::StatusOr<ModelFolder> ReadHf(const fs::path& folder) {
   if (!weights.ok()) return weights.status();
   if (config->text.has_value() && (*files)->Has("text_model.embeddings.token_embedding.weight")) {
     model.text = TextTower{*config->text, config->text_spec, {}};
-    if (config->family == HfFamily::kSiglip) ChooseSiglipTokenizer(folder, &model.text->spec);
+    if (config->family == HfFamily::kSiglip || config->family == HfFamily::kNaflex)
+      ChooseSiglipTokenizer(folder, &model.text->spec);
     BindText(HfTextLayout(*config), **files, &model.text);
   }
   model.vision = tower;

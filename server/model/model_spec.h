@@ -11,12 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "server/model/patch_grid.h"
 #include "server/telemetry/dtype.h"
 #include "server/telemetry/tower.h"
 
 namespace embedd {
 
-enum class ResizeMode { kShortest, kLongest, kSquash };
+// kPatches keeps the shape: an image becomes as many whole patches as max_patches allows (NaFlex).
+enum class ResizeMode { kShortest, kLongest, kSquash, kPatches };
 enum class Interpolation { kBicubic, kBilinear };
 // How the centre crop rounds: torchvision rounds half to even, Hugging Face processors floor.
 enum class CropRounding { kHalfEven, kFloor };
@@ -30,7 +32,7 @@ enum class ResizeKind { kPil8Bit, kFloat };
 // How an image becomes the input of the image tower: convert to RGB, resize, centre crop or pad, (v/255 -
 // mean) / std.
 struct ImageSpec {
-  int height = 224;
+  int height = 224;  // of kPatches: of what a square image becomes
   int width = 224;
   ResizeMode resize_mode = ResizeMode::kShortest;
   int resize = 0;  // of kShortest: what the shortest edge becomes, where that is not the side that is cut out
@@ -39,12 +41,18 @@ struct ImageSpec {
   int fill = 0;  // padding value of kLongest, 0 to 255
   DecodeMode decode = DecodeMode::kExact;
   ResizeKind resize_kind = ResizeKind::kPil8Bit;
+  int patch = 0;  // of kPatches: its side in pixels, and how many an image becomes at most
+  int max_patches = 0;
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
 
   // Of a prepared image: three planes of bytes, or of 32-bit numbers where the resize does not round to
-  // bytes.
-  int64_t bytes() const { return int64_t{3} * height * width * (resize_kind == ResizeKind::kFloat ? 4 : 1); }
+  // bytes. Of kPatches its PatchGrid, and planes of as many patches as an image may have.
+  int64_t bytes() const {
+    if (resize_mode == ResizeMode::kPatches)
+      return PatchGrid::kBytes + int64_t{3} * patch * patch * max_patches;
+    return int64_t{3} * height * width * (resize_kind == ResizeKind::kFloat ? 4 : 1);
+  }
 };
 
 struct ModelSpec {

@@ -26,6 +26,8 @@ void AddStem(const TowerConfig& c, Shapes* tensors) {
   } else if (c.stem == Stem::kPatches) {
     (*tensors)["conv1.weight"] = {w, 3, c.patch, c.patch};
     if (c.patch_bias) (*tensors)["conv1.bias"] = {w};
+  } else if (c.stem == Stem::kPixels) {
+    AddLayer("conv1", w, int64_t{3} * c.patch * c.patch, tensors);
   } else {
     (*tensors)["stem.0.weight"] = {w / 4, 3, 4, 4};
     (*tensors)["stem.1.weight"] = {w / 4, w / 4, 2, 2};
@@ -70,9 +72,11 @@ std::string DescribeTower(const TowerConfig& c) {
     return absl::StrCat("text transformer, ", c.layers, " layers, width ", c.width, ", ", c.heads, " heads, ",
                         c.context_length, " tokens, ", ActivationName(c.activation));
   }
+  const std::string size = c.max_patches > 0 ? absl::StrCat("up to ", c.max_patches, " patches")
+                                             : absl::StrCat(c.image_width, "x", c.image_height);
   std::string line = absl::StrCat("vision transformer, ", c.layers, " layers, width ", c.width, ", ", c.heads,
-                                  " heads, patch ", c.patch, ", ", c.image_width, "x", c.image_height, ", ",
-                                  c.gated_mlp ? "gated " : "", ActivationName(c.activation));
+                                  " heads, patch ", c.patch, ", ", size, ", ", c.gated_mlp ? "gated " : "",
+                                  ActivationName(c.activation));
   if (c.pool == Pool::kAverage) absl::StrAppend(&line, ", average pool");
   if (c.pool == Pool::kAttention) absl::StrAppend(&line, ", attention pool");
   if (c.registers > 0) absl::StrAppend(&line, ", ", c.registers, " registers");

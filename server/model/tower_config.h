@@ -27,6 +27,7 @@ enum class Pool {
 // What turns the input into tokens.
 enum class Stem {
   kPatches,  // one product over each patch
+  kPixels,   // the same, whose weight holds a patch pixel by pixel and not plane by plane (NaFlex)
   kSteps,    // three products, over 4x4 pixels, 2x2 and 2x2 of what came out (MobileCLIP-B)
   kWords,    // a table of token embeddings
 };
@@ -34,7 +35,12 @@ enum class Stem {
 // Which tokens have a learned position.
 enum class Positions { kAll, kPatches, kNone };
 // How learned positions of another grid than the image's are brought to it.
-enum class PositionResize { kNone, kBicubic, kBicubicAntialias };
+enum class PositionResize {
+  kNone,
+  kBicubic,
+  kBicubicAntialias,
+  kEachImage,  // to the grid of each image, bilinear with antialias (NaFlex)
+};
 
 // Rotary positions of the patches, of queries and keys in every block.
 struct Rope {
@@ -72,6 +78,7 @@ struct TowerConfig {
   int registers = 0;  // learned tokens between class token and patches
   Positions positions = Positions::kAll;
   PositionResize position_resize = PositionResize::kNone;
+  int max_patches = 0;    // images of any grid of up to so many (NaFlex); 0: of image_height x image_width
   int position_grid = 0;  // side of the square grid of the learned positions; 0: the image's own grid
   Rope rope;
   bool query_bias = true, key_bias = true, value_bias = true;
@@ -93,7 +100,11 @@ struct TowerConfig {
   int grid_width() const { return image_width / patch; }
   // Before the patches: class token and registers.
   int prefix_tokens() const { return text() ? 0 : (class_token ? 1 : 0) + registers; }
-  int tokens() const { return text() ? context_length : prefix_tokens() + grid_height() * grid_width(); }
+  // Of one input in a batch; where grids vary, with what the shorter ones are filled up with.
+  int tokens() const {
+    if (text()) return context_length;
+    return prefix_tokens() + (max_patches > 0 ? max_patches : grid_height() * grid_width());
+  }
   int head_dim() const { return width / heads; }
   bool qkv_bias() const { return query_bias || key_bias || value_bias; }
 };

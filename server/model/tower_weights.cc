@@ -40,11 +40,13 @@ bool SameButLeadingOnes(std::vector<int64_t> stored, std::vector<int64_t> wanted
   return stored == wanted;
 }
 
-absl::Status WrongShape(const WeightFiles& files, const std::string& name, const TensorView& view,
-                        const std::vector<int64_t>& wanted) {
+absl::Status WrongShape(const TowerConfig& config, const WeightFiles& files, const std::string& name,
+                        const TensorView& view, const std::vector<int64_t>& wanted) {
   std::string message =
       absl::StrCat("has shape ", ShapeText(view.shape), ", the config asks for ", ShapeText(wanted));
-  if (name.find("position") != std::string::npos) {
+  if (config.max_patches > 0 && name.find("position") != std::string::npos) {
+    absl::StrAppend(&message, ": set num_patches to the number of positions that the weights have");
+  } else if (name.find("position") != std::string::npos) {
     absl::StrAppend(
         &message,
         ": the weights were trained at another image or patch size; set image_size to theirs, or load and "
@@ -83,7 +85,7 @@ absl::StatusOr<TowerWeights> BindWeights(const TowerConfig& config, const Weight
       }
       if (view.shape != wanted) {
         if (!spelling.leading_ones || !view.strides.empty() || !SameButLeadingOnes(view.shape, wanted))
-          return WrongShape(files, part, view, wanted);
+          return WrongShape(config, files, part, view, wanted);
         view.shape = wanted;
       }
       source.parts.push_back(std::move(view));

@@ -53,6 +53,13 @@ int64_t PreparedBytes(const ModelSpec& model, Tower tower) {
   return model.image.bytes();
 }
 
+std::vector<uint8_t> ImageHead(const ImageSpec& image) {
+  if (image.resize_mode != ResizeMode::kPatches) return {};
+  std::vector<uint8_t> head(PatchGrid::kBytes);
+  PatchGrid{1, image.max_patches}.Write(head.data());
+  return head;
+}
+
 void Preparer::Prepare(PrepareItem item) const {
   const absl::Time start = deps_.clock->TimeNow();
   absl::StatusOr<Prepared> prepared = PrepareCatching(deps_, item);

@@ -21,6 +21,9 @@ namespace embedd {
 // Bytes of one prepared input of a tower: see EmbedTask::pixels.
 int64_t PreparedBytes(const ModelSpec& model, Tower tower);
 
+// What a prepared image of the model begins with that is no pixel, of the largest; empty where all is pixels.
+std::vector<uint8_t> ImageHead(const ImageSpec& image);
+
 // The ids of a text, as many as the context is long. Thread-safe.
 using TextEncoder = std::function<std::vector<int32_t>(absl::string_view text)>;
 

@@ -87,8 +87,8 @@ class EmbedTask {
   uint32_t index() const { return index_; }
 
   Tower tower = Tower::kImage;
-  // What the tower takes: uint8 [3, height, width] planar, as the model's ImageSpec says; of a text int32
-  // token ids [context length].
+  // What the tower takes: uint8 [3, height, width] planar, as the model's ImageSpec says (behind a PatchGrid
+  // where that is of each image); of a text int32 token ids [context length].
   std::unique_ptr<uint8_t[]> pixels;
   Places place;
   Lane lane = Lane::kInteractive;

@@ -29,6 +29,8 @@ const char* ResizeModeName(ResizeMode mode) {
       return "longest";
     case ResizeMode::kSquash:
       return "squash";
+    case ResizeMode::kPatches:
+      return "patches";
   }
   return "";
 }

@@ -28,7 +28,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace embedd;
   if (size == 0) return 0;
   const ImageSpec spec = PickedSpec(data[size - 1]);
-  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()));
   const absl::Status status =
       Decoder().Prepare(absl::string_view(reinterpret_cast<const char*>(data), size - 1), spec, out.data());
   if (!status.ok() && (DecodeReason(status) == Reason::kNone || status.message().empty())) std::abort();

@@ -18,6 +18,11 @@ inline ImageSpec PickedSpec(uint8_t choice) {
                      : choice & 8 ? ResizeMode::kLongest
                                   : ResizeMode::kShortest;
   spec.interpolation = choice & 16 ? Interpolation::kBilinear : Interpolation::kBicubic;
+  if (choice & 128) {
+    spec.resize_mode = ResizeMode::kPatches;
+    spec.patch = choice & 1 ? 4 : 7;
+    spec.max_patches = choice & 2 ? 30 : 1;
+  }
   spec.crop_rounding = choice & 32 ? CropRounding::kFloor : CropRounding::kHalfEven;
   return spec;
 }

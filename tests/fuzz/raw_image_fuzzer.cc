@@ -28,7 +28,7 @@ void Run(const v1::Input& input, uint8_t choice) {
   model.towers = {"image"};
   if (!well_formed || RefuseInput(input, limits, model)) return;
   const ImageSpec spec = PickedSpec(choice);
-  std::vector<uint8_t> out(size_t{3} * spec.width * spec.height);
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()));
   Preprocess(reinterpret_cast<const uint8_t*>(raw.rgb().data()), static_cast<int>(raw.width()),
              static_cast<int>(raw.height()), spec, out.data());
 }

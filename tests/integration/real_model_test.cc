@@ -25,10 +25,8 @@
 namespace embedd {
 namespace {
 
-std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const TowerConfig& vision,
-                                               const TorchExecutor::Options& options = {
-                                                   .dtype = Dtype::kF32}) {
-  REQUIRE(WriteRandomModel(folder, vision, 1).ok());
+std::unique_ptr<EmbeddServer> ServeFolder(const std::string& folder,
+                                          const TorchExecutor::Options& options = {.dtype = Dtype::kF32}) {
   absl::StatusOr<std::unique_ptr<DeviceMemory>> memory = CreateTorchDeviceMemory(DeviceKind::kCpu, 0);
   REQUIRE(memory.ok());
   absl::StatusOr<ModelFolder> model = ReadModelFolder(folder);
@@ -49,6 +47,13 @@ std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const 
   served.devices.push_back({.executor = *std::move(executor), .is_processor = true});
   REQUIRE((*server)->Serve(std::move(served)).ok());
   return *std::move(server);
+}
+
+std::unique_ptr<EmbeddServer> ServeRandomModel(const std::string& folder, const TowerConfig& vision,
+                                               const TorchExecutor::Options& options = {
+                                                   .dtype = Dtype::kF32}) {
+  REQUIRE(WriteRandomModel(folder, vision, 1).ok());
+  return ServeFolder(folder, options);
 }
 
 std::string Scrape(const EmbeddServer& server) {
@@ -124,6 +129,55 @@ TEST_CASE("16 callers with one image each ride in at most 4 device batches, and 
   }
   WARN("16 callers rode in " << fewest << " device batches");
   CHECK(fewest <= 4);
+}
+
+TEST_CASE("Images of any shape ride in one call, each with the vector that it has alone") {
+  const TempFolder folder;
+  REQUIRE(WriteNaflexModel(folder.path() + "/naflex", 1).ok());
+  const std::unique_ptr<EmbeddServer> server = ServeFolder(folder.path() + "/naflex");
+  const auto channel = grpc::CreateChannel(server->addresses()[0], grpc::InsecureChannelCredentials());
+  const auto stub = v1::EmbeddingService::NewStub(channel);
+
+  v1::GetServerInfoResponse info;
+  grpc::ClientContext asking;
+  REQUIRE(stub->GetServerInfo(&asking, {}, &info).ok());
+  CHECK(info.model().resize_mode() == "patches");
+  CHECK(info.model().image_width() == 32);  // a square image: 4 x 4 of 24 patches of 8
+  CHECK(info.model().image_height() == 32);
+  CHECK_THAT(info.model().architecture(), ContainsSubstring("patch 8, up to 24 patches"));
+
+  v1::EmbedBatchRequest all;
+  for (const auto& [width, height] : {std::pair{64, 48}, {48, 64}, {1, 1000}, {1000, 1}, {32, 32}, {3, 2}}) {
+    v1::RawImage* raw = all.add_inputs()->mutable_raw_image();
+    raw->set_width(static_cast<uint32_t>(width));
+    raw->set_height(static_cast<uint32_t>(height));
+    std::string rgb(static_cast<size_t>(3 * width * height), '\0');
+    for (size_t i = 0; i < rgb.size(); ++i) rgb[i] = static_cast<char>(i * 2654435761u >> 13);
+    raw->set_rgb(std::move(rgb));
+  }
+  v1::EmbedBatchResponse together;
+  grpc::ClientContext context;
+  REQUIRE(stub->EmbedBatch(&context, all, &together).ok());
+  REQUIRE(together.errors_size() == 0);
+  REQUIRE(together.data().size() == 6 * 64 * sizeof(float));
+  for (int i = 0; i < all.inputs_size(); ++i) {
+    CAPTURE(i);
+    v1::EmbedBatchRequest one;
+    *one.add_inputs() = all.inputs(i);
+    v1::EmbedBatchResponse alone;
+    grpc::ClientContext lonely;
+    REQUIRE(stub->EmbedBatch(&lonely, one, &alone).ok());
+    std::vector<float> a(64), b(64);
+    std::memcpy(a.data(), alone.data().data(), 256);
+    std::memcpy(b.data(), together.data().data() + 256 * i, 256);
+    double worst = 0, norm = 0;
+    for (int k = 0; k < 64; ++k) {
+      worst = std::max(worst, std::fabs(double{a[k]} - b[k]));
+      norm += double{b[k]} * b[k];
+    }
+    CHECK(worst <= 1e-6);
+    CHECK(norm == Approx(1).margin(1e-5));
+  }
 }
 
 #ifdef __x86_64__  // int8 runs on no other

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "server/model/hf_config.h"
 
 namespace embedd {
 namespace {
@@ -134,6 +135,43 @@ absl::Status WriteRandomModel(const std::string& folder, const TowerConfig& conf
   for (auto& [name, tensor] : RandomWeights(config, seed)) tensors["visual." + name] = std::move(tensor);
   absl::Status status = WriteFile(folder + "/open_clip_config.json", OpenClipConfigJson(config));
   if (status.ok()) status = WriteSafetensors(folder + "/open_clip_model.safetensors", tensors);
+  return status;
+}
+
+absl::Status WriteNaflexModel(const std::string& folder, uint64_t seed) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return absl::UnavailableError(absl::StrCat(folder, ": ", error.message()));
+  const std::string config = json{
+      {"model_type", "siglip2_vision_model"},
+      {"hidden_size", 64},
+      {"intermediate_size", 128},
+      {"num_hidden_layers", 2},
+      {"num_attention_heads", 2},
+      {"patch_size", 8},
+      {"num_patches", 16}}.dump(2);
+  const json processor = {
+      {"image_processor_type", "Siglip2ImageProcessor"}, {"patch_size", 8}, {"max_num_patches", 24}};
+  const absl::StatusOr<HfModel> model = ParseHfConfig(config, "config.json");
+  if (!model.ok()) return model.status();
+  TowerLayout layout = HfImageLayout(*model);
+  layout.prefix = "vision_model.";
+  std::map<std::string, HostTensor> stored;
+  for (const auto& [name, tensor] : RandomWeights(model->image, seed)) {
+    const std::vector<std::string> parts = Spell(layout, model->image, name).parts;
+    const auto share = static_cast<std::ptrdiff_t>(tensor.values.size() / parts.size());
+    auto from = tensor.values.begin();
+    for (const std::string& part : parts) {
+      HostTensor& piece = stored[part];
+      piece.shape = tensor.shape;
+      piece.shape[0] /= static_cast<int64_t>(parts.size());
+      piece.values.assign(from, from + share);
+      from += share;
+    }
+  }
+  absl::Status status = WriteFile(folder + "/config.json", config);
+  if (status.ok()) status = WriteFile(folder + "/preprocessor_config.json", processor.dump(2));
+  if (status.ok()) status = WriteSafetensors(folder + "/model.safetensors", stored);
   return status;
 }
 

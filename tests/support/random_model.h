@@ -34,6 +34,11 @@ std::map<std::string, HostTensor> RandomWeights(const TowerConfig& config, uint6
 // be a multiple of config.heads.
 absl::Status WriteRandomModel(const std::string& folder, const TowerConfig& config, uint64_t seed);
 
+// Makes `folder` (with its parents) a Hugging Face folder of a NaFlex image tower (model_type
+// siglip2_vision_model) with random weights: width 64, 2 layers, patches of 8 pixels, up to 24 of them, a
+// square of 4 x 4 positions.
+absl::Status WriteNaflexModel(const std::string& folder, uint64_t seed);
+
 // The configuration text WriteRandomModel writes.
 std::string OpenClipConfigJson(const TowerConfig& config);
 

@@ -138,10 +138,11 @@ std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, 
 
 std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
                                 const std::vector<float>& query, const std::vector<float>& key_value,
-                                bool causal) {
+                                bool causal, const std::vector<int64_t>& own) {
   const c10::InferenceMode no_gradients;
   const std::vector<at::Tensor> kv = Copy(key_value, {n, tokens, 2 * width}).chunk(2, -1);
-  return Values(Attention(Copy(query, {n, queries, width}), kv[0], kv[1], heads, causal));
+  const OwnTokens counts = own.empty() ? OwnTokens() : OwnTokens(own, tokens, at::kCPU);
+  return Values(Attention(Copy(query, {n, queries, width}), kv[0], kv[1], heads, causal, counts));
 }
 
 std::vector<float> RunOneQueryAttention(int n, int tokens, int width, int heads,

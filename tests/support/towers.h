@@ -50,10 +50,10 @@ std::vector<float> RunPanelProduct(const PanelKernel& kernel, int rows, int in, 
                                    const std::vector<float>& bias, const std::vector<float>& sum);
 
 // Attention of queries [n, queries, width] to keys and values, which lie side by side in `key_value`
-// [n, tokens, 2 * width].
+// [n, tokens, 2 * width]. `own`: the tokens of each input that are its own, where not all are.
 std::vector<float> RunAttention(int n, int queries, int tokens, int width, int heads,
                                 const std::vector<float>& query, const std::vector<float>& key_value,
-                                bool causal = false);
+                                bool causal = false, const std::vector<int64_t>& own = {});
 
 // OneQueryAttention of queries [n, width] to x [n, tokens, width]; weight [2 * width, width] and bias
 // [2 * width] are those of keys and values, as OpenCLIP holds them.

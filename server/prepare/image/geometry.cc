@@ -31,8 +31,30 @@ int64_t Offset(int64_t size, int window, CropRounding rounding) {
 
 }  // namespace
 
+// transformers' get_image_size_for_max_num_patches: each operation and its order decide where a side lies at
+// the edge of a patch.
+PatchGrid FitPatches(int width, int height, int patch, int max_patches) {
+  constexpr double kNearEnough = 1e-5;
+  const auto along = [patch](int size, double scale) {
+    return std::max(1.0, std::ceil(size * scale / patch));
+  };
+  double low = kNearEnough / 10, high = 100;
+  while (high - low >= kNearEnough) {
+    const double scale = (low + high) / 2;
+    (along(height, scale) * along(width, scale) <= max_patches ? low : high) = scale;
+  }
+  // At a scale of 1e-6 a side of millions of pixels may still be too many patches; the library then makes
+  // more than a batch of it can hold.
+  PatchGrid grid;
+  grid.rows = static_cast<int>(std::min<double>(along(height, low), max_patches));
+  grid.columns = static_cast<int>(std::min<double>(along(width, low), max_patches / grid.rows));
+  return grid;
+}
+
 Geometry ComputeGeometry(int width, int height, const ImageSpec& spec) {
   Geometry g;
+  g.window_width = spec.width;
+  g.window_height = spec.height;
   const double ratio_x = static_cast<double>(width) / spec.width;
   const double ratio_y = static_cast<double>(height) / spec.height;
   switch (spec.resize_mode) {
@@ -58,9 +80,15 @@ Geometry ComputeGeometry(int width, int height, const ImageSpec& spec) {
       }
       break;
     }
+    case ResizeMode::kPatches: {
+      const PatchGrid grid = FitPatches(width, height, spec.patch, spec.max_patches);
+      g.resized_width = g.window_width = grid.columns * spec.patch;
+      g.resized_height = g.window_height = grid.rows * spec.patch;
+      break;
+    }
   }
-  g.x = Offset(g.resized_width, spec.width, spec.crop_rounding);
-  g.y = Offset(g.resized_height, spec.height, spec.crop_rounding);
+  g.x = Offset(g.resized_width, g.window_width, spec.crop_rounding);
+  g.y = Offset(g.resized_height, g.window_height, spec.crop_rounding);
   return g;
 }
 

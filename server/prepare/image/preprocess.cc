@@ -55,16 +55,20 @@ struct Plan {
 // The whole picture decides what is cut out. Fills what it does not cover.
 Plan MakePlan(const PictureSize& size, const ImageSpec& spec, uint8_t* out) {
   const Geometry g = ComputeGeometry(size.width, size.height, spec);
-  const Span across = Covered(g.x, g.resized_width, spec.width);
-  const Span down = Covered(g.y, g.resized_height, spec.height);
-  const int64_t plane = int64_t{spec.width} * spec.height;
+  if (spec.resize_mode == ResizeMode::kPatches) {
+    PatchGrid{g.window_height / spec.patch, g.window_width / spec.patch}.Write(out);
+    out += PatchGrid::kBytes;
+  }
+  const Span across = Covered(g.x, g.resized_width, g.window_width);
+  const Span down = Covered(g.y, g.resized_height, g.window_height);
+  const int64_t plane = int64_t{g.window_width} * g.window_height;
   // open_clip hands its fill colour to the longest mode only; elsewhere torchvision pads with 0.
   const int fill = spec.resize_mode == ResizeMode::kLongest ? spec.fill : 0;
-  if (across.count < spec.width || down.count < spec.height) std::memset(out, fill, 3 * plane);
+  if (across.count < g.window_width || down.count < g.window_height) std::memset(out, fill, 3 * plane);
 
   Plan plan;
-  const int64_t at = int64_t{down.at} * spec.width + across.at;
-  plan.planes = {out + at, out + plane + at, out + 2 * plane + at, spec.width};
+  const int64_t at = int64_t{down.at} * g.window_width + across.at;
+  plan.planes = {out + at, out + plane + at, out + 2 * plane + at, g.window_width};
   plan.same_size = g.resized_width == size.columns() && g.resized_height == size.rows();
   plan.target.width = g.resized_width;
   plan.target.height = g.resized_height;
@@ -96,8 +100,8 @@ void CopyRows(const uint8_t* rgb, int64_t width, int64_t y, int64_t count, const
 
 PixelRegion PixelsNeeded(int width, int height, const ImageSpec& spec) {
   const Geometry g = ComputeGeometry(width, height, spec);
-  const Span across = Covered(g.x, g.resized_width, spec.width);
-  const Span down = Covered(g.y, g.resized_height, spec.height);
+  const Span across = Covered(g.x, g.resized_width, g.window_width);
+  const Span down = Covered(g.y, g.resized_height, g.window_height);
   // Where one side keeps its size, the resampler may still read beside what it keeps along the other.
   const Samples columns = SamplesFor(width, g.resized_width, across, FilterOf(spec));
   const Samples rows = SamplesFor(height, g.resized_height, down, FilterOf(spec));

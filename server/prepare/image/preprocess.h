@@ -17,7 +17,7 @@
 namespace embedd {
 
 // Writes uint8 [3, spec.height, spec.width], planar R, G, B, to `out`; uint32 where spec.resize_kind is
-// kFloat.
+// kFloat. Of ResizeMode::kPatches a PatchGrid, and planes of its patches behind it. At most spec.bytes().
 //   rgb  RGB8 [height, width, 3], rows top to bottom, no padding; width and height at least 1
 // Cost and memory are bounded by the source and the target: only the rows and columns that survive the crop
 // are computed, so a 3000x10 image makes no 67200x224 intermediate.

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
 #include "server/prepare/image/file_decoder.h"
 #include "server/prepare/image/preprocess.h"
 #include "tests/parity/pixels/pixel_spec.h"
@@ -50,7 +51,14 @@ void WriteFile(const std::string& path, const uint8_t* data, size_t size) {
 }
 
 std::vector<uint8_t> RoomFor(const ImageSpec& spec) {
-  return std::vector<uint8_t>(size_t{3} * spec.width * spec.height);
+  return std::vector<uint8_t>(static_cast<size_t>(spec.bytes()));
+}
+
+// Of images of any shape without the grid in front and what is not used behind.
+absl::Span<const uint8_t> PixelsOf(absl::Span<const uint8_t> prepared, const ImageSpec& spec) {
+  if (spec.resize_mode != ResizeMode::kPatches) return prepared;
+  const int64_t pixels = PatchGrid::Read(prepared.data()).count() * spec.patch * spec.patch;
+  return prepared.subspan(PatchGrid::kBytes, static_cast<size_t>(3 * pixels));
 }
 
 ImageSpec SpecOrExit(const std::string& text) {
@@ -84,7 +92,9 @@ void Dump(const ImageDecoder& decoder, const std::string& out, const std::vector
       } else {
         const ImageSpec spec = SpecOrExit(specs[s]);
         std::vector<uint8_t> bytes = RoomFor(spec);
-        if (decoder.Prepare(file, spec, bytes.data()).ok()) WriteFile(path, bytes.data(), bytes.size());
+        if (!decoder.Prepare(file, spec, bytes.data()).ok()) continue;
+        const absl::Span<const uint8_t> pixels = PixelsOf(bytes, spec);
+        WriteFile(path, pixels.data(), pixels.size());
       }
     }
     std::cout << f << "\tok\t" << image->width << "\t" << image->height << "\n";

@@ -27,6 +27,10 @@ std::optional<ImageSpec> ParsePixelSpec(absl::string_view text) {
     spec.resize_mode = ResizeMode::kLongest;
   } else if (parts[1] == "squash") {
     spec.resize_mode = ResizeMode::kSquash;
+  } else if (parts[1] == "patches") {
+    spec.resize_mode = ResizeMode::kPatches;
+    spec.patch = spec.width;
+    spec.max_patches = spec.height;
   } else {
     return std::nullopt;
   }

@@ -2,7 +2,7 @@
 //
 // Reads the names of preprocessing specs that test_pixels.py and pixel_dump share, such as
 // "224x224:shortest:bicubic", "336x224:longest:bilinear:fill=127", "224x224:shortest:bicubic:floor". Width
-// first.
+// first. "16x256:patches:bilinear": up to 256 patches of 16 x 16 pixels.
 
 #pragma once
 

@@ -89,6 +89,33 @@ TEST_CASE("Where tokens see only those before them, what stands behind has no pa
   }
 }
 
+TEST_CASE("What fills up an input of a batch has no part in its queries") {
+  const int tokens = 50;
+  const std::vector<int64_t> own = {1, 16, 17, 49, 50};
+  // In the kernels, and in LibTorch (heads of 6).
+  for (const int head_dim : {64, 72, 6}) {
+    const int n = static_cast<int>(own.size()), width = 2 * head_dim, row = tokens * width;
+    INFO("heads of " << head_dim);
+    const std::vector<float> query = Noise(n * row, 1);
+    std::vector<float> key_value = Noise(n * 2 * row, 2);
+    for (int i = 0; i < n; ++i) {  // what would be seen at once
+      std::fill(key_value.begin() + i * 2 * row + own[i] * 2 * width, key_value.begin() + (i + 1) * 2 * row,
+                1e6f);
+    }
+    const std::vector<float> got =
+        RunAttention(n, tokens, tokens, width, 2, query, key_value, /*causal=*/false, own);
+    for (const float value : got) REQUIRE(std::isfinite(value));
+    for (int i = 0; i < n; ++i) {
+      const std::vector<float> of_one(query.begin() + i * row, query.begin() + (i + 1) * row);
+      const std::vector<double> seen(key_value.begin() + i * 2 * row,
+                                     key_value.begin() + i * 2 * row + own[i] * 2 * width);
+      const std::vector<float> rows(got.begin() + i * row, got.begin() + (i + 1) * row);
+      CHECK(WorstDifference(rows, Reference(1, tokens, static_cast<int>(own[i]), width, 2, of_one, seen)) <=
+            2e-6);
+    }
+  }
+}
+
 TEST_CASE("Attention is a softmax over the tokens, whatever its sizes") {
   // Around the tile (6 or 11 queries), the panel (16 or 32 tokens) and heads that fit no kernel (24, 88).
   for (const int tokens : {1, 2, 15, 16, 17, 31, 32, 33, 50, 65, 257})

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "tests/support/catch.h"
 
@@ -29,6 +30,25 @@ TEST_CASE("Calibration pictures fit the model, differ from each other and stay t
       all.emplace(picture.begin(), picture.end());
   }
   CHECK(all.size() == 48);
+}
+
+TEST_CASE("Calibration pictures of a model of any shape come in every shape, each within its patches") {
+  ImageSpec spec;
+  spec.resize_mode = ResizeMode::kPatches;
+  spec.patch = 16;
+  spec.max_patches = 256;
+  std::set<std::pair<int, int>> shapes;
+  for (const auto& picture : CalibrationPictures(spec, 16, 1)) {
+    REQUIRE(picture.size() == static_cast<size_t>(spec.bytes()));
+    const PatchGrid grid = PatchGrid::Read(picture.data());
+    CHECK(grid.count() <= 256);
+    CHECK(grid.count() >= 220);
+    shapes.emplace(grid.rows, grid.columns);
+  }
+  CHECK(shapes == std::set<std::pair<int, int>>{{16, 16}, {12, 21}, {18, 14}, {5, 51}});
+  spec.max_patches = 1;
+  for (const auto& picture : CalibrationPictures(spec, 4, 1))
+    CHECK(PatchGrid::Read(picture.data()).count() == 1);
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include "server/engine/torch_executor.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <vector>
 
+#include "server/engine/calibration_pictures.h"
 #include "server/engine/pixel_table.h"
 #include "server/engine/torch_parity.h"
 #include "tests/support/catch.h"
@@ -162,6 +164,90 @@ TEST_CASE("Arguments that do not fit together are refused, not run") {
   CHECK(executor->Run(Tower::kImage, images.pointers(), 2, absl::MakeSpan(rows).first(16)).code() ==
         absl::StatusCode::kInternal);
   CHECK(executor->Run(Tower::kImage, {}, 2, {}).code() == absl::StatusCode::kInternal);
+}
+
+std::unique_ptr<TorchExecutor> Naflex(const TempFolder& folder, Dtype dtype = Dtype::kF32) {
+  REQUIRE(WriteNaflexModel(folder.path(), 9).ok());
+  auto model = ReadModelFolder(folder.path());
+  INFO(model.status());
+  REQUIRE(model.ok());
+  auto executor = Make(*std::move(model), dtype);
+  REQUIRE(executor->Load(Tower::kImage).ok());
+  return executor;
+}
+
+// Pictures of four shapes by turns, as the tower takes them: of 4x6, 3x8, 5x4 and 1x24 patches.
+class Shapes {
+ public:
+  explicit Shapes(const ImageSpec& spec, int n) : pictures_(CalibrationPictures(spec, n, 5)) {
+    for (const auto& picture : pictures_) pointers_.push_back(picture.data());
+  }
+  absl::Span<const uint8_t* const> pointers() const { return pointers_; }
+  std::vector<uint8_t>& operator[](size_t i) { return pictures_[i]; }
+
+ private:
+  std::vector<std::vector<uint8_t>> pictures_;
+  std::vector<const uint8_t*> pointers_;
+};
+
+std::vector<float> Run(TorchExecutor& executor, absl::Span<const uint8_t* const> images) {
+  std::vector<float> rows(images.size() * static_cast<size_t>(executor.dimension()), NAN);
+  const absl::Status status =
+      executor.Run(Tower::kImage, images, static_cast<int>(images.size()), absl::MakeSpan(rows));
+  INFO(status);
+  REQUIRE(status.ok());
+  return rows;
+}
+
+TEST_CASE("Images of any shape ride in one batch, and none changes another's row") {
+  TempFolder folder;
+  const auto executor = Naflex(folder);
+  Shapes images(executor->spec().image, 40);  // more than patches are made for at a time
+  const std::vector<float> together = Run(*executor, images.pointers());
+  for (size_t i = 0; i < 40; ++i) {
+    INFO(i);
+    const std::vector<float> alone = Run(*executor, images.pointers().subspan(i, 1));
+    const std::vector<float> row(together.begin() + static_cast<std::ptrdiff_t>(64 * i),
+                                 together.begin() + static_cast<std::ptrdiff_t>(64 * (i + 1)));
+    CHECK(LargestUnitDifference(alone, row, 64) <= 1e-6);
+  }
+  // What lies behind the pixels of an image is not read.
+  const PatchGrid grid = PatchGrid::Read(images[2].data());
+  REQUIRE(grid.count() == 20);
+  std::fill(images[2].begin() + PatchGrid::kBytes + 3 * 8 * 8 * grid.count(), images[2].end(), 255);
+  CHECK(Run(*executor, images.pointers()) == together);
+  // The same pixels in a grid that is turned are another picture.
+  const std::vector<float> before = Run(*executor, images.pointers().subspan(2, 1));
+  PatchGrid{grid.columns, grid.rows}.Write(images[2].data());
+  CHECK(LargestUnitDifference(before, Run(*executor, images.pointers().subspan(2, 1)), 64) > 1e-3);
+}
+
+TEST_CASE("Images of any shape in half precision are near those of f32") {
+  TempFolder folder;
+  const auto f32 = Naflex(folder);
+  const Shapes images(f32->spec().image, 8);
+  const std::vector<float> wanted = Run(*f32, images.pointers());
+  for (const Dtype dtype : {Dtype::kF16, Dtype::kBf16}) {
+    TempFolder other;
+    const auto executor = Naflex(other, dtype);
+    CHECK(LargestUnitDifference(wanted, Run(*executor, images.pointers()), 64) <= 0.03);
+    auto model = ReadModelFolder(folder.path());
+    REQUIRE(model.ok());
+    CHECK(CheckParity(*model, RowIn(kDtypes, dtype).least_cosine, *executor).ok());
+  }
+}
+
+TEST_CASE("An image of more patches than the tower takes is refused, not read") {
+  TempFolder folder;
+  const auto executor = Naflex(folder);
+  Shapes images(executor->spec().image, 2);
+  std::vector<float> rows(2 * 64);
+  for (const PatchGrid grid : {PatchGrid{5, 5}, PatchGrid{0, 7}, PatchGrid{65535, 65535}}) {
+    grid.Write(images[1].data());
+    const absl::Status status = executor->Run(Tower::kImage, images.pointers(), 2, absl::MakeSpan(rows));
+    CHECK(status.code() == absl::StatusCode::kInternal);
+    CHECK_THAT(std::string(status.message()), ContainsSubstring("1 to 24 are taken"));
+  }
 }
 
 TEST_CASE("The start-up check passes a device that computes the model") {

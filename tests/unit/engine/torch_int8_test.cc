@@ -114,6 +114,19 @@ TEST_CASE("int8 gives nearly the vectors of f32, for every option of a tower, an
   }
 }
 
+TEST_CASE("int8 gives nearly the vectors of f32 for images of any shape") {
+  const TempFolder folder;
+  REQUIRE(WriteNaflexModel(folder.path(), 3).ok());
+  const auto f32 = Make(folder.path(), Dtype::kF32), int8 = Make(folder.path(), Dtype::kInt8);
+  REQUIRE(f32->Load(Tower::kImage).ok());
+  const absl::Status loaded = int8->Load(Tower::kImage);
+  INFO(loaded);
+  REQUIRE(loaded.ok());
+  const double least = LeastCosine(Rows(*f32), Rows(*int8), 64);
+  CHECK(least >= 0.99);
+  CHECK(least < 1 - 1e-8);
+}
+
 TEST_CASE("A few channels that are much larger than the others cost int8 no accuracy") {
   // Trained towers have such channels. Here LayerNorm makes three of them 40 times as large and the next
   // weights make up for it: the vectors are those of the model without.

@@ -46,8 +46,8 @@ TEST_CASE("The vision part is read, from wherever the model keeps it") {
 }
 
 TEST_CASE("A config that is no CLIP model, or is wrong, is named by file and key") {
-  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip2"})"),
-             ContainsSubstring("config.json: model_type: is \"siglip2\""));
+  CHECK_THAT(ConfigProblem(R"({"model_type": "jina_clip"})"),
+             ContainsSubstring("config.json: model_type: is \"jina_clip\""));
   CHECK_THAT(ConfigProblem("{}"), ContainsSubstring("config.json: model_type"));
   CHECK_THAT(ConfigProblem(R"({"model_type": "clip", "vision_config": {"hidden_act": "relu"}})"),
              ContainsSubstring("config.json: vision_config.hidden_act"));
@@ -116,6 +116,76 @@ TEST_CASE("Every tensor of the tower has its Hugging Face name") {
   CHECK(qkv.parts[1] == "vision_model.encoder.layers.11.self_attn.k_proj.bias");
   CHECK(spell("transformer.resblocks.0.mlp.c_proj.weight").parts[0] ==
         "vision_model.encoder.layers.0.mlp.fc2.weight");
+}
+
+TowerConfig Naflex() {
+  const auto model = ParseHfConfig(R"({"model_type": "siglip2"})", "config.json");
+  REQUIRE(model.ok());
+  return model->image;
+}
+
+std::string NaflexProcessorProblem(const std::string& text) {
+  return std::string(
+      ParseHfPreprocessor(text, "p.json", Naflex(), HfProcessor::kSiglip2, true).status().message());
+}
+
+TEST_CASE("A NaFlex folder takes images of any shape, and says of how many patches at most") {
+  const auto model = ParseHfConfig(
+      R"({"model_type": "siglip2", "text_config": {"vocab_size": 256000},
+          "vision_config": {"hidden_size": 1152, "num_attention_heads": 16, "num_patches": 256}})",
+      "config.json");
+  REQUIRE(model.ok());
+  CHECK(model->image.position_grid == 16);
+  CHECK(model->image.pool == Pool::kAttention);
+  CHECK(model->image.heads == 16);
+  REQUIRE(model->text.has_value());
+  CHECK(model->text->vocabulary == 256000);
+  CHECK_FALSE(model->text->causal);
+
+  const auto image = ParseHfPreprocessor(R"({"max_num_patches": 1000, "patch_size": 16})", "p.json",
+                                         model->image, model->processor, true);
+  REQUIRE(image.ok());
+  CHECK(image->resize_mode == ResizeMode::kPatches);
+  CHECK(image->interpolation == Interpolation::kBilinear);
+  CHECK(image->max_patches == 1000);
+  CHECK(image->patch == 16);
+  CHECK(image->width == 31 * 16);  // of a square image
+  CHECK(image->height == 31 * 16);
+  CHECK(image->mean == std::array<float, 3>{0.5f, 0.5f, 0.5f});
+  CHECK(image->bytes() == 4 + 3 * 16 * 16 * 1000);
+  // What a file leaves out is what transformers takes then.
+  const auto silent = ParseHfPreprocessor("{}", "p.json", model->image, model->processor, true);
+  REQUIRE(silent.ok());
+  CHECK(silent->max_patches == 256);
+  CHECK(silent->patch == 16);
+}
+
+TEST_CASE("A NaFlex folder that cannot be served is told which key is wrong, and how") {
+  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip2", "vision_config": {"num_patches": 200}})"),
+             ContainsSubstring("config.json: vision_config.num_patches: is 200: it must be a square number"));
+  CHECK_THAT(ConfigProblem(R"({"model_type": "siglip2", "vision_config": {"vision_use_head": false}})"),
+             ContainsSubstring("config.json: vision_config.vision_use_head"));
+  for (const char* many : {"0", "-1", "4097", "\"256\"", "1.5", "[256]"}) {
+    INFO(many);
+    CHECK_THAT(NaflexProcessorProblem(R"({"max_num_patches": )" + std::string(many) + "}"),
+               ContainsSubstring("p.json: max_num_patches"));
+  }
+  CHECK_THAT(NaflexProcessorProblem(R"({"patch_size": 14})"),
+             ContainsSubstring("p.json: patch_size: is 14, the image tower takes patches of 16"));
+  CHECK_THAT(NaflexProcessorProblem(R"({"image_processor_type": "SiglipImageProcessor"})"),
+             ContainsSubstring("p.json: image_processor_type: must be Siglip2ImageProcessor"));
+  CHECK_THAT(
+      PreprocessorProblem(R"({"image_processor_type": "Siglip2ImageProcessorFast"})"),
+      ContainsSubstring("p.json: image_processor_type: Siglip2ImageProcessor makes images of any shape"));
+  CHECK_THAT(NaflexProcessorProblem(R"({"do_resize": false})"), ContainsSubstring("p.json: do_resize"));
+  // Of large patches fewer are taken, so that an image is at most 16 million pixels.
+  TowerConfig coarse = Naflex();
+  coarse.patch = 512;
+  CHECK_THAT(
+      std::string(ParseHfPreprocessor(R"({"patch_size": 512})", "p.json", coarse, HfProcessor::kSiglip2, true)
+                      .status()
+                      .message()),
+      ContainsSubstring("p.json: max_num_patches: patches of 512x512 pixels are at most 64"));
 }
 
 }  // namespace

@@ -287,6 +287,35 @@ TEST_CASE(
   CHECK(seen.size() == 1);
 }
 
+TEST_CASE("A NaFlex folder is read, and takes as many patches as its processor says") {
+  TempFolder folder;
+  REQUIRE(WriteNaflexModel(folder.path(), 1).ok());
+  const auto model = ReadModelFolder(folder.path());
+  INFO(model.status());
+  REQUIRE(model.ok());
+  CHECK(model->vision.tokens() == 24);
+  CHECK(model->image.width == 32);
+  CHECK(model->weights.tensors.at("conv1.weight").shape == std::vector<int64_t>{64, 3 * 8 * 8});
+  CHECK(model->weights.tensors.at("positional_embedding").shape == std::vector<int64_t>{16, 64});
+  const ModelSpec spec = MakeModelSpec(*model, DeviceKind::kCpu, Dtype::kF32);
+  CHECK_THAT(spec.architecture, ContainsSubstring("patch 8, up to 24 patches, gelu_tanh, attention pool"));
+
+  // Another number of patches makes other vectors of the same weights.
+  folder.Write("preprocessor_config.json", R"({"patch_size": 8, "max_num_patches": 23})");
+  const auto fewer = ReadModelFolder(folder.path());
+  REQUIRE(fewer.ok());
+  CHECK(MakeModelSpec(*fewer, DeviceKind::kCpu, Dtype::kF32).fingerprint != spec.fingerprint);
+
+  folder.Write("config.json", R"({"model_type": "siglip2_vision_model", "hidden_size": 64, "patch_size": 8,
+      "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "num_patches": 25})");
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             ContainsSubstring("position_embedding.weight") &&
+                 ContainsSubstring("[16, 64], the config asks for [25, 64]: set num_patches to"));
+  std::filesystem::remove(folder.path() + "/preprocessor_config.json");
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             ContainsSubstring("preprocessor_config.json: is missing"));
+}
+
 TEST_CASE("A sentence-transformers folder is followed to the CLIP model that it holds") {
   TempFolder folder;
   const std::string outer = folder.path() + "/clip-ViT-B-32";

@@ -123,5 +123,41 @@ TEST_CASE("A flat image stays flat in every mode, up and down, at extreme shapes
   }
 }
 
+TEST_CASE("An image that keeps its shape comes out as its grid and the planes of its patches") {
+  ImageSpec spec;
+  spec.resize_mode = ResizeMode::kPatches;
+  spec.interpolation = Interpolation::kBilinear;
+  spec.patch = 4;
+  spec.max_patches = 8;
+  // 2 x 4 patches: the image is of that size, and stays as it is.
+  std::vector<uint8_t> out(static_cast<size_t>(spec.bytes()), 0xAA);
+  Preprocess(Ramp(16, 8).data(), 16, 8, spec, out.data());
+  REQUIRE(out.size() == 4 + 3 * 16 * 8);
+  CHECK(PatchGrid::Read(out.data()).rows == 2);
+  CHECK(PatchGrid::Read(out.data()).columns == 4);
+  for (size_t y = 0; y < 8; ++y) {
+    for (size_t x = 0; x < 16; ++x) {
+      CHECK(out[4 + 16 * y + x] == x);
+      CHECK(out[4 + 128 + 16 * y + x] == y);
+      CHECK(out[4 + 256 + 16 * y + x] == 9);
+    }
+  }
+  // No shape writes behind the memory of a prepared image, nor leaves a byte of its patches out.
+  for (const auto& [width, height] : {std::pair{1, 1}, {5000, 1}, {1, 5000}, {640, 480}, {97, 3}}) {
+    CAPTURE(width, height);
+    const std::vector<uint8_t> rgb(size_t{3} * width * height, 123);
+    std::vector<uint8_t> guarded(static_cast<size_t>(spec.bytes()) + 64, 0xAA);
+    Preprocess(rgb.data(), width, height, spec, guarded.data());
+    const PatchGrid grid = PatchGrid::Read(guarded.data());
+    REQUIRE(grid.count() <= 8);
+    const auto pixels = guarded.begin() + PatchGrid::kBytes, end = pixels + 3 * 4 * 4 * grid.count();
+    CHECK(std::all_of(pixels, end, [](uint8_t v) { return v == 123; }));
+    CHECK(std::all_of(end, guarded.end(), [](uint8_t v) { return v == 0xAA; }));
+    const PixelRegion needed = PixelsNeeded(width, height, spec);
+    CHECK(needed.width == width);
+    CHECK(needed.height == height);
+  }
+}
+
 }  // namespace
 }  // namespace embedd
