@@ -47,7 +47,8 @@ PatchGrid FitPatches(int width, int height, int patch, int max_patches) {
   // more than a batch of it can hold.
   PatchGrid grid;
   grid.rows = static_cast<int>(std::min<double>(along(height, low), max_patches));
-  grid.columns = static_cast<int>(std::min<double>(along(width, low), max_patches / grid.rows));
+  const int most_columns = max_patches / grid.rows;
+  grid.columns = static_cast<int>(std::min<double>(along(width, low), most_columns));
   return grid;
 }
 
