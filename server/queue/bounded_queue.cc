@@ -82,7 +82,8 @@ void BoundedQueue::Push(EmbedTask task) {
       const uint64_t flow = task.flow;
       const absl::Time deadline = task.deadline;
       ++counts_.At(task.tower, lane);
-      tasks_.Add(lane, flow, deadline, cost_[task.tower], std::move(task));
+      const double cost = cost_[task.tower];
+      tasks_.Add(lane, flow, deadline, cost, std::move(task));
     } else {
       refused = std::move(task);
       closed = closed_;
