@@ -99,9 +99,10 @@ std::vector<float> PlainTower::Run(int n, const std::vector<float>& pixels) cons
 }
 
 std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                              WeightLayout layout) {
+                              WeightLayout layout, const std::function<void()>& once_loaded) {
   const c10::InferenceMode no_gradients;
   const Encoder tower(model.vision, model.weights, Encoder::Options{at::kCPU, at::kFloat, layout});
+  if (once_loaded) once_loaded();
   return Values(tower.Forward(View(model.vision, n, pixels)));
 }
 

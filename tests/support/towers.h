@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -29,9 +30,10 @@ class PlainTower {
   const std::unique_ptr<Impl> impl_;
 };
 
-// The same through the server's Encoder, float32, cpu, its weights laid out as asked.
+// The same through the server's Encoder, float32, cpu, its weights laid out as asked. `once_loaded` is called
+// between loading and computing.
 std::vector<float> RunEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,
-                              WeightLayout layout);
+                              WeightLayout layout, const std::function<void()>& once_loaded = {});
 
 // The same in f16, whose norms read and write f16 too, as on cuda with --cuda-pipeline, or f32.
 std::vector<float> RunHalfEncoder(const ModelFolder& model, int n, const std::vector<float>& pixels,

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include <filesystem>
+#include <fstream>
+#include <string>
+
 #include "tests/support/catch.h"
 #include "tests/support/random_model.h"
 #include "tests/support/temp_folder.h"
@@ -64,6 +68,26 @@ TEST_CASE(
         CHECK(LargestUnitDifference(wanted, rows, config.embed_dim) <= 1e-6);
       }
     }
+  }
+}
+
+TEST_CASE("A loaded tower needs nothing of its file any more, however its weights lie") {
+  const std::vector<float> pixels = NoisePixels(Small(), 2);
+  for (const WeightLayout layout : UsableLayouts()) {
+    TempFolder folder;
+    const ModelFolder model = RandomModel(folder, Small());
+    const std::vector<float> wanted = RunEncoder(model, 2, pixels, layout);
+    // What is mapped shows what is written to the file.
+    const auto overwrite = [&model] {
+      const std::string path = model.files->path();
+      const auto bytes = static_cast<std::streamoff>(std::filesystem::file_size(path));
+      std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+      file.seekp(bytes / 10);  // behind the header
+      file << std::string(static_cast<size_t>(bytes - bytes / 10), '\0') << std::flush;
+      REQUIRE(file.good());
+    };
+    CHECK(RunEncoder(model, 2, pixels, layout, overwrite) == wanted);
+    CHECK(RunEncoder(model, 2, pixels, layout) != wanted);  // the file is another one indeed
   }
 }
 
