@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "prometheus/counter.h"
@@ -131,12 +132,19 @@ struct Metrics::Impl {
   prometheus::Gauge* build ABSL_GUARDED_BY(mu) = nullptr;
 
   struct Batches {
-    prometheus::Histogram* size;
-    prometheus::Counter* padding;
+    std::once_flag made;
+    prometheus::Histogram* size = nullptr;
+    prometheus::Counter* padding = nullptr;
   };
-  Batches BatchesOf(Tower tower) {
-    const Labels labels = {{"tower", TowerName(tower)}};
-    return {&batch_size.Add(labels, BatchBuckets()), &batch_padding.Add(labels)};
+  PerTower<Batches> batches;
+  const Batches& BatchesOf(Tower tower) {
+    Batches& its = batches[tower];
+    std::call_once(its.made, [&] {
+      const Labels labels = {{"tower", TowerName(tower)}};
+      its.size = &batch_size.Add(labels, BatchBuckets());
+      its.padding = &batch_padding.Add(labels);
+    });
+    return its;
   }
 
   // Every series whose labels are known exists from the start, so that rates and alerts see the first event.
@@ -223,7 +231,7 @@ void Metrics::ObserveStage(Stage stage, absl::Duration took) {
 }
 
 void Metrics::ObserveBatch(Tower tower, int64_t ok, int64_t padding) {
-  const Impl::Batches batches = impl_->BatchesOf(tower);
+  const Impl::Batches& batches = impl_->BatchesOf(tower);
   if (ok > 0) batches.size->Observe(static_cast<double>(ok));
   if (padding > 0) batches.padding->Increment(static_cast<double>(padding));
 }
