@@ -9,7 +9,7 @@ import time
 from . import inputs, machine
 from .common import BIN, ROOT, Figure, Settings, Worker, interpreter
 
-_OTHERS = ("open_clip", "onnxruntime", "openvino")
+_OTHERS = ("open_clip", "onnxruntime", "openvino")  # open_clip is the model's own library
 
 
 def contenders(model) -> dict[str, Worker]:
@@ -21,7 +21,8 @@ def contenders(model) -> dict[str, Worker]:
     for name in _OTHERS:
         python = ROOT / ".venv/bin/python" if name == "open_clip" else interpreter(name)
         if python.exists():
-            commands[name] = [python, ROOT / "bench/peers/forward.py", name, "--model", model]
+            runtime = "library" if name == "open_clip" else name
+            commands[name] = [python, ROOT / "bench/peers/forward.py", runtime, "--model", model]
     started = {}
     for name, command in commands.items():
         started[name] = Worker(*command, env={} if name in _OTHERS else brief)

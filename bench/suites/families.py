@@ -21,7 +21,7 @@ def _contenders(folder, tower: str) -> dict[str, Worker]:
     for name in _OTHERS:
         python = ROOT / ".venv/bin/python" if name == "library" else interpreter(name)
         if python.exists():
-            started[name] = Worker(python, ROOT / "bench/peers/family.py", name, "--model", folder, "--tower", tower)
+            started[name] = Worker(python, ROOT / "bench/peers/forward.py", name, "--model", folder, "--tower", tower)
     for name, worker in list(started.items()):  # one after the other: some measure what is fastest here while they load
         try:
             worker.ask("1 1")
