@@ -120,20 +120,16 @@ class Loader {
 
   std::vector<LinearLayer> LoadStem() const {
     if (config_.stem == Stem::kWords) return {};
-    if (config_.stem == Stem::kPixels) {  // brought into the order of the other kind
-      const int64_t p = config_.patch;
-      const at::Tensor weight =
-          Tensor("conv1.weight").view({config_.width, p, p, 3}).permute({0, 3, 1, 2}).flatten(1).contiguous();
-      std::vector<LinearLayer> stem;
-      stem.push_back(Layer("conv1", weight, Tensor("conv1.bias")));
-      return stem;
-    }
-    if (config_.stem == Stem::kPatches) {
-      std::vector<LinearLayer> stem;
-      stem.push_back(Layer("conv1", Matrix("conv1.weight"), Optional("conv1.bias")));
-      return stem;
-    }
     std::vector<LinearLayer> stem;
+    if (config_.stem != Stem::kSteps) {
+      at::Tensor weight = Matrix("conv1.weight");
+      if (config_.stem == Stem::kPixels) {  // brought into the order of the other kind
+        const int64_t p = config_.patch;
+        weight = weight.view({config_.width, p, p, 3}).permute({0, 3, 1, 2}).flatten(1).contiguous();
+      }
+      stem.push_back(Layer("conv1", weight, Optional("conv1.bias")));
+      return stem;
+    }
     for (const char* step : {"stem.0", "stem.1"}) {  // with what BatchNorm does folded in
       const std::string name = step;
       const at::Tensor factor =
