@@ -33,7 +33,7 @@ struct Road {
   explicit Road(int64_t memory_limit) {
     std::vector<DeviceGroup::Device> devices(1);
     devices[0].options.cap = {.max_batch = 64, .latency_target = absl::ZeroDuration()};
-    devices[0].options.session = {.input_bytes = {1, 0}};
+    devices[0].options.session.blank[Tower::kImage] = {127};
     devices[0].executor = std::make_unique<NullExecutor>(kDimension, SleepAsADevice, memory_limit);
     group = std::make_unique<DeviceGroup>(
         std::move(devices),

@@ -45,12 +45,12 @@ int64_t RestBodyBytes(const Config& config) {
   return config.rest == "off" ? 0 : std::max(config.queue_bytes / 4, 3 * config.max_message_bytes);
 }
 
-std::array<int64_t, kTowers> InputBytes(const ModelSpec& spec) {
-  std::array<int64_t, kTowers> bytes = {};
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
-    if (spec.Serves(tower)) bytes[static_cast<size_t>(tower)] = PreparedBytes(spec, tower);
+PerTower<std::vector<uint8_t>> BlankInputs(const ModelSpec& spec) {
+  PerTower<std::vector<uint8_t>> blank;
+  for (const Tower tower : kAllTowers) {
+    if (spec.Serves(tower)) blank[tower] = BlankInput(spec, tower);
   }
-  return bytes;
+  return blank;
 }
 
 bool AllLocal(const std::vector<std::string>& addresses) {
@@ -387,8 +387,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                      .cap = {.max_batch = s.config.max_batch,
                              .latency_target = s.config.latency_target,
                              .padded = on.padded},
-                     .session = {.input_bytes = InputBytes(s.spec),
-                                 .image_head = ImageHead(s.spec.image),
+                     .session = {.blank = BlankInputs(s.spec),
                                  .idle_offload = s.config.idle_offload,
                                  // Larger rungs teach little more, and callers wait for the start.
                                  .warm_up_slowest = absl::Milliseconds(60)},

@@ -163,7 +163,7 @@ void DeviceGroup::Move(bool onto_device, WeightsMoved done) {
 
 absl::Duration DeviceGroup::ExpectedTime(Lane lane, const PerTower<int>& more,
                                          InputCounts prepared_later) const {
-  for (const Tower tower : {Tower::kImage, Tower::kText}) prepared_later.At(tower, lane) += more[tower];
+  for (const Tower tower : kAllTowers) prepared_later.At(tower, lane) += more[tower];
   const InputCounts waiting = deps_.queue->counts();
   PerTower<int> all = deps_.queue->LeaveUntilLastOf(lane, prepared_later);
   std::vector<const DeviceThread*> serving;
@@ -174,7 +174,7 @@ absl::Duration DeviceGroup::ExpectedTime(Lane lane, const PerTower<int>& more,
     serving.push_back(device.get());
     rate += device->Rate();
     const PerTower<int> in_flight = device->in_flight();
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    for (const Tower tower : kAllTowers) {
       all[tower] += in_flight[tower];
       counts[tower] = counts[tower] || waiting.of(tower) > 0 || device->TimesAreFresh(tower);
     }
@@ -185,7 +185,7 @@ absl::Duration DeviceGroup::ExpectedTime(Lane lane, const PerTower<int>& more,
   absl::Duration longest;
   for (const DeviceThread* device : serving) {
     PerTower<int> part;
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    for (const Tower tower : kAllTowers) {
       if (counts[tower]) part[tower] = static_cast<int>(std::ceil(all[tower] * device->Rate() / rate));
     }
     longest = std::max(longest, device->TimeOf(part));
@@ -195,7 +195,7 @@ absl::Duration DeviceGroup::ExpectedTime(Lane lane, const PerTower<int>& more,
 
 PerTower<absl::Duration> DeviceGroup::LeastTimes() const {
   PerTower<absl::Duration> times;
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+  for (const Tower tower : kAllTowers) {
     PerTower<int> one;
     one[tower] = 1;
     times[tower] = std::min(ExpectedTime(Lane::kInteractive, one), ExpectedBatchTime(one));
@@ -208,7 +208,7 @@ absl::Duration DeviceGroup::ExpectedBatchTime(const PerTower<int>& inputs) const
   absl::Duration longest;
   for (const std::unique_ptr<DeviceThread>& device : devices_) {
     if (!device->serving()) continue;
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    for (const Tower tower : kAllTowers) {
       if (any || inputs[tower] > 0) longest = std::max(longest, device->BatchTime(tower));
     }
   }

@@ -26,14 +26,10 @@ absl::Status DeviceSession::Start(CapController& cap) {
   return status;
 }
 
-absl::Status DeviceSession::RunGrey(int images, BatchBytes* bytes) {
-  // A text of token 0 alone is one that every vocabulary has.
+absl::Status DeviceSession::RunBlank(int images, BatchBytes* bytes) {
   const Tower tower = first_tower();
-  std::vector<uint8_t> grey(static_cast<size_t>(options_.input_bytes[static_cast<size_t>(tower)]),
-                            tower == Tower::kImage ? 127 : 0);
-  if (tower == Tower::kImage) std::copy(options_.image_head.begin(), options_.image_head.end(), grey.begin());
   const size_t dimension = static_cast<size_t>(deps_.executor->dimension());
-  const std::vector<const uint8_t*> same(static_cast<size_t>(images), grey.data());
+  const std::vector<const uint8_t*> same(static_cast<size_t>(images), options_.blank[tower].data());
   std::vector<float> rows(same.size() * dimension);
   BatchMemory memory(&deps_.executor->memory());
   const absl::Status status = deps_.executor->Run(tower, same, images, absl::MakeSpan(rows));
@@ -52,7 +48,7 @@ absl::Status DeviceSession::WarmUp(CapController& cap) {
     for (const bool counts : {false, true}) {
       const absl::Time start = deps_.clock->TimeNow();
       BatchBytes bytes;
-      const absl::Status status = RunGrey(rung, &bytes);
+      const absl::Status status = RunBlank(rung, &bytes);
       if (absl::IsResourceExhausted(status) && rung > 1) {
         cap.OnOutOfMemory(rung);
         deps_.executor->memory().Trim();
@@ -73,7 +69,7 @@ bool DeviceSession::StillWorks() {
   absl::Status status;
   try {
     BatchBytes bytes;
-    status = RunGrey(1, &bytes);
+    status = RunBlank(1, &bytes);
   } catch (const std::exception& e) {
     status = absl::InternalError(e.what());
   }
@@ -157,8 +153,8 @@ absl::Status DeviceSession::Offload() {
 }
 
 absl::Status DeviceSession::Reload() {
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
-    if (tower != first_tower() && !wanted_[static_cast<size_t>(tower)]) continue;
+  for (const Tower tower : kAllTowers) {
+    if (tower != first_tower() && !wanted_[tower]) continue;
     if (absl::Status status = Load(tower); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -169,7 +165,7 @@ absl::Status DeviceSession::Load(Tower tower) {
   if (on_device(tower)) return absl::OkStatus();
   const absl::Time start = deps_.clock->TimeNow();
   if (absl::Status status = deps_.executor->Load(tower); !status.ok()) return status;
-  wanted_[static_cast<size_t>(tower)] = true;
+  wanted_[tower] = true;
   PublishBaseline();
   LogInfo("the weights are on the device",
           {{"tower", TowerName(tower)},

@@ -5,7 +5,6 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -14,16 +13,16 @@
 #include "absl/status/status.h"
 #include "server/batching/cap_controller.h"
 #include "server/device/batch_runner.h"
+#include "server/telemetry/per_tower.h"
 
 namespace embedd {
 
 class DeviceSession {
  public:
   struct Options {
-    // Bytes of one prepared input of a tower, by Tower; 0 where the tower is not served.
-    std::array<int64_t, kTowers> input_bytes = {3 * 224 * 224, 0};
-    // What a prepared image begins with that is no pixel (PatchGrid), of the largest.
-    std::vector<uint8_t> image_head;
+    // A prepared input of each tower that every model takes, to warm up and to look for life with; empty
+    // where the tower is not served.
+    PerTower<std::vector<uint8_t>> blank;
     // The weights leave the device after this long without work; zero: never.
     absl::Duration idle_offload = absl::ZeroDuration();
     // Warm-up stops after a rung that takes longer than this, where shapes are not compiled (cpu).
@@ -56,14 +55,14 @@ class DeviceSession {
   absl::Status Reload();
   bool on_device(Tower tower) const { return deps_.executor->loaded(tower); }
   // The image tower, unless only texts are served.
-  Tower first_tower() const { return options_.input_bytes[0] > 0 ? Tower::kImage : Tower::kText; }
+  Tower first_tower() const { return options_.blank[Tower::kImage].empty() ? Tower::kText : Tower::kImage; }
 
  private:
   absl::Status WarmUp(CapController& cap);
   // Puts the weights of a tower where they are not yet.
   absl::Status Load(Tower tower);
   // A batch of grey pictures, or of a text of one word, as in the warm-up.
-  absl::Status RunGrey(int images, BatchBytes* bytes);
+  absl::Status RunBlank(int images, BatchBytes* bytes);
   bool StillWorks();
   static BatchReport AnswerAll(Batch batch, const Answer& failure, bool device_lost);
   void PublishBaseline();
@@ -76,9 +75,8 @@ class DeviceSession {
   const BatchRunner::Deps deps_;
   const std::function<void(bool on_device)> moved_;
   BatchRunner runner_;
-  bool away_ = false;  // the weights left, and have not come back
-  std::array<bool, kTowers> wanted_ =
-      {};  // towers that were ever loaded: Reload brings them back, and always the first
+  bool away_ = false;      // the weights left, and have not come back
+  PerTower<bool> wanted_;  // towers that were ever loaded: Reload brings them back, and always the first
   absl::Time memory_logged_ = absl::InfinitePast();
   absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;

@@ -56,7 +56,7 @@ DeviceThread::DeviceThread(Options options, std::unique_ptr<Executor> executor, 
       metrics_(deps_.metrics->AddDevice(options_.name)),
       executor_(std::move(executor)),
       session_(options_.session, RunnerDeps(), deps_.on_moved),
-      caps_{CapController(options_.cap), CapController(options_.cap)} {}
+      caps_{{CapController(options_.cap), CapController(options_.cap)}} {}
 
 DeviceThread::~DeviceThread() {
   if (Stop(kEndAllowed)) return;
@@ -135,7 +135,7 @@ absl::Status DeviceThread::Load() {
   if (!status.ok()) return status;
   metrics_->SetBatchCap(session_.first_tower(), learned.cap().images, learned.cap().set_by);
   MutexLock lock(&mu_);
-  caps_[First()] = std::move(learned);
+  caps_[session_.first_tower()] = std::move(learned);
   learned_at_[session_.first_tower()] = idle_since_;  // in the warm-up
   int8_accuracy_ = executor_->int8_accuracy();
   return absl::OkStatus();
@@ -191,9 +191,9 @@ void DeviceThread::RunBatch() {
   {
     const BoundedQueue::Sizes waiting = deps_.queue->sizes();
     MutexLock lock(&mu_);
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
-      const CapController& cap = caps_[static_cast<size_t>(tower)];
-      BoundedQueue::Want& want = wants[static_cast<size_t>(tower)];
+    for (const Tower tower : kAllTowers) {
+      const CapController& cap = caps_[tower];
+      BoundedQueue::Want& want = wants[tower];
       want = PlanBatch(waiting, cap, options_.padded);
       if (!TimesAreFreshLocked(tower)) want.batch_time = nullptr;
       absl::Duration of_this = cap.time().Predict(cap.cap().images);
@@ -275,7 +275,7 @@ void DeviceThread::RunIdle() {
 bool DeviceThread::Learn(const BatchReport& report) {
   const MemoryBoard::View memory = board_.view();
   MutexLock lock(&mu_);
-  CapController& cap = caps_[static_cast<size_t>(report.tower)];
+  CapController& cap = caps_[report.tower];
   cap.OnMemory(memory.now.limit, memory.baseline);
   learned_at_[report.tower] = deps_.clock->TimeNow();
   for (const Attempt& attempt : report.attempts) {
@@ -342,7 +342,8 @@ bool DeviceThread::serving() const {
 
 DeviceThread::Batching DeviceThread::batching() const {
   MutexLock lock(&mu_);
-  return {.buckets = caps_[First()].ladder().rungs(), .cap = caps_[First()].cap()};
+  return {.buckets = caps_[session_.first_tower()].ladder().rungs(),
+          .cap = caps_[session_.first_tower()].cap()};
 }
 
 std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
@@ -353,8 +354,8 @@ std::optional<Int8Accuracy> DeviceThread::int8_accuracy() const {
 absl::Duration DeviceThread::TimeOf(const PerTower<int>& inputs) const {
   MutexLock lock(&mu_);
   absl::Duration all;
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
-    const CapController& cap = caps_[static_cast<size_t>(tower)];
+  for (const Tower tower : kAllTowers) {
+    const CapController& cap = caps_[tower];
     const int size = cap.cap().images;
     all += inputs[tower] / size * cap.time().Predict(size) + cap.time().Predict(inputs[tower] % size);
   }
@@ -363,7 +364,7 @@ absl::Duration DeviceThread::TimeOf(const PerTower<int>& inputs) const {
 
 absl::Duration DeviceThread::BatchTime(Tower tower) const {
   MutexLock lock(&mu_);
-  const CapController& cap = caps_[static_cast<size_t>(tower)];
+  const CapController& cap = caps_[tower];
   return cap.time().Predict(cap.cap().images);
 }
 
@@ -373,7 +374,7 @@ double DeviceThread::Rate() const {
 }
 
 double DeviceThread::RateOf(Tower tower) const {
-  const CapController& cap = caps_[static_cast<size_t>(tower)];
+  const CapController& cap = caps_[tower];
   return cap.time().Rate(cap.cap().images);
 }
 

@@ -12,7 +12,6 @@
 
 #include <pthread.h>
 
-#include <array>
 #include <atomic>
 #include <functional>
 #include <list>
@@ -149,7 +148,6 @@ class DeviceThread {
   // True when the report is the first to say that the device is lost.
   bool Learn(const BatchReport& report);
   BatchRunner::Deps RunnerDeps();
-  size_t First() const { return static_cast<size_t>(session_.first_tower()); }
   double RateOf(Tower tower) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool TimesAreFreshLocked(Tower tower) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -168,9 +166,9 @@ class DeviceThread {
   // that works: it is set before the thread looks into the queue, and a push looks at it afterwards.
   std::atomic<bool> waiting_{false};
   mutable Mutex mu_;
-  CondVar wake_;                                                  // of the thread
-  CondVar changed_;                                               // loaded_, given_up_, ended_
-  std::array<CapController, kTowers> caps_ ABSL_GUARDED_BY(mu_);  // by Tower
+  CondVar wake_;     // of the thread
+  CondVar changed_;  // loaded_, given_up_, ended_
+  PerTower<CapController> caps_ ABSL_GUARDED_BY(mu_);
   std::optional<absl::Status> loaded_ ABSL_GUARDED_BY(mu_);
   std::optional<Int8Accuracy> int8_accuracy_ ABSL_GUARDED_BY(mu_);
   PerTower<absl::Time> learned_at_ ABSL_GUARDED_BY(mu_) = {{absl::InfinitePast(), absl::InfinitePast()}};

@@ -54,8 +54,8 @@ void PreparePool::Add(PrepareItem item) {
       const Lane lane = item.task.lane;
       const uint64_t flow = item.task.flow;
       const absl::Time deadline = item.task.deadline;
-      ++counts_.At(item.task.tower, lane);
-      items_.Add(lane, flow, deadline, cost, std::move(item));
+      const Tower tower = item.task.tower;
+      items_.Add(lane, flow, deadline, cost, std::move(item), tower);
     } else {
       refused = std::move(item);
       closed = closed_;
@@ -81,7 +81,6 @@ void PreparePool::DropDead(uint64_t flow) {
     MutexLock lock(&mu_);
     items_.RemoveIf(
         flow, [](const PrepareItem& item) { return item.task.dead(); }, dead);
-    Uncount(dead);
   }
   AnswerCancelled(dead);
 }
@@ -95,7 +94,6 @@ void PreparePool::FailAll(const absl::Status& status, Reason reason) {
       closed_reason_ = reason;
     }
     items_.RemoveAll(failed);
-    Uncount(failed);
   }
   for (PrepareItem& item : failed) item.task.Finish(Answer::Failure(Outcome::kFailed, status, reason));
 }
@@ -117,11 +115,11 @@ void PreparePool::Stop() {
 
 InputCounts PreparePool::counts() const {
   MutexLock lock(&mu_);
-  return counts_;
-}
-
-void PreparePool::Uncount(const std::vector<PrepareItem>& gone) {
-  for (const PrepareItem& item : gone) --counts_.At(item.task.tower, item.task.lane);
+  InputCounts counts = items_.counts();
+  for (const Hand& hand : hands_) {
+    if (hand.busy) ++counts.At(hand.tower, hand.lane);
+  }
+  return counts;
 }
 
 absl::Duration PreparePool::ExpectedTime(Lane lane, absl::Duration more) const {
@@ -162,8 +160,6 @@ bool PreparePool::TakeNext(const PerTower<absl::Duration>& still_ahead, PrepareI
                 found = true;
                 return Verdict::kTaken;
               });
-  Uncount(*dead);
-  Uncount(*late);
   return found;
 }
 
@@ -173,9 +169,7 @@ void PreparePool::Work(int thread) {
   while (true) {
     {
       MutexLock lock(&mu_);
-      Hand& hand = hands_[static_cast<size_t>(thread)];
-      if (hand.busy) --counts_.At(hand.tower, hand.lane);
-      hand = {};
+      hands_[static_cast<size_t>(thread)] = {};
       const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
         const LaneSizes waiting = items_.sizes();
         return chores_.empty() && waiting.interactive + waiting.bulk == 0 && !stopping_;

@@ -96,8 +96,6 @@ class PreparePool {
   bool TakeNext(const PerTower<absl::Duration>& still_ahead, PrepareItem* next,
                 std::vector<PrepareItem>* dead, std::vector<PrepareItem>* late)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // They are neither in items_ nor in hand any more.
-  void Uncount(const std::vector<PrepareItem>& gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const Options options_;
   const Deps deps_;
@@ -105,7 +103,6 @@ class PreparePool {
   mutable Mutex mu_;
   CondVar changed_;
   LaneQueue<PrepareItem> items_ ABSL_GUARDED_BY(mu_);  // cost: expected seconds
-  InputCounts counts_ ABSL_GUARDED_BY(mu_);            // of items_ and hands_
   std::deque<Chore> chores_ ABSL_GUARDED_BY(mu_);
   std::vector<Hand> hands_ ABSL_GUARDED_BY(mu_);
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK after FailAll

@@ -53,11 +53,12 @@ int64_t PreparedBytes(const ModelSpec& model, Tower tower) {
   return model.image.bytes();
 }
 
-std::vector<uint8_t> ImageHead(const ImageSpec& image) {
-  if (image.resize_mode != ResizeMode::kPatches) return {};
-  std::vector<uint8_t> head(PatchGrid::kBytes);
-  PatchGrid{1, image.max_patches}.Write(head.data());
-  return head;
+std::vector<uint8_t> BlankInput(const ModelSpec& model, Tower tower) {
+  const bool image = tower == Tower::kImage;
+  std::vector<uint8_t> blank(static_cast<size_t>(PreparedBytes(model, tower)), image ? 127 : 0);
+  if (image && model.image.resize_mode == ResizeMode::kPatches)
+    PatchGrid{1, model.image.max_patches}.Write(blank.data());
+  return blank;
 }
 
 void Preparer::Prepare(PrepareItem item) const {

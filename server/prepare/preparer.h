@@ -21,8 +21,9 @@ namespace embedd {
 // Bytes of one prepared input of a tower: see EmbedTask::pixels.
 int64_t PreparedBytes(const ModelSpec& model, Tower tower);
 
-// What a prepared image of the model begins with that is no pixel, of the largest; empty where all is pixels.
-std::vector<uint8_t> ImageHead(const ImageSpec& image);
+// An input as it is prepared that every such model takes: a grey picture, of the most patches where their
+// number varies, or a text of token 0 alone, which every vocabulary has.
+std::vector<uint8_t> BlankInput(const ModelSpec& model, Tower tower);
 
 // The ids of a text, as many as the context is long. Thread-safe.
 using TextEncoder = std::function<std::vector<int32_t>(absl::string_view text)>;

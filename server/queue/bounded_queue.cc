@@ -39,7 +39,7 @@ struct BoundedQueue::Picker {
   FinishedBatch dropped;
   absl::Time tightest = absl::InfiniteFuture();
 
-  const Want& want(Tower of) const { return wants[static_cast<size_t>(of)]; }
+  const Want& want(Tower of) const { return wants[of]; }
   absl::Duration BatchTime(Tower of, int n) const {
     return want(of).batch_time == nullptr ? absl::ZeroDuration() : caution * want(of).batch_time(n);
   }
@@ -81,9 +81,8 @@ void BoundedQueue::Push(EmbedTask task) {
       const Lane lane = task.lane;
       const uint64_t flow = task.flow;
       const absl::Time deadline = task.deadline;
-      ++counts_.At(task.tower, lane);
-      const double cost = cost_[task.tower];
-      tasks_.Add(lane, flow, deadline, cost, std::move(task));
+      const Tower tower = task.tower;
+      tasks_.Add(lane, flow, deadline, cost_[tower], std::move(task), tower);
     } else {
       refused = std::move(task);
       closed = closed_;
@@ -101,7 +100,7 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* drop
   Picker picker{.wants = wants, .now = clock_->TimeNow()};
   Want most;  // of any tower: what the order gives at most; Picker keeps to what the batch's own takes
   absl::Duration longest;
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+  for (const Tower tower : kAllTowers) {
     const Want& want = picker.want(tower);
     most.max_images = std::max(most.max_images, want.max_images);
     most.max_with_bulk = std::max(most.max_with_bulk, want.max_with_bulk);
@@ -121,8 +120,6 @@ std::vector<EmbedTask> BoundedQueue::Pop(const Wants& wants, FinishedBatch* drop
                  .batch_with_bulk = bulk != nullptr ? picker.want(bulk->tower).max_with_bulk : 0,
                  .urgent_before = picker.now + options_.urgency + 2 * picker.caution * longest},
                 [&picker](EmbedTask& task) { return picker.Offer(task); });
-    Uncount(picker.batch);
-    Uncount(picker.dropped.tasks);
   }
   if (dropped != nullptr) {
     *dropped = std::move(picker.dropped);
@@ -138,7 +135,6 @@ void BoundedQueue::DropDead(uint64_t flow) {
     MutexLock lock(&mu_);
     tasks_.RemoveIf(
         flow, [](const EmbedTask& task) { return task.dead(); }, dead);
-    Uncount(dead);
   }
   for (EmbedTask& task : dead) task.Finish(Cancelled());
 }
@@ -150,7 +146,6 @@ void BoundedQueue::FailAll(absl::Status status, Reason reason) {
     closed_ = status;
     closed_reason_ = reason;
     tasks_.RemoveAll(failed);
-    Uncount(failed);
   }
   for (EmbedTask& task : failed) task.Finish(Answer::Failure(Outcome::kFailed, status, reason));
 }
@@ -162,20 +157,20 @@ BoundedQueue::Sizes BoundedQueue::sizes() const {
 
 InputCounts BoundedQueue::counts() const {
   MutexLock lock(&mu_);
-  return counts_;
+  return tasks_.counts();
 }
 
 PerTower<int> BoundedQueue::LeaveUntilLastOf(Lane lane, InputCounts more) const {
   MutexLock lock(&mu_);
-  more.Add(counts_);
+  more.Add(tasks_.counts());
   double interactive = 0, bulk = 0;  // by cost
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+  for (const Tower tower : kAllTowers) {
     interactive += cost_[tower] * more.by_tower[tower].interactive;
     bulk += cost_[tower] * more.by_tower[tower].bulk;
   }
   const double part = bulk > 0 ? (tasks_.LeavesUntilLastOf(lane, interactive, bulk) - interactive) / bulk : 0;
   PerTower<int> leaving;
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+  for (const Tower tower : kAllTowers) {
     const LaneSizes& its = more.by_tower[tower];
     leaving[tower] = its.interactive + static_cast<int>(std::ceil(part * its.bulk - kRounding));
   }
@@ -185,10 +180,6 @@ PerTower<int> BoundedQueue::LeaveUntilLastOf(Lane lane, InputCounts more) const 
 void BoundedQueue::SetCost(Tower tower, double cost) {
   MutexLock lock(&mu_);
   cost_[tower] = std::clamp(cost, 1 / kMostCost, kMostCost);
-}
-
-void BoundedQueue::Uncount(const std::vector<EmbedTask>& gone) {
-  for (const EmbedTask& task : gone) --counts_.At(task.tower, task.lane);
 }
 
 }  // namespace embedd

@@ -13,7 +13,6 @@
 
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -61,7 +60,7 @@ class BoundedQueue {
     // Time a batch of n images takes on the device; zero when not known. May be null.
     std::function<absl::Duration(int n)> batch_time;
   };
-  using Wants = std::array<Want, kTowers>;  // by Tower
+  using Wants = PerTower<Want>;
   // Removes a batch: the task that goes next, and up to `max_images` in all of those that go next after it
   // and are for the same tower, best first. A batch is kept short enough for its tightest deadline; a task
   // that could not meet its deadline even alone is dropped: DEADLINE_EXCEEDED. While others
@@ -71,7 +70,7 @@ class BoundedQueue {
   // calls takes longer than a batch. Without `dropped` they are answered before Pop returns.
   std::vector<EmbedTask> Pop(const Wants& wants, FinishedBatch* dropped = nullptr);
   // The same, with one want for every tower.
-  std::vector<EmbedTask> Pop(const Want& want) { return Pop(Wants{want, want}); }
+  std::vector<EmbedTask> Pop(const Want& want) { return Pop(Wants{{want, want}}); }
 
   // Answers, now, the tasks of `flow` whose call is dead.
   void DropDead(uint64_t flow);
@@ -94,16 +93,12 @@ class BoundedQueue {
  private:
   struct Picker;
 
-  // They are in tasks_ no more.
-  void Uncount(const std::vector<EmbedTask>& gone) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-
   const Options options_;
   Clock* const clock_;
   std::function<void()> on_push_;
 
   mutable Mutex mu_;
   LaneQueue<EmbedTask> tasks_ ABSL_GUARDED_BY(mu_);
-  InputCounts counts_ ABSL_GUARDED_BY(mu_);  // of tasks_
   PerTower<double> cost_ ABSL_GUARDED_BY(mu_) = {{1, 1}};
   absl::Status closed_ ABSL_GUARDED_BY(mu_);  // not OK after FailAll
   Reason closed_reason_ ABSL_GUARDED_BY(mu_) = Reason::kNone;

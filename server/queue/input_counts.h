@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// InputCounts: how many inputs wait, by tower and lane. Plain data; kept by the queue and by the threads that
-// prepare, read by whoever reckons how long a call will take.
+// InputCounts: how many inputs wait, by tower and lane. Plain data; told by LaneQueue, read by whoever
+// reckons how long a call will take.
 
 #pragma once
 
-#include "server/queue/lane_queue.h"
 #include "server/telemetry/per_tower.h"
 
 namespace embedd {
+
+enum class Lane { kInteractive, kBulk };
+
+// How many items, by lane.
+struct LaneSizes {
+  int interactive = 0;
+  int bulk = 0;
+};
 
 struct InputCounts {
   PerTower<LaneSizes> by_tower;
@@ -18,7 +25,7 @@ struct InputCounts {
     return lane == Lane::kBulk ? sizes.bulk : sizes.interactive;
   }
   void Add(const InputCounts& more) {
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    for (const Tower tower : kAllTowers) {
       by_tower[tower].interactive += more.by_tower[tower].interactive;
       by_tower[tower].bulk += more.by_tower[tower].bulk;
     }
@@ -27,7 +34,7 @@ struct InputCounts {
   // Of both towers.
   LaneSizes by_lane() const {
     LaneSizes sum;
-    for (const Tower tower : {Tower::kImage, Tower::kText}) {
+    for (const Tower tower : kAllTowers) {
       sum.interactive += by_tower[tower].interactive;
       sum.bulk += by_tower[tower].bulk;
     }

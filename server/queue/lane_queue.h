@@ -26,16 +26,9 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "server/queue/input_counts.h"
 
 namespace embedd {
-
-enum class Lane { kInteractive, kBulk };
-
-// How many items, by lane.
-struct LaneSizes {
-  int interactive = 0;
-  int bulk = 0;
-};
 
 template <typename T>
 class LaneQueue {
@@ -49,8 +42,8 @@ class LaneQueue {
 
   explicit LaneQueue(const Options& options = {}) : options_(options) {}
 
-  // `cost` > 0, in any unit, but one unit for all.
-  void Add(Lane lane, uint64_t flow, absl::Time deadline, double cost, T item);
+  // `cost` > 0, in any unit, but one unit for all. `tower` is counted, and changes no order.
+  void Add(Lane lane, uint64_t flow, absl::Time deadline, double cost, T item, Tower tower = Tower::kImage);
 
   // What to take.
   struct Round {
@@ -82,7 +75,15 @@ class LaneQueue {
   void RemoveIf(uint64_t flow, Wanted wanted, std::vector<T>& removed);
   void RemoveAll(std::vector<T>& removed);
 
-  LaneSizes sizes() const { return {.interactive = lanes_[0].size, .bulk = lanes_[1].size}; }
+  InputCounts counts() const {
+    InputCounts counts;
+    for (const Lane lane : {Lane::kInteractive, Lane::kBulk}) {
+      for (const Tower tower : kAllTowers)
+        counts.At(tower, lane) = lanes_[static_cast<int>(lane)].counts[tower];
+    }
+    return counts;
+  }
+  LaneSizes sizes() const { return {.interactive = lanes_[0].size(), .bulk = lanes_[1].size()}; }
   // Of what the lanes hold, by cost or by number, how much leaves until the last of `lane` does: what is bulk
   // takes its share from those who go before it, and no more.
   double LeavesUntilLastOf(Lane lane, double interactive, double bulk) const {
@@ -96,6 +97,7 @@ class LaneQueue {
     absl::Time deadline;
     uint64_t number;  // of arrival
     double cost;
+    Tower tower;
     T item;
   };
   // What those are owed who are passed by others: a share, by cost.
@@ -137,8 +139,9 @@ class LaneQueue {
     double clock = 0;
     Credit turn;  // of the flow whose turn it is
     double cost = 0;
-    int size = 0;
+    PerTower<int> counts;
 
+    int size() const { return counts[Tower::kImage] + counts[Tower::kText]; }
     void Link(Flow* flow) {
       by_turns.insert(flow);
       by_deadline.insert(flow);
@@ -148,9 +151,9 @@ class LaneQueue {
       by_turns.erase(flow);
       by_deadline.erase(flow);
     }
-    void Forget(double entry_cost) {
-      --size;
-      cost = size == 0 ? 0 : cost - entry_cost;
+    void Forget(Tower tower, double entry_cost) {
+      --counts[tower];
+      cost = size() == 0 ? 0 : cost - entry_cost;
     }
     // The turns of a flow that joins: as many as the one that had the fewest. Up to one item more where
     // others joined since that one was served, or those that come and go would pass it for ever.
@@ -159,7 +162,7 @@ class LaneQueue {
       const Flow& last = **by_turns.begin();
       return std::clamp(clock, last.turns, last.turns + last.head().cost);
     }
-    double MeanCost() const { return size == 0 ? 0 : cost / size; }
+    double MeanCost() const { return size() == 0 ? 0 : cost / size(); }
   };
   struct Taken {
     int items = 0;
@@ -176,7 +179,8 @@ class LaneQueue {
 };
 
 template <typename T>
-void LaneQueue<T>::Add(Lane lane_name, uint64_t flow_id, absl::Time deadline, double cost, T item) {
+void LaneQueue<T>::Add(Lane lane_name, uint64_t flow_id, absl::Time deadline, double cost, T item,
+                       Tower tower) {
   LaneState& lane = lanes_[static_cast<int>(lane_name)];
   const uint64_t number = ++arrivals_;
   auto [it, joined] = lane.flows.try_emplace(flow_id);
@@ -192,9 +196,9 @@ void LaneQueue<T>::Add(Lane lane_name, uint64_t flow_id, absl::Time deadline, do
   const bool new_head = at == flow->entries.begin();
   if (new_head && !joined) lane.Unlink(flow);
   flow->mixed |= at != flow->entries.end();
-  flow->entries.insert(at, Entry{deadline, number, cost, std::move(item)});
+  flow->entries.insert(at, Entry{deadline, number, cost, tower, std::move(item)});
   if (new_head) lane.Link(flow);
-  ++lane.size;
+  ++lane.counts[tower];
   lane.cost += cost;
 }
 
@@ -203,16 +207,16 @@ template <typename Offer>
 void LaneQueue<T>::Take(const Round& round, Offer offer) {
   LaneState& interactive = lanes_[0];
   LaneState& bulk = lanes_[1];
-  const bool both = bulk.size > 0 && interactive.size > 0;
+  const bool both = bulk.size() > 0 && interactive.size() > 0;
   if (!both) bulk_credit_ = 0;  // nobody is kept waiting
   const double bulk_mean = bulk.MeanCost();
   int owed = 0;
   if (both) {
     // Reckoned by more than such a batch holds, bulk would be owed all of it, every time.
     const int batch = round.batch_with_bulk > 0 ? round.batch_with_bulk : round.most_with_bulk;
-    const int planned = std::min(batch, interactive.size + bulk.size);
+    const int planned = std::min(batch, interactive.size() + bulk.size());
     const double due = bulk_credit_ + options_.bulk_floor * planned * interactive.MeanCost();
-    owed = static_cast<int>(std::min<double>(due / bulk_mean, std::min(bulk.size, round.most_with_bulk)));
+    owed = static_cast<int>(std::min<double>(due / bulk_mean, std::min(bulk.size(), round.most_with_bulk)));
   }
   Taken taken;
   // What bulk is owed goes first: beside the tight deadlines of others there may be no room for it later.
@@ -228,7 +232,7 @@ void LaneQueue<T>::Take(const Round& round, Offer offer) {
     bulk_credit_ += options_.bulk_floor * taken.cost - bulk_taken.cost;
     // A batch that those of interactive who still wait could not ride in (it is of another tower) was filled
     // up with bulk at their expense: bulk has that much less to come.
-    const double least = interactive.size > 0 ? -round.most * bulk_mean : std::min(credit_before, 0.0);
+    const double least = interactive.size() > 0 ? -round.most * bulk_mean : std::min(credit_before, 0.0);
     bulk_credit_ = std::clamp(bulk_credit_, least, round.most * bulk_mean);
   }
 }
@@ -248,6 +252,7 @@ void LaneQueue<T>::TakeFrom(LaneState& lane, int most, absl::Time urgent_before,
 
     Entry& entry = flow->entries[index];
     const double cost = entry.cost;
+    const Tower tower = entry.tower;
     // The key of a flow in the sets lives in its head, which an offer may move away.
     lane.Unlink(flow);
     const Verdict verdict = offer(entry.item);
@@ -264,7 +269,7 @@ void LaneQueue<T>::TakeFrom(LaneState& lane, int most, absl::Time urgent_before,
       flow->age.Count(options_.fair_floor, cost, index == oldest, oldest_cost);
     }
     flow->entries.erase(flow->entries.begin() + static_cast<std::ptrdiff_t>(index));
-    lane.Forget(cost);
+    lane.Forget(tower, cost);
     if (!flow->entries.empty()) {
       lane.Link(flow);
     } else {
@@ -285,7 +290,7 @@ void LaneQueue<T>::RemoveIf(uint64_t flow_id, Wanted wanted, std::vector<T>& rem
     std::deque<Entry> kept;
     for (Entry& entry : flow->entries) {
       if (wanted(std::as_const(entry.item))) {
-        lane.Forget(entry.cost);
+        lane.Forget(entry.tower, entry.cost);
         removed.push_back(std::move(entry.item));
       } else {
         kept.push_back(std::move(entry));

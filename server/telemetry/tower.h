@@ -9,6 +9,7 @@
 namespace embedd {
 
 enum class Tower { kImage, kText };
+inline constexpr Tower kAllTowers[] = {Tower::kImage, Tower::kText};
 inline constexpr size_t kTowers = 2;
 
 // "image" or "text", as flags, metrics and records say it.

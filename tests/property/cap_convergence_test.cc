@@ -37,7 +37,7 @@ struct Loop : DeviceRig {
   explicit Loop(const Device& device)
       : DeviceRig({.max_batch = kMaxBatch, .padded = device.padded}),
         cap({.max_batch = kMaxBatch, .latency_target = device.latency_target, .padded = device.padded}),
-        session({.input_bytes = {3, 0}}, deps()) {
+        session({.blank = {{std::vector<uint8_t>(3, 127)}}}, deps()) {
     executor.SetScript({.on_run = [this, device](int, int bucket) {
       clock.AdvanceTime(absl::Milliseconds(device.fixed_ms + device.per_image_ms * bucket));
       return absl::OkStatus();

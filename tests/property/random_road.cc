@@ -160,15 +160,16 @@ RandomRoad::RandomRoad(uint64_t seed, Metrics* metrics, RoadTotals* totals)
       executor_({.dimension = kDimension}),
       budget_({.images = 1 + static_cast<int>(Pick(100)), .bytes = kPixelBytes * (1 + Pick(100))}),
       queue_({}, &clock_),
-      session_({.input_bytes = {kPixelBytes, 0}}, {.executor = &executor_,
-                                                   .clock = &clock_,
-                                                   .metrics = metrics,
-                                                   .device_metrics = metrics->AddDevice("cpu"),
-                                                   .board = &board_,
-                                                   .ledger = &ledger_,
-                                                   .policy = &policy_,
-                                                   .ladder = &cap_.ladder(),
-                                                   .padded = padded_}) {
+      session_({.blank = {{std::vector<uint8_t>(kPixelBytes, 127)}}},
+               {.executor = &executor_,
+                .clock = &clock_,
+                .metrics = metrics,
+                .device_metrics = metrics->AddDevice("cpu"),
+                .board = &board_,
+                .ledger = &ledger_,
+                .policy = &policy_,
+                .ladder = &cap_.ladder(),
+                .padded = padded_}) {
   if (Chance(0.5)) {
     executor_.SetScript({.on_run = [this](int, int bucket) {
       clock_.AdvanceTime(absl::Milliseconds(ms_fixed_ + ms_per_image_ * bucket));

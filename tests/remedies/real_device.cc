@@ -93,7 +93,9 @@ RealDevice::RealDevice(Options options)
     : policy(options.policy),
       ladder(options.max_batch),
       executor(DemoModel()),
-      session((options.session.input_bytes = {PixelBytes(), 0}, options.session), deps()),
+      session((options.session.blank[Tower::kImage].assign(static_cast<size_t>(PixelBytes()), 127),
+               options.session),
+              deps()),
       cap({.max_batch = options.max_batch, .latency_target = absl::ZeroDuration()}),
       pixel_bytes_(PixelBytes()) {
   if (absl::Status loaded = session.Reload(); !loaded.ok())

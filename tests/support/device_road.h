@@ -173,14 +173,16 @@ struct DeviceRoad {
       auto executor = std::make_unique<FakeExecutor>(
           FakeExecutor::Options{.text_weight_bytes = options.text_weight_bytes});
       executors.push_back(executor.get());
-      devices.push_back({.options = {.number = i,
-                                     .name = options.devices == 1 ? "cpu" : absl::StrCat("cpu:", i),
-                                     .cap = options.cap,
-                                     .session = {.input_bytes = {3, options.text_weight_bytes > 0 ? 3 : 0},
-                                                 .idle_offload = options.idle_offload},
-                                     .release = options.release,
-                                     .idle_period = options.idle_period},
-                         .executor = std::move(executor)});
+      devices.push_back(
+          {.options = {.number = i,
+                       .name = options.devices == 1 ? "cpu" : absl::StrCat("cpu:", i),
+                       .cap = options.cap,
+                       .session = {.blank = {{std::vector<uint8_t>(3, 127),
+                                              std::vector<uint8_t>(options.text_weight_bytes > 0 ? 3 : 0)}},
+                                   .idle_offload = options.idle_offload},
+                       .release = options.release,
+                       .idle_period = options.idle_period},
+           .executor = std::move(executor)});
     }
     group = std::make_unique<DeviceGroup>(
         std::move(devices), DeviceGroup::Deps{.queue = &queue,

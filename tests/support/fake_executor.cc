@@ -110,7 +110,7 @@ absl::Status FakeExecutor::Offload() {
     if (absl::Status status = on_offload(); !status.ok()) return status;
   }
   MutexLock lock(&mu_);
-  for (const Tower tower : {Tower::kImage, Tower::kText}) {
+  for (const Tower tower : kAllTowers) {
     bool& loaded = loaded_[static_cast<size_t>(tower)];
     if (loaded) memory_.Free(WeightBytes(tower));
     loaded = false;

@@ -19,8 +19,9 @@ namespace {
 struct Fixture : DeviceRig {
   explicit Fixture(DeviceSession::Options session_options = {}, Options options = {})
       : DeviceRig(options),
-        session((session_options.input_bytes = {3, 8}, session_options), deps(),
-                [this](bool on_device) { moves.push_back(on_device); }) {
+        session((session_options.blank = {{std::vector<uint8_t>(3, 127), std::vector<uint8_t>(8)}},
+                 session_options),
+                deps(), [this](bool on_device) { moves.push_back(on_device); }) {
     ConfigureLogging("error", "text");
   }
   // Each batch takes c + a * bucket milliseconds.
@@ -150,7 +151,7 @@ TEST_CASE("Where only texts are served the image tower never comes") {
   DeviceRig::Options both;
   both.executor.text_weight_bytes = 500;
   DeviceRig rig(both);
-  DeviceSession session({.input_bytes = {0, 8}}, rig.deps());
+  DeviceSession session({.blank = {{{}, std::vector<uint8_t>(8)}}}, rig.deps());
   CapController cap({.max_batch = 8});
   REQUIRE(session.Start(cap).ok());
   CHECK_FALSE(session.on_device(Tower::kImage));

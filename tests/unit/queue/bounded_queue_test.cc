@@ -68,11 +68,11 @@ TEST_CASE("Each tower has its own cap") {
   f.PushMany(4, 4);
   const BoundedQueue::Want two{.max_images = 2, .max_with_bulk = 2},
       three{.max_images = 3, .max_with_bulk = 3};
-  std::vector<EmbedTask> texts = f.queue.Pop(BoundedQueue::Wants{three, two});
+  std::vector<EmbedTask> texts = f.queue.Pop(BoundedQueue::Wants{{three, two}});
   REQUIRE(texts.size() == 2);
   CHECK(texts[0].tower == Tower::kText);
-  while (f.queue.size() > 4) f.queue.Pop(BoundedQueue::Wants{three, two});
-  CHECK(f.queue.Pop(BoundedQueue::Wants{three, two}).size() == 3);
+  while (f.queue.size() > 4) f.queue.Pop(BoundedQueue::Wants{{three, two}});
+  CHECK(f.queue.Pop(BoundedQueue::Wants{{three, two}}).size() == 3);
 }
 
 TEST_CASE("The time of queueing is written on the task") {
@@ -217,7 +217,7 @@ TEST_CASE("A single image is in the next batch or the one after it, however many
   int bulk = 0;
   for (uint32_t batch = 0; batch < 200; ++batch) {
     f.Push(1000 + batch, {.flow = 2});
-    for (EmbedTask& task : f.queue.Pop(BoundedQueue::Wants{two, many})) {
+    for (EmbedTask& task : f.queue.Pop(BoundedQueue::Wants{{two, many}})) {
       if (task.lane == Lane::kBulk) {
         ++bulk;
         f.Push(0, {.lane = Lane::kBulk, .flow = 1});
