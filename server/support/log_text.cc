@@ -5,37 +5,16 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "server/support/utf8.h"
+
 namespace embedd::log_text {
 namespace {
-
-// Length of the UTF-8 sequence at the start of `s` (1 to 4), or 0 where there is none. Overlong forms,
-// surrogates and values above U+10FFFF are none (Unicode 15, table 3-7).
-size_t Utf8Length(std::string_view s) {
-  const auto at = [&](size_t i) { return static_cast<uint8_t>(s[i]); };
-  const auto follows = [&](size_t i, uint8_t low, uint8_t high) {
-    return i < s.size() && at(i) >= low && at(i) <= high;
-  };
-  const uint8_t lead = at(0);
-  if (lead < 0x80) return 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return follows(1, 0x80, 0xBF) ? 2 : 0;
-  if (lead >= 0xE0 && lead <= 0xEF) {
-    const uint8_t low = lead == 0xE0 ? 0xA0 : 0x80;
-    const uint8_t high = lead == 0xED ? 0x9F : 0xBF;
-    return follows(1, low, high) && follows(2, 0x80, 0xBF) ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead <= 0xF4) {
-    const uint8_t low = lead == 0xF0 ? 0x90 : 0x80;
-    const uint8_t high = lead == 0xF4 ? 0x8F : 0xBF;
-    return follows(1, low, high) && follows(2, 0x80, 0xBF) && follows(3, 0x80, 0xBF) ? 4 : 0;
-  }
-  return 0;
-}
 
 // Appends `s` with quotes, backslashes and control characters escaped as JSON does; text uses the same
 // escapes.
 void AppendEscaped(std::string_view s, bool escape_quotes, std::string* out) {
   while (!s.empty()) {
-    const size_t length = Utf8Length(s);
+    const size_t length = Utf8Length(absl::string_view(s.data(), s.size()));
     if (length == 0) {
       out->append("\xEF\xBF\xBD");
       s.remove_prefix(1);

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "server/prepare/text/unicode.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
@@ -94,8 +94,6 @@ enum PieceType : uint64_t {
   kUnused = 5,
   kByte = 6
 };
-
-bool IsUtf8(absl::string_view text) { return ToUtf8(ToCodePoints(text)) == text; }
 
 }  // namespace
 

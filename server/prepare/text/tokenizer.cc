@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/prepare/text/tokenizer_rules.h"
 #include "server/prepare/text/unicode.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {

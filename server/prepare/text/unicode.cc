@@ -76,13 +76,6 @@ std::string ToUtf8(std::u32string_view text) {
   return out;
 }
 
-absl::string_view CutUtf8(absl::string_view text, size_t bytes) {
-  if (text.size() <= bytes) return text;
-  size_t end = bytes;
-  while (end > 0 && bytes - end < U8_MAX_LENGTH && U8_IS_TRAIL(static_cast<uint8_t>(text[end]))) --end;
-  return text.substr(0, end);
-}
-
 bool IsWhiteSpace(char32_t c) { return u_isUWhiteSpace(static_cast<UChar32>(c)); }
 bool IsPythonSpace(char32_t c) { return (c >= 0x1c && c <= 0x1f) || IsWhiteSpace(c); }
 

@@ -19,9 +19,6 @@ std::u32string ToCodePoints(absl::string_view utf8);
 std::string ToUtf8(std::u32string_view text);
 void AppendUtf8(std::string& to, char32_t c);
 
-// The longest prefix of at most `bytes` bytes that does not end within a character.
-absl::string_view CutUtf8(absl::string_view text, size_t bytes);
-
 bool IsWhiteSpace(
     char32_t c);  // Unicode's White_Space: Rust's char::is_whitespace, \s of Oniguruma and of Python's regex
 bool IsPythonSpace(char32_t c);   // str.isspace(): the same and U+001C to U+001F

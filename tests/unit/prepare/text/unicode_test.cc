@@ -14,15 +14,6 @@ TEST_CASE("UTF-8 becomes code points and back, and bytes that are none become U+
   CHECK(ToCodePoints(absl::string_view("\0b", 2)) == std::u32string(U"\0b", 2));
 }
 
-TEST_CASE("A cut never ends within a character") {
-  const absl::string_view text = "ab\u6f22";
-  CHECK(CutUtf8(text, 5) == text);
-  CHECK(CutUtf8(text, 4) == "ab");
-  CHECK(CutUtf8(text, 3) == "ab");
-  CHECK(CutUtf8(text, 2) == "ab");
-  CHECK(CutUtf8("\x80\x80\x80\x80\x80\x80", 5).size() <= 5);
-}
-
 TEST_CASE("ICU's data is there: normal forms, cases and classes") {
   CHECK(Nfc(U"e\u0301") == U"\u00e9");
   CHECK(Nfkc(U"\uff21\ufb01") == U"Afi");
