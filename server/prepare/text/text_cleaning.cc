@@ -188,8 +188,8 @@ std::u32string WithoutPunctuation(std::u32string_view text) {
   return out;
 }
 
-std::u32string CleanAsSiglip(std::u32string_view text) {
-  return CollapseSpaces(WithoutPunctuation(Lower(text)));
+std::u32string CleanAsSiglip(std::u32string_view text, bool lower) {
+  return CollapseSpaces(WithoutPunctuation(lower ? Lower(text) : std::u32string(text)));
 }
 
 std::u32string CleanText(std::u32string_view text, TextCleaning mode) {

@@ -29,7 +29,8 @@ std::u32string CollapseSpaces(std::u32string_view text);
 // Without the characters of Python's string.punctuation.
 std::u32string WithoutPunctuation(std::u32string_view text);
 
-// The cleaning that transformers' SiglipTokenizer does to each part of a text.
-std::u32string CleanAsSiglip(std::u32string_view text);
+// The cleaning that transformers' SiglipTokenizer does to each part of a text. `lower`: unless its config
+// says otherwise.
+std::u32string CleanAsSiglip(std::u32string_view text, bool lower = true);
 
 }  // namespace embedd

@@ -3,9 +3,11 @@
 #include "server/prepare/text/tokenizer.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/prepare/text/text_steps.h"
 #include "server/prepare/text/tokenizer_rules.h"
 #include "server/prepare/text/unicode.h"
 #include "server/support/utf8.h"
@@ -23,6 +25,19 @@ absl::StatusOr<std::unique_ptr<TokenizerRules>> MakeRules(TokenizerFolder& folde
       return MakeSiglipRules(folder, spec);
   }
   return absl::InvalidArgumentError("no such kind of tokenizer");
+}
+
+// What tokenizer_config.json changes of SigLIP's rules: of that file nothing else is in the identity.
+std::string SiglipChanges(const TokenizerRules& rules) {
+  return absl::StrCat(rules.lowercases ? "" : " keeps case", rules.pad_left ? " pads left" : "",
+                      rules.cut_left ? " cuts left" : "");
+}
+
+// The last `bytes` bytes of `text` or some fewer, from the start of a character.
+absl::string_view Tail(absl::string_view text, size_t bytes) {
+  if (text.size() > bytes) text.remove_prefix(text.size() - bytes);
+  while (!text.empty() && (static_cast<uint8_t>(text[0]) & 0xC0) == 0x80) text.remove_prefix(1);
+  return text;
 }
 
 }  // namespace
@@ -51,7 +66,8 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Create(const std::string& 
   if ((*rules)->after.empty()) return wrong("its tokenizer writes no token at the end of a text");
   std::string identity = folder.Hash(absl::StrCat(
       "embedd tokenizer 1 kind ", static_cast<int>(spec.tokenizer), " cleaning ",
-      static_cast<int>(spec.cleaning), " length ", spec.context_length, " pad ", (*rules)->pad_id));
+      static_cast<int>(spec.cleaning), " length ", spec.context_length, " pad ", (*rules)->pad_id,
+      spec.tokenizer == TokenizerKind::kSentencePiece ? SiglipChanges(**rules) : ""));
   return std::unique_ptr<Tokenizer>(new Tokenizer(spec, *std::move(rules), std::move(identity)));
 }
 
@@ -66,8 +82,12 @@ bool Tokenizer::lowercases() const { return rules_->lowercases; }
 Tokenizer::Encoded Tokenizer::Encode(absl::string_view text) const {
   const auto length = static_cast<size_t>(spec_.context_length);
   const size_t most = length - rules_->before.size() - rules_->after.size();
-  std::vector<int32_t> content = rules_->Content(ToCodePoints(CutUtf8(text, kLongestText)), most);
-  if (content.size() > most) content.resize(most);
+  const absl::string_view cut = rules_->cut_left ? Tail(text, kLongestText) : CutUtf8(text, kLongestText);
+  std::vector<int32_t> content = rules_->Content(ToCodePoints(cut), rules_->cut_left ? kLongestNormal : most);
+  if (content.size() > most) {
+    if (rules_->cut_left) content.erase(content.begin(), content.end() - static_cast<std::ptrdiff_t>(most));
+    content.resize(most);
+  }
   const bool ended = rules_->end_once && !content.empty() && content.back() == rules_->after.back();
 
   Encoded out;

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -60,6 +61,13 @@ class Reader {
     if (value != nullptr && value->is_boolean()) return value->get<bool>();
     if (value != nullptr) Wrong(where, absl::StrCat(key, " must be true or false"));
     return fallback;
+  }
+  // "left" or "right", in the spelling of either library; nothing where it is not said.
+  std::optional<bool> IsLeft(const json& object, const char* key, absl::string_view where) {
+    const std::string side = absl::AsciiStrToLower(Text(object, key, where));
+    if (side != "" && side != "left" && side != "right")
+      Wrong(where, absl::StrCat(key, " must be left or right"));
+    return side == "" ? std::nullopt : std::optional<bool>(side == "left");
   }
   std::optional<int32_t> Id(const json& value, absl::string_view where) {
     if (value.is_number_unsigned() && value.get<uint64_t>() < INT32_MAX)
@@ -395,7 +403,10 @@ absl::StatusOr<TokenizerJson> ReadTokenizerJson(absl::string_view text, const st
   if (const json* list = Reader::Get(*parsed, "added_tokens")) ReadAdded(read, *list, out);
   if (const json* padding = Reader::Get(*parsed, "padding")) {
     if (const json* id = Reader::Get(*padding, "pad_id")) out.pad_id = read.Id(*id, "padding.pad_id");
+    out.pad_left = read.IsLeft(*padding, "direction", "padding");
   }
+  if (const json* truncation = Reader::Get(*parsed, "truncation"))
+    out.cut_left = read.IsLeft(*truncation, "direction", "truncation");
   if (!read.status().ok()) return read.status();
   return out;
 }
@@ -435,7 +446,7 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view text, cons
   if (!parsed->is_object()) read.Wrong("the top level", "must be an object");
   for (const auto& [key, value] :
        {std::pair{"pad_token", &config.pad_token}, std::pair{"bos_token", &config.bos_token},
-        std::pair{"eos_token", &config.eos_token}}) {
+        std::pair{"eos_token", &config.eos_token}, std::pair{"unk_token", &config.unk_token}}) {
     const json* token = Reader::Get(*parsed, key);
     if (token == nullptr) continue;
     *value = token->is_object() ? read.Text(*token, "content", key) : read.Text(*parsed, key, key);
@@ -444,9 +455,10 @@ absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view text, cons
        {std::pair{"add_bos_token", &config.add_bos}, std::pair{"add_eos_token", &config.add_eos}}) {
     if (Reader::Get(*parsed, key) != nullptr) *value = read.Flag(*parsed, key, key, false);
   }
-  const std::string side = read.Text(*parsed, "padding_side", "padding_side", "right");
-  if (side != "left" && side != "right") read.Wrong("padding_side", "must be left or right");
-  config.pad_left = side == "left";
+  config.pad_left = read.IsLeft(*parsed, "padding_side", "padding_side");
+  config.cut_left = read.IsLeft(*parsed, "truncation_side", "truncation_side");
+  config.tokenizer_class = read.Text(*parsed, "tokenizer_class", "tokenizer_class");
+  config.lower_case = read.Flag(*parsed, "do_lower_case", "do_lower_case", true);
   if (!read.status().ok()) return read.status();
   return config;
 }

@@ -38,6 +38,7 @@ struct TokenizerJson {
   int64_t model_size = 0;                                    // one more than the largest id of the model
   std::vector<int32_t> before, after;                        // what is written around the ids of a text
   std::optional<int32_t> pad_id;
+  std::optional<bool> pad_left, cut_left;  // what was set when the file was saved
 
   // The id of a token of the model or an added one.
   std::optional<int32_t> Find(absl::string_view token) const;
@@ -52,9 +53,11 @@ absl::StatusOr<Bpe> ReadVocabAndMerges(absl::string_view vocab, const std::strin
 
 // What tokenizer_config.json says that counts.
 struct TokenizerConfig {
-  std::string pad_token, bos_token, eos_token;  // empty: not said
+  std::string pad_token, bos_token, eos_token, unk_token;  // empty: not said
   std::optional<bool> add_bos, add_eos;
-  bool pad_left = false;
+  std::optional<bool> pad_left, cut_left;  // absent: not said
+  bool lower_case = true;                  // SigLIP's alone
+  std::string tokenizer_class;
 };
 absl::StatusOr<TokenizerConfig> ReadTokenizerConfig(absl::string_view text, const std::string& file);
 

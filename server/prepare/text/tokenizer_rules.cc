@@ -14,10 +14,12 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "server/prepare/text/sentencepiece.h"
 #include "server/prepare/text/text_cleaning.h"
 #include "server/prepare/text/tokenizer_files.h"
 #include "server/prepare/text/unicode.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
@@ -191,17 +193,66 @@ class JsonRules : public TokenizerRules {
   AddedTokens plain_, normalized_;
 };
 
+// What tokenizer_config.json says, and of tokens that it does not name special_tokens_map.json, as old
+// folders have them; nothing where there is neither. Of the `whole` config the hash of the folder is made;
+// else of what it makes of the rules.
+absl::StatusOr<TokenizerConfig> ReadConfigOf(TokenizerFolder& folder, bool whole) {
+  TokenizerConfig config;
+  constexpr char kConfig[] = "tokenizer_config.json", kMap[] = "special_tokens_map.json";
+  if (folder.Has(kConfig)) {
+    absl::StatusOr<std::string> text = whole ? folder.Read(kConfig) : folder.Peek(kConfig);
+    if (!text.ok()) return text.status();
+    absl::StatusOr<TokenizerConfig> read = ReadTokenizerConfig(*text, folder.Path(kConfig));
+    if (!read.ok()) return read.status();
+    config = *std::move(read);
+  }
+  if (!folder.Has(kMap)) return config;
+  absl::StatusOr<std::string> text = folder.Peek(kMap);
+  if (!text.ok()) return text.status();
+  const absl::StatusOr<TokenizerConfig> map = ReadTokenizerConfig(*text, folder.Path(kMap));
+  if (!map.ok()) return map.status();
+  for (std::string TokenizerConfig::*token : {&TokenizerConfig::pad_token, &TokenizerConfig::bos_token,
+                                              &TokenizerConfig::eos_token, &TokenizerConfig::unk_token}) {
+    if ((config.*token).empty()) config.*token = (*map).*token;
+  }
+  return config;
+}
+
+// What a class of transformers takes where no file says it.
+struct ClassDefaults {
+  absl::string_view name, pad_token;
+  bool pad_left;
+};
+constexpr ClassDefaults kClassDefaults[] = {
+    {"GemmaTokenizer", "<pad>", true}, {"Siglip2Tokenizer", "<pad>", true}, {"T5Tokenizer", "<pad>", false}};
+
+void FillFromClass(const TokenizerJson& file, TokenizerConfig& config) {
+  absl::string_view name = config.tokenizer_class;
+  absl::ConsumeSuffix(&name, "Fast");
+  for (const ClassDefaults& row : kClassDefaults) {
+    if (name != row.name) continue;
+    if (config.pad_token.empty() && file.Find(row.pad_token)) config.pad_token = std::string(row.pad_token);
+    if (!config.pad_left && !file.pad_left) config.pad_left = row.pad_left;
+  }
+}
+
 // ---- spiece.model, as transformers' SiglipTokenizer runs it ----
 
 class SiglipRules : public TokenizerRules {
  public:
-  explicit SiglipRules(SentencePiece model, int32_t end, int32_t unknown)
+  SiglipRules(SentencePiece model, int32_t end, int32_t unknown, const TokenizerConfig& config)
       : model_(std::move(model)), mark_(model_.Find(kMark)) {
     after = {end};
     pad_id = end;
-    lowercases = true;
+    pad_left = config.pad_left.value_or(false);
+    cut_left = config.cut_left.value_or(false);
+    lowercases = config.lower_case;
     end_once = true;
     specials_ = {{U"<unk>", unknown}, {U"</s>", end}};
+    if (const int32_t pad = model_.Find(config.pad_token); pad >= 0 && pad != end) {
+      pad_id = pad;
+      specials_.emplace_back(ToCodePoints(config.pad_token), pad);
+    }
     // The library puts the unknown token before each part, so that the model adds no space of its own there,
     // and takes as many ids away again.
     lead_ = model_.Encode(kLead).size();
@@ -239,7 +290,8 @@ class SiglipRules : public TokenizerRules {
   static constexpr absl::string_view kMark = "\xe2\x96\x81", kLead = "<unk>";
 
   void Part(std::u32string_view text, std::vector<int32_t>& ids) const {
-    const std::vector<int32_t> all = model_.Encode(absl::StrCat(kLead, ToUtf8(CleanAsSiglip(text))));
+    const std::vector<int32_t> all =
+        model_.Encode(absl::StrCat(kLead, ToUtf8(CleanAsSiglip(text, lowercases))));
     ids.insert(ids.end(), all.begin() + static_cast<std::ptrdiff_t>(all.size() >= lead_ ? lead_ : 0),
                all.end());
   }
@@ -262,6 +314,12 @@ std::string TokenizerFolder::Path(const std::string& name) const {
 }
 
 absl::StatusOr<std::string> TokenizerFolder::Read(const std::string& name) {
+  absl::StatusOr<std::string> bytes = Peek(name);
+  if (bytes.ok()) digests_.push_back(absl::StrCat(name, " ", Sha256(*bytes)));
+  return bytes;
+}
+
+absl::StatusOr<std::string> TokenizerFolder::Peek(const std::string& name) const {
   const std::string path = Path(name);
   std::error_code error;
   const uintmax_t size = fs::file_size(path, error);
@@ -271,9 +329,7 @@ absl::StatusOr<std::string> TokenizerFolder::Read(const std::string& name) {
   std::ostringstream text;
   if (!in || (size > 0 && !(text << in.rdbuf())))
     return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  std::string bytes = std::move(text).str();
-  digests_.push_back(absl::StrCat(name, " ", Sha256(bytes)));
-  return bytes;
+  return std::move(text).str();
 }
 
 std::string TokenizerFolder::Hash(absl::string_view salt) const {
@@ -317,15 +373,10 @@ absl::StatusOr<std::unique_ptr<TokenizerRules>> MakeJsonRules(TokenizerFolder& f
   absl::StatusOr<TokenizerJson> file = ReadTokenizerJson(*text, path);
   if (!file.ok()) return file.status();
   text->clear();
-  TokenizerConfig config;
-  if (folder.Has("tokenizer_config.json")) {
-    absl::StatusOr<std::string> config_text = folder.Read("tokenizer_config.json");
-    if (!config_text.ok()) return config_text.status();
-    absl::StatusOr<TokenizerConfig> read =
-        ReadTokenizerConfig(*config_text, folder.Path("tokenizer_config.json"));
-    if (!read.ok()) return read.status();
-    config = *std::move(read);
-  }
+  absl::StatusOr<TokenizerConfig> read = ReadConfigOf(folder, /*whole=*/true);
+  if (!read.ok()) return read.status();
+  TokenizerConfig config = *std::move(read);
+  FillFromClass(*file, config);
   if (file->model_size > spec.vocab_size) return TooLarge(path, file->model_size, spec);
   // What the tower has no row for stays plain text.
   std::erase_if(file->added, [&](const AddedToken& token) { return token.id >= spec.vocab_size; });
@@ -363,7 +414,8 @@ absl::StatusOr<std::unique_ptr<TokenizerRules>> MakeJsonRules(TokenizerFolder& f
   rules->before = rules->file().before;
   rules->after = rules->file().after;
   rules->pad_id = pad.value_or(rules->after.empty() ? 0 : rules->after.back());
-  rules->pad_left = config.pad_left;
+  rules->pad_left = config.pad_left.value_or(rules->file().pad_left.value_or(false));
+  rules->cut_left = config.cut_left.value_or(rules->file().cut_left.value_or(false));
   rules->lowercases = lowercases || spec.cleaning == TextCleaning::kSiglip ||
                       spec.cleaning == TextCleaning::kOpenClipLower ||
                       spec.cleaning == TextCleaning::kOpenClipCanonicalize;
@@ -382,7 +434,19 @@ absl::StatusOr<std::unique_ptr<TokenizerRules>> MakeSiglipRules(TokenizerFolder&
   const int32_t end = model->Find("</s>"), unknown = model->Find("<unk>");
   if (end < 0 || unknown < 0)
     return absl::InvalidArgumentError(absl::StrCat(path, ": has no </s> or no <unk>"));
-  return std::make_unique<SiglipRules>(*std::move(model), end, unknown);
+  const absl::StatusOr<TokenizerConfig> config = ReadConfigOf(folder, /*whole=*/false);
+  if (!config.ok()) return config.status();
+  for (const auto& [key, token, read] : {std::tuple{"eos_token", config->eos_token, "</s>"},
+                                         std::tuple{"unk_token", config->unk_token, "<unk>"}}) {
+    if (token.empty() || token == read) continue;
+    return absl::UnimplementedError(absl::StrCat(folder.Path("tokenizer_config.json"), ": ", key, ": \"",
+                                                 CutUtf8(token, 64), "\" is not read, ", read, " is"));
+  }
+  if (!config->pad_token.empty() && model->Find(config->pad_token) < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder.Path("tokenizer_config.json"), ": pad_token: no such token in spiece.model"));
+  }
+  return std::make_unique<SiglipRules>(*std::move(model), end, unknown, *config);
 }
 
 }  // namespace embedd

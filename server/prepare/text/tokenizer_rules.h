@@ -28,6 +28,7 @@ class TokenizerRules {
       after;  // written around every text; `after` ends with the token that ends a text
   int32_t pad_id = 0;
   bool pad_left = false;
+  bool cut_left = false;  // a text that is too long loses its start, not its end
   bool lowercases = false;
   bool end_once = false;  // `after` is left out behind ids that end with it
 };
@@ -41,6 +42,8 @@ class TokenizerFolder {
   std::string Path(const std::string& name) const;
   // The whole file. Errors: kNotFound, kInvalidArgument (too large).
   absl::StatusOr<std::string> Read(const std::string& name);
+  // The same, and it is not among the files read.
+  absl::StatusOr<std::string> Peek(const std::string& name) const;
   // Name, size and bytes of all files read, hashed with `salt`: 64 hexadecimal digits.
   std::string Hash(absl::string_view salt) const;
 

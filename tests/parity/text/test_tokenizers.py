@@ -13,6 +13,7 @@ A difference is allowed for one of three causes, each of which is tested for in 
 import importlib.util
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -209,6 +210,81 @@ def test_gemma_tokenizer_json(tmp_path_factory, given, lines):
     got, *_, lowercases, _ = our_ids(folder, "json", "lower", 64, size, given)
     assert lowercases
     compare("HF SigLIP 2, transformers", given, got, want, [newer])
+
+
+LEFT = {"padding_side": "left", "truncation_side": "left"}
+ODD = {
+    # what a folder is, and changes of its tokenizer_config.json: None takes a key out
+    "CLIP, left": ("clip", LEFT),
+    "CLIP, a token as an object": ("clip", {"pad_token": {"__type": "AddedToken", "content": "!</w>", "lstrip": False, "rstrip": False,
+                                                          "normalized": False, "single_word": False}}),
+    "SigLIP, left": ("siglip", LEFT),
+    "SigLIP, case kept": ("siglip", {"do_lower_case": False}),
+    "SigLIP, another pad": ("siglip", {"pad_token": "<pad>"}),
+    "SigLIP, nothing said": ("siglip", {"pad_token": None, "eos_token": None, "unk_token": None, "do_lower_case": None}),
+    "SigLIP 2, left": ("siglip2", LEFT),
+    "SigLIP 2, no side said": ("siglip2", {"padding_side": None}),
+    "SigLIP 2, no pad said": ("siglip2", {"pad_token": None}),
+    "Gemma, no side said": ("gemma", {"padding_side": None}),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, clip, lines):
+    siglip, _ = make(tmp_path_factory, "siglip-odd", vocabularies.siglip_hf, lines)
+    siglip2, size = make(tmp_path_factory, "siglip2-odd", vocabularies.gemma, lines, "Siglip2Tokenizer")
+    gemma, _ = make(tmp_path_factory, "gemma-odd", vocabularies.gemma, lines)
+    return {"clip": (clip, "json", "none", 77, 49408), "siglip": (siglip, "sentencepiece", "siglip", 64, 2000),
+            "siglip2": (siglip2, "json", "lower", 64, size), "gemma": (gemma, "json", "none", 64, size)}
+
+
+def odd_folder(source, folder, changes):
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.update(changes)
+    (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    return folder
+
+
+def check_as_library(folder, kind, cleaning, length, size, given):
+    from transformers import AutoTokenizer
+
+    want = AutoTokenizer.from_pretrained(folder)(given, max_length=length, padding="max_length", truncation=True).input_ids
+    got = our_ids(folder, kind, cleaning, length, size, given)[0]
+    different = [(ascii(text), ours, theirs) for text, ours, theirs in zip(given, got, want) if ours != theirs and not newer(text) and not nfc(text)]
+    assert not different, different[:3]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_a_tokenizer_config_says_or_leaves_open_is_taken_as_the_library_takes_it(folders, odd, given, tmp_path):
+    name, changes = ODD[odd]
+    source, *how = folders[name]
+    check_as_library(odd_folder(source, tmp_path / "model", changes), *how, given[:300])
+
+
+def test_tokens_of_old_folders_are_in_special_tokens_map(folders, given, tmp_path):
+    source, *how = folders["siglip2"]
+    folder = odd_folder(source, tmp_path / "model", {"pad_token": None})
+    (folder / "special_tokens_map.json").write_text(json.dumps({"pad_token": "<mask>"}))
+    check_as_library(folder, *how, given[:300])
+
+
+def test_sides_that_were_set_when_a_tokenizer_json_was_saved_count(folders, given, tmp_path):
+    source, *how = folders["clip"]
+    folder = odd_folder(source, tmp_path / "model", {})
+    file = json.loads((folder / "tokenizer.json").read_text())
+    file["padding"] = {"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 49407, "pad_type_id": 0,
+                       "pad_token": "<|endoftext|>"}
+    file["truncation"] = {"direction": "Left", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
+    (folder / "tokenizer.json").write_text(json.dumps(file))
+    check_as_library(folder, *how, given[:300])
+
+
+def test_siglips_identity_changes_with_what_its_config_changes_alone(folders, tmp_path):
+    source, *how = folders["siglip"]
+    identities = [our_ids(odd_folder(source, tmp_path / str(i), changes), *how, ["a"])[4]
+                  for i, changes in enumerate([{}, {"extra": 1}, {"do_lower_case": False}, {"pad_token": "<pad>"}, LEFT])]
+    assert identities[0] == identities[1] and len(set(identities)) == 4
 
 
 def test_long_texts_keep_the_end_token(clip):
