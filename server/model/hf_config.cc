@@ -69,9 +69,11 @@ absl::Status Refuse(const std::string& type, const std::string& file) {
 Activation ReadActivation(JsonReader& r, absl::string_view fallback) {
   const std::string name = r.String("hidden_act", fallback);
   if (name == "quick_gelu") return Activation::kQuickGelu;
-  if (name == "gelu_pytorch_tanh" || name == "gelu_new") return Activation::kGeluTanh;
+  // Four spellings of one formula.
+  if (name == "gelu_pytorch_tanh" || name == "gelu_new" || name == "gelu_fast" || name == "gelu_accurate")
+    return Activation::kGeluTanh;
   if (name == "silu" || name == "swish") return Activation::kSilu;
-  if (name != "gelu") {
+  if (name != "gelu" && name != "gelu_python") {
     r.Fail("hidden_act", absl::StrCat("\"", Printable(name), "\" is not supported"),
            absl::StatusCode::kUnimplemented);
   }

@@ -48,10 +48,20 @@ HfProcessor ReadProcessor(JsonReader& r, HfProcessor fallback) {
   return fallback;
 }
 
-// {"height": h, "width": w}, or one number for both. {0, 0} when absent or wrong.
+// {"height": h, "width": w}, [h, w], or one number for both. {0, 0} when absent or wrong.
 std::pair<int, int> ReadSize(JsonReader& reader, absl::string_view key, const std::string& file) {
   const json* value = reader.Find(key);
   if (value == nullptr) return {0, 0};
+  const auto good = [](const json& side) {
+    return side.is_number_unsigned() && side.get<uint64_t>() >= 1 &&
+           side.get<uint64_t>() <= uint64_t{kLargestImage};
+  };
+  if (value->is_array()) {
+    if (value->size() == 2 && good((*value)[0]) && good((*value)[1]))
+      return {(*value)[0].get<int>(), (*value)[1].get<int>()};
+    reader.Fail(key, "must be a number, [HEIGHT, WIDTH], or an object with height and width");
+    return {0, 0};
+  }
   if (!value->is_object()) {
     const int side = static_cast<int>(reader.Int(key, 0, 1, kLargestImage));
     return {side, side};
@@ -60,6 +70,7 @@ std::pair<int, int> ReadSize(JsonReader& reader, absl::string_view key, const st
   const std::pair<int, int> read = {static_cast<int>(size.Int("height", 0, 1, kLargestImage)),
                                     static_cast<int>(size.Int("width", 0, 1, kLargestImage))};
   if (!size.status().ok()) reader.Fail(key, size.status().message());
+  if (read.first == 0 || read.second == 0) reader.Fail(key, "must have a height and a width");
   return read;
 }
 
@@ -68,6 +79,10 @@ void RequireSteps(JsonReader& reader) {
   for (absl::string_view step : {"do_resize", "do_rescale", "do_normalize", "do_convert_rgb"}) {
     if (!reader.Bool(step, true)) reader.Fail(step, "must be true", absl::StatusCode::kUnimplemented);
   }
+  if (reader.Bool("do_pad", false) && reader.Find("pad_size") != nullptr)
+    reader.Fail("pad_size", "is not read: images are not padded", absl::StatusCode::kUnimplemented);
+  if (reader.Bool("use_square_size", false))
+    reader.Fail("use_square_size", "must be false", absl::StatusCode::kUnimplemented);
 }
 
 // What the class says where the file is silent.
@@ -97,13 +112,31 @@ void ReadResample(JsonReader& r, HfProcessor processor, ImageSpec* image) {
   }
 }
 
+// Whether images are brought to a height and a width, and not by their shortest edge, which counts where a
+// file has both. Other ways to say a size are refused: they would make other pixels.
+bool HasBothSides(JsonReader& r, const json* size, bool crops) {
+  const bool square = r.Bool("default_to_square", !crops);
+  if (size == nullptr) return !crops;
+  if (size->is_number()) return square;
+  if (!size->is_object()) return true;
+  for (const char* other : {"longest_edge", "max_height", "max_width"}) {
+    if (const auto it = size->find(other); it != size->end() && !it->is_null()) {
+      r.Fail("size",
+             absl::StrCat(other, " is not read; there may be shortest_edge alone, or height and width"),
+             absl::StatusCode::kUnimplemented);
+    }
+  }
+  const auto shortest = size->find("shortest_edge");
+  return shortest == size->end() || shortest->is_null();
+}
+
 // Resize to the shortest edge and crop, or to both sides. Returns the size of the result.
 std::pair<int, int> ReadGeometry(JsonReader& r, const std::string& file, HfProcessor processor,
                                  ImageSpec* image) {
   const bool crops = processor == HfProcessor::kClip || processor == HfProcessor::kBit;
   const json* size = r.Find("size");
   const bool floats = image->resize_kind == ResizeKind::kFloat;
-  const bool squash = size == nullptr || !size->is_object() ? !crops : size->contains("height");
+  const bool squash = HasBothSides(r, size, crops);
   std::pair<int, int> crop = ReadSize(r, "crop_size", file);
   if (crop.first == 0) crop = {224, 224};
   const bool center_crop = r.Bool("do_center_crop", crops);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "server/support/log.h"
 
 namespace embedd {
 
@@ -107,13 +108,15 @@ std::string JsonReader::String(absl::string_view key, absl::string_view fallback
 void JsonReader::Channels(absl::string_view key, bool positive, std::array<float, 3>* out) {
   const json* value = Find(key);
   if (value == nullptr) return;
-  bool good = value->is_array() && value->size() == 3;
+  const bool one = value->is_number();
+  bool good = one || (value->is_array() && value->size() == 3);
   for (size_t c = 0; good && c < 3; ++c) {
-    good = (*value)[c].is_number() && std::abs((*value)[c].get<double>()) < 1e6 &&
-           (!positive || (*value)[c].get<double>() > 0);
-    if (good) (*out)[c] = (*value)[c].get<float>();
+    const json& channel = one ? *value : (*value)[c];
+    good = channel.is_number() && std::abs(channel.get<double>()) < 1e6 &&
+           (!positive || channel.get<double>() > 0);
+    if (good) (*out)[c] = channel.get<float>();
   }
-  if (!good) Fail(key, absl::StrCat("must be a list of three ", positive ? "positive " : "", "numbers"));
+  if (!good) Fail(key, absl::StrCat("must be a ", positive ? "positive " : "", "number, or a list of three"));
 }
 
 void JsonReader::Ignore(std::initializer_list<absl::string_view> keys) {
@@ -124,6 +127,16 @@ void JsonReader::Fail(absl::string_view key, absl::string_view message, absl::St
   if (!status_.ok()) return;
   status_ =
       absl::Status(code, absl::StrCat(file_, ": ", path_, path_.empty() ? "" : ".", key, ": ", message));
+}
+
+absl::Status JsonReader::FinishPassingOver() {
+  if (!object_.is_object()) return status_;
+  for (const auto& item : object_.items()) {
+    if (known_.find(item.key()) != known_.end()) continue;
+    LogWarn("a key is not known and passed over, as the model's own library does",
+            {{"file", file_}, {"key", absl::StrCat(path_, path_.empty() ? "" : ".", Printable(item.key()))}});
+  }
+  return status_;
 }
 
 absl::Status JsonReader::Finish() {

@@ -42,7 +42,8 @@ class JsonReader {
   bool Bool(absl::string_view key, bool fallback);
   std::string String(absl::string_view key, absl::string_view fallback);
 
-  // Three numbers, one for each channel; `out` stays as it is where the key is absent or wrong.
+  // Three numbers, one for each channel, or one for all; `out` stays as it is where the key is absent or
+  // wrong.
   void Channels(absl::string_view key, bool positive, std::array<float, 3>* out);
 
   // Keys that may be there and mean nothing for the image tower.
@@ -56,6 +57,8 @@ class JsonReader {
   const absl::Status& status() const { return status_; }
   // The first error, or the first key that nobody asked for.
   absl::Status Finish();
+  // The first error; what nobody asked for is warned of: the library does not look at it.
+  absl::Status FinishPassingOver();
 
  private:
   const nlohmann::json& object_;

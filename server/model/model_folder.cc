@@ -23,6 +23,7 @@
 #include "server/model/timm_tower.h"
 #include "server/model/tower_layout.h"
 #include "server/support/log.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
@@ -195,6 +196,8 @@ absl::StatusOr<ModelFolder> ReadTimm(const fs::path& folder, const std::string& 
   if (!weights_file.ok()) return weights_file.status();
   auto files = OpenWeights(*weights_file, folder / "model.safetensors");
   if (!files.ok()) return files.status();
+  // What training left, in either order; timm strips it.
+  for (const char* wrapper : {"_orig_mod.", "module.", "_orig_mod."}) (*files)->StripCommonPrefix(wrapper);
   absl::StatusOr<TimmTower> tower = ReadTimmTower(config->architecture, where, config->image.height,
                                                   config->image.width, **files, "", /*head=*/false);
   if (!tower.ok()) return tower.status();
@@ -242,6 +245,18 @@ std::string FindHfPrefix(HfFamily family, WeightFiles& files) {
   return HfPrefixes(family)[0];
 }
 
+// The file of the image processor. transformers 5 saves it inside the one of the whole processor, and that
+// one wins over a file of its own, which may be left of an earlier version.
+absl::StatusOr<fs::path> FindHfProcessor(const fs::path& folder) {
+  if (const fs::path whole = folder / "processor_config.json"; IsFile(whole)) {
+    const absl::StatusOr<std::string> text = ReadConfig(whole);
+    if (!text.ok()) return text.status();
+    const auto parsed = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+    if (parsed.is_discarded() || parsed.contains("image_processor")) return whole;
+  }
+  return FindFile(folder, {"preprocessor_config.json"});
+}
+
 // Which of the folder's files make ids of a SigLIP's texts, and how. SigLIP and SigLIP2 share a model_type.
 void ChooseSiglipTokenizer(const fs::path& folder, TextSpec* spec) {
   const bool pieces = IsFile(folder / "spiece.model");
@@ -256,8 +271,7 @@ absl::StatusOr<ModelFolder> ReadHf(const fs::path& folder) {
   if (IsTimmConfig(*text)) return ReadTimm(folder, *text);
   absl::StatusOr<HfModel> config = ParseHfConfig(*text, config_file.string());
   if (!config.ok()) return config.status();
-  // transformers 5 saves the processor of a whole model in the second one only.
-  auto processor_file = FindFile(folder, {"preprocessor_config.json", "processor_config.json"});
+  const absl::StatusOr<fs::path> processor_file = FindHfProcessor(folder);
   if (!processor_file.ok()) return processor_file.status();
   text = ReadConfig(*processor_file);
   if (!text.ok()) return text.status();
@@ -347,7 +361,8 @@ absl::StatusOr<ModelFolder> ReadModelFolder(const std::string& path) {
   }
   if (!model.ok()) return model;
   const fs::path whole = fs::weakly_canonical(folder, error);
-  model->name = (error || whole.filename().empty()) ? path : whole.filename().string();
+  // Callers get it in messages, which hold UTF-8 alone; a folder may be called anything.
+  model->name = ToValidUtf8((error || whole.filename().empty()) ? path : whole.filename().string());
   return model;
 }
 

@@ -33,23 +33,6 @@ std::optional<std::pair<int, int>> ReadSize(JsonReader& reader, absl::string_vie
   return std::nullopt;
 }
 
-// One number for all channels, or three.
-void ReadChannels(JsonReader& reader, absl::string_view key, bool positive, std::array<float, 3>* out) {
-  const json* value = reader.Find(key);
-  if (value == nullptr) return;
-  const auto good = [positive](const json& v) {
-    return v.is_number() && v.get<double>() < 1e6 && v.get<double>() > (positive ? 0 : -1e6);
-  };
-  if (good(*value)) {
-    out->fill(value->get<float>());
-  } else if (value->is_array() && value->size() == 3 && good((*value)[0]) && good((*value)[1]) &&
-             good((*value)[2])) {
-    for (size_t c = 0; c < 3; ++c) (*out)[c] = (*value)[c].get<float>();
-  } else {
-    reader.Fail(key, absl::StrCat("must be a ", positive ? "positive " : "", "number, or a list of three"));
-  }
-}
-
 void Unsupported(JsonReader& reader, absl::string_view key, absl::string_view what) {
   reader.Fail(
       key,
@@ -169,8 +152,8 @@ absl::Status ReadPreprocess(const json& object, const std::string& file, ImageSp
   JsonReader r(object, file, "preprocess_cfg");
   ReadSize(r, "size");  // open_clip overrides it with vision_cfg.image_size, whatever it says
   if (r.String("mode", "RGB") != "RGB") r.Fail("mode", "must be \"RGB\"");
-  ReadChannels(r, "mean", /*positive=*/false, &image->mean);
-  ReadChannels(r, "std", /*positive=*/true, &image->std);
+  r.Channels("mean", /*positive=*/false, &image->mean);
+  r.Channels("std", /*positive=*/true, &image->std);
   const std::string interpolation = r.String("interpolation", "bicubic");
   if (interpolation == "bilinear") {
     image->interpolation = Interpolation::kBilinear;
@@ -191,7 +174,7 @@ absl::Status ReadPreprocess(const json& object, const std::string& file, ImageSp
   if (image->resize_mode == ResizeMode::kShortest && image->height != image->width) {
     image->interpolation = Interpolation::kBicubic;
   }
-  return r.Finish();
+  return r.FinishPassingOver();  // open_clip takes the keys that it knows
 }
 
 // Which tokenizer, and what happens to text before it. A mode that is not known leaves the tower unread.
@@ -311,7 +294,7 @@ absl::StatusOr<OpenClipConfig> ParseOpenClipConfig(absl::string_view text, const
   const json* model = r.Find("model_cfg");
   if (model == nullptr) r.Fail("model_cfg", "is missing");
   const json* preprocess = r.Find("preprocess_cfg");
-  if (absl::Status status = r.Finish(); !status.ok()) return status;
+  if (absl::Status status = r.FinishPassingOver(); !status.ok()) return status;
 
   absl::Status status = ReadModel(*model, file, &config);
   if (!status.ok()) return status;

@@ -197,7 +197,8 @@ def test_no_hub_is_an_error_of_one_line(fetch):
 def test_shards_come_with_their_index(hub, fetch, tmp_path):
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}
     files = {
-        "config.json": b"{}", "preprocessor_config.json": b"{}", "tokenizer.json": b"{}", "vocab.json": b"{}",
+        "config.json": b"{}", "preprocessor_config.json": b"{}", "processor_config.json": b"{}", "tokenizer.json": b"{}",
+        "special_tokens_map.json": b"{}", "vocab.json": b"{}",
         "model.safetensors.index.json": json.dumps(index).encode(), "model-1.safetensors": b"1" * 20_000,
         "model-2.safetensors": b"2" * 20_000, "model-3.safetensors": b"3",
     }  # fmt: skip

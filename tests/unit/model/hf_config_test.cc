@@ -89,7 +89,41 @@ TEST_CASE("Sizes may be one number, as old folders have them, and height and wid
   CHECK(no_crop->resize_mode == ResizeMode::kSquash);
 }
 
+TEST_CASE("A size may be a list, mean and std one number for all channels, as transformers reads them") {
+  const auto image = ParseHfPreprocessor(R"({"size": [224, 224], "image_mean": 0.25, "image_std": 2})",
+                                         "p.json", TowerConfig{});
+  INFO(image.status());
+  REQUIRE(image.ok());
+  CHECK(image->resize_mode == ResizeMode::kSquash);
+  CHECK(image->mean == std::array<float, 3>{0.25f, 0.25f, 0.25f});
+  CHECK(image->std == std::array<float, 3>{2.0f, 2.0f, 2.0f});
+  // One number is both sides where the file says so.
+  const auto square =
+      ParseHfPreprocessor(R"({"size": 224, "default_to_square": true})", "p.json", TowerConfig{});
+  REQUIRE(square.ok());
+  CHECK(square->resize_mode == ResizeMode::kSquash);
+  // The shortest edge counts where both are there; null is not there.
+  const auto both = ParseHfPreprocessor(
+      R"({"size": {"shortest_edge": 224, "height": 224, "width": 224, "longest_edge": null}})", "p.json",
+      TowerConfig{});
+  REQUIRE(both.ok());
+  CHECK(both->resize_mode == ResizeMode::kShortest);
+}
+
 TEST_CASE("Preprocessing that the server would not do is refused by key") {
+  for (const char* size : {R"({"longest_edge": 224})", R"({"shortest_edge": 224, "longest_edge": 300})",
+                           R"({"max_height": 224, "max_width": 224})", R"({})", R"({"height": 224})", "[224]",
+                           "[224, 224, 3]", R"("224")"}) {
+    INFO(size);
+    CHECK_THAT(PreprocessorProblem(std::string(R"({"size": )") + size + "}"),
+               ContainsSubstring("p.json: size: "));
+  }
+  CHECK_THAT(PreprocessorProblem(R"({"crop_size": {"shortest_edge": 200}})"),
+             ContainsSubstring("p.json: crop_size: must have a height and a width"));
+  CHECK_THAT(PreprocessorProblem(R"({"use_square_size": true})"),
+             ContainsSubstring("p.json: use_square_size"));
+  CHECK_THAT(PreprocessorProblem(R"({"do_pad": true, "pad_size": {"height": 9, "width": 9}})"),
+             ContainsSubstring("p.json: pad_size"));
   CHECK_THAT(PreprocessorProblem(R"({"do_center_crop": false})"),
              ContainsSubstring("p.json: do_center_crop"));
   CHECK_THAT(PreprocessorProblem(R"({"do_center_crop": false, "size": {"height": 200, "width": 224}})"),

@@ -58,6 +58,14 @@ TEST_CASE("An OpenCLIP folder gives config, image spec and every tensor") {
   CHECK_THAT(spec.architecture, ContainsSubstring("2 layers") && ContainsSubstring("patch 8"));
 }
 
+TEST_CASE("A folder may be called what is no UTF-8; its name in messages is") {
+  TempFolder folder;
+  REQUIRE(WriteRandomModel(folder.path() + "/mod\xe8le", Tiny(), 1).ok());
+  const auto model = ReadModelFolder(folder.path() + "/mod\xe8le");
+  REQUIRE(model.ok());
+  CHECK(model->name == "mod\xef\xbf\xbdle");
+}
+
 TEST_CASE("A random model comes back from disk with the config it was written with") {
   TowerConfig config = Tiny();
   config.mlp_width = 61;
@@ -243,6 +251,18 @@ TEST_CASE("transformers 5 writes the image processor into processor_config.json"
   const auto model = ReadModelFolder(folder.path());
   REQUIRE(model.ok());
   CHECK(model->image.mean == std::array<float, 3>{0.5f, 0.25f, 0.125f});
+  // It wins over a file of its own, as there; one that says nothing of images does not.
+  folder.Write("preprocessor_config.json", R"({"size": 32, "crop_size": 32, "image_mean": [0.1, 0.1, 0.1]})");
+  const auto both = ReadModelFolder(folder.path());
+  REQUIRE(both.ok());
+  CHECK(both->image.mean == model->image.mean);
+  folder.Write("processor_config.json", R"({"processor_class": "CLIPProcessor"})");
+  const auto old = ReadModelFolder(folder.path());
+  REQUIRE(old.ok());
+  CHECK(old->image.mean == std::array<float, 3>{0.1f, 0.1f, 0.1f});
+  std::filesystem::remove(folder.path() + "/preprocessor_config.json");
+  CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
+             ContainsSubstring("preprocessor_config.json: is missing"));
   folder.Write("processor_config.json", R"({"image_processor": {"size": 33, "crop_size": 33}})");
   CHECK_THAT(std::string(ReadModelFolder(folder.path()).status().message()),
              ContainsSubstring("processor_config.json: image_processor.crop_size: is 33x33"));

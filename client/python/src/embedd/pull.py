@@ -54,7 +54,7 @@ def _first(names: Sequence[str], there: Dict[str, HubFile], folder: str) -> Opti
 
 
 def _tokenizer(there: Dict[str, HubFile], folder: str) -> List[str]:
-    names = ["tokenizer.json", "tokenizer_config.json", "spiece.model"]
+    names = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "spiece.model"]
     if folder + "tokenizer.json" not in there:
         names += ["vocab.json", "merges.txt"]
     return [folder + name for name in names if folder + name in there]
@@ -75,10 +75,10 @@ def choose(there: Dict[str, HubFile], folder: str = "", timm: bool = False) -> T
         wanted = "open_clip_model.safetensors or another file of weights"
     elif folder + "config.json" in there:
         small = [folder + "config.json"]
-        processor = _first(_HF_PROCESSOR, there, folder)
-        if processor is None and not timm:
+        processor = [folder + name for name in _HF_PROCESSOR if folder + name in there]  # which of them counts, it says itself
+        if not processor and not timm:
             raise PullError(f"has no {folder}{_HF_PROCESSOR[0]}: no model of images, or one that says nothing about its pixels")
-        small += [processor] if processor else []  # timm's config.json says what is to be done with pixels
+        small += processor  # timm's config.json says what is to be done with pixels
         weights = _first(_HF_WEIGHTS, there, folder)
         wanted = " or ".join(folder + name for name in _HF_WEIGHTS)
     else:
