@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
@@ -19,7 +20,9 @@ using Parameters = google::protobuf::Map<std::string, inference::InferParameter>
 
 constexpr char kImage[] = "image", kText[] = "text", kEmbedding[] = "embedding";
 constexpr int64_t kMaxSide = 1 << 24;
-constexpr int kMostNamed = 16;  // failed inputs in a message
+// Of failed inputs in a message: how many are explained, in how many bytes, and in how many the others are
+// listed.
+constexpr size_t kMostExplained = 16, kLongestExplained = 1400, kLongestList = 400;
 
 CallFailure Invalid(const std::string& field, const std::string& what) {
   return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
@@ -28,30 +31,24 @@ CallFailure Invalid(const std::string& field, const std::string& what) {
 }
 
 std::string ShapeText(const Tensor& tensor) {
-  return absl::StrCat("[", absl::StrJoin(tensor.shape(), ", "), "]");
+  const int shown = std::min(tensor.shape_size(), 8);
+  return absl::StrCat("[", absl::StrJoin(tensor.shape().begin(), tensor.shape().begin() + shown, ", "),
+                      shown < tensor.shape_size() ? ", ..." : "", "]");
 }
 
-// What protobuf demands of a `string`, for texts that come as bytes: no overlong forms, no surrogates.
-bool IsUtf8(absl::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = [&](size_t at) { return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u; };
-    const unsigned first = byte(i);
-    const size_t more = first < 0x80       ? 0
-                        : first >> 5 == 6  ? 1
-                        : first >> 4 == 14 ? 2
-                        : first >> 3 == 30 ? 3
-                                           : 9;
-    if (more == 9) return false;
-    unsigned code = more == 0 ? first : first & (0x3fu >> more);
-    for (size_t k = 1; k <= more; ++k) {
-      if (byte(i + k) >> 6 != 2) return false;
-      code = code << 6 | (byte(i + k) & 0x3f);
-    }
-    constexpr unsigned kLeast[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kLeast[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return false;
-    i += more + 1;
+// The inputs from `first` on, rows of them as "16-1023", as far as there is room.
+std::string Listed(const std::vector<InputFailure>& failures, size_t first, absl::string_view row) {
+  std::string list;
+  for (size_t i = first; i < failures.size();) {
+    size_t last = i;
+    while (!row.empty() && last + 1 < failures.size() && failures[last + 1].index == failures[last].index + 1)
+      ++last;
+    if (list.size() > kLongestList) return absl::StrCat(list, ",...");
+    absl::StrAppend(&list, list.empty() ? "" : ",", failures[i].index);
+    if (last > i) absl::StrAppend(&list, row, failures[last].index);
+    i = last + 1;
   }
-  return true;
+  return list;
 }
 
 // The elements of a BYTES tensor: each has its length in four bytes, little-endian, in front.
@@ -91,21 +88,21 @@ class Reader {
     const Tensor& tensor = request_.inputs(0);
     if (!tensor.parameters().empty()) {
       return Invalid("inputs[0].parameters",
-                     absl::StrCat("\"", tensor.parameters().begin()->first,
+                     absl::StrCat("\"", CutUtf8(tensor.parameters().begin()->first, 64),
                                   "\" is not known (there is no shared memory here)"));
     }
     const bool raw = request_.raw_input_contents_size() > 0;
-    if (raw && (request_.raw_input_contents_size() != 1 || tensor.has_contents())) {
+    if (raw && (request_.raw_input_contents_size() != 1 || tensor.contents().ByteSizeLong() > 0)) {
       return Invalid("raw_input_contents", "must hold one element for each input, and no input contents");
     }
     if (tensor.name() != kImage && tensor.name() != kText) {
       return Invalid("inputs[0].name",
-                     absl::StrCat("is \"", tensor.name().substr(0, 64), "\"; must be image or text"));
+                     absl::StrCat("is \"", CutUtf8(tensor.name(), 64), "\"; must be image or text"));
     }
     if (tensor.datatype() == "BYTES") return ReadBytes(tensor, raw);
     if (tensor.datatype() == "UINT8" && tensor.name() == kImage) return ReadPixels(tensor, raw);
     return Invalid("inputs[0].datatype",
-                   absl::StrCat("is \"", tensor.datatype().substr(0, 64), "\"; must be BYTES",
+                   absl::StrCat("is \"", CutUtf8(tensor.datatype(), 64), "\"; must be BYTES",
                                 tensor.name() == kImage ? " (files) or UINT8 (pixels)" : ""));
   }
 
@@ -243,11 +240,12 @@ std::optional<CallFailure> ReadInfer(const Request& request, const ModelSpec& mo
     if (request.outputs(i).name() != kEmbedding) {
       return Invalid(
           absl::StrCat(field, ".name"),
-          absl::StrCat("is \"", request.outputs(i).name().substr(0, 64), "\"; the one output is embedding"));
+          absl::StrCat("is \"", CutUtf8(request.outputs(i).name(), 64), "\"; the one output is embedding"));
     }
     if (!request.outputs(i).parameters().empty()) {
-      return Invalid(absl::StrCat(field, ".parameters"),
-                     absl::StrCat("\"", request.outputs(i).parameters().begin()->first, "\" is not known"));
+      return Invalid(
+          absl::StrCat(field, ".parameters"),
+          absl::StrCat("\"", CutUtf8(request.outputs(i).parameters().begin()->first, 64), "\" is not known"));
     }
   }
   if (auto failure = ReadParameters(request.parameters(), out, timeout)) return failure;
@@ -259,26 +257,28 @@ std::optional<CallFailure> CheckModelName(const std::string& name, const std::st
   if (name == model.name && (version.empty() || version == kInferVersion)) return std::nullopt;
   return CallFailure{
       .status = absl::NotFoundError(absl::StrCat(
-          "no model \"", name.substr(0, 128), "\"", version.empty() ? "" : ", version ",
-          version.substr(0, 32), "; this server has \"", model.name, "\", version ", kInferVersion)),
+          "no model \"", CutUtf8(name, 128), "\"", version.empty() ? "" : ", version ", CutUtf8(version, 32),
+          "; this server has \"", model.name, "\", version ", kInferVersion)),
       .reason = Reason::kInvalidRequest,
       .field = name == model.name ? "model_version" : "model_name"};
 }
 
 CallFailure JoinFailures(const std::vector<InputFailure>& failures) {
-  std::string message, indices;
-  for (size_t i = 0; i < failures.size(); ++i) {
-    const InputFailure& failure = failures[i];
-    absl::StrAppend(&indices, i == 0 ? "" : ",", failure.index);
-    if (i == kMostNamed) absl::StrAppend(&message, "; and ", failures.size() - kMostNamed, " more");
-    if (i >= kMostNamed) continue;
-    absl::StrAppend(&message, i == 0 ? "" : "; ", "inputs[", failure.index,
+  std::string message;
+  size_t explained = 0;
+  for (const InputFailure& failure : failures) {
+    if (explained == kMostExplained || message.size() > kLongestExplained) break;
+    absl::StrAppend(&message, explained++ == 0 ? "" : "; ", "inputs[", failure.index,
                     "]: ", std::string(ReasonWord(failure.reason)), ": ", failure.status.message());
+  }
+  if (explained < failures.size()) {
+    absl::StrAppend(&message, "; and ", failures.size() - explained, " more: inputs[",
+                    Listed(failures, explained, "-"), "]");
   }
   return {.status = absl::Status(failures[0].status.code(), message),
           .reason = failures[0].reason,
           .field = absl::StrCat("inputs[", failures[0].index, "]"),
-          .metadata = {{"inputs", indices}}};
+          .metadata = {{"inputs", Listed(failures, 0, "")}}};
 }
 
 void FillInfer(CallResult result, const ModelSpec& model, int inputs, const std::string& fingerprint,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
@@ -187,11 +188,12 @@ std::optional<CallFailure> CheckFingerprint(const std::string& expected, const M
     return std::nullopt;
   }
   const std::string actual = FingerprintOf(model, kinds);
-  return CallFailure{.status = absl::FailedPreconditionError(absl::StrCat(
-                         "expect_fingerprint is ", expected.substr(0, 128), ", this server's model is ",
-                         actual, ": vectors of the two must not be mixed in one collection")),
+  const std::string shown(CutUtf8(expected, 128));
+  return CallFailure{.status = absl::FailedPreconditionError(
+                         absl::StrCat("expect_fingerprint is ", shown, ", this server's model is ", actual,
+                                      ": vectors of the two must not be mixed in one collection")),
                      .reason = Reason::kModelMismatch,
-                     .metadata = {{"expected", expected.substr(0, 128)}, {"actual", actual}}};
+                     .metadata = {{"expected", shown}, {"actual", actual}}};
 }
 
 CallFailure Unauthenticated() {

@@ -6,11 +6,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "embedd/v1/rpc_status.pb.h"
+#include "server/support/utf8.h"
 
 namespace embedd {
 namespace {
 
 constexpr char kTypePrefix[] = "type.googleapis.com/";
+// Clients take 8 KiB of trailers in all; what is more ends there as another error. The message goes twice,
+// and its details as base64.
+constexpr size_t kLongestMessage = 2048, kLongestValue = 512, kLongestDescription = 256;
 
 template <typename Message>
 void AddDetail(v1::wire::Status& status, const char* type, const Message& message) {
@@ -29,7 +33,7 @@ std::string CodeName(int code) {
 }
 
 grpc::Status ToGrpcStatus(const CallFailure& failure, grpc::ServerContextBase* context) {
-  const std::string message(failure.status.message());
+  const std::string message(CutUtf8(failure.status.message(), kLongestMessage));
   v1::wire::Status wire;
   wire.set_code(ToRpcCode(failure.status));
   wire.set_message(message);
@@ -37,14 +41,15 @@ grpc::Status ToGrpcStatus(const CallFailure& failure, grpc::ServerContextBase* c
   v1::wire::ErrorInfo info;
   info.set_reason(std::string(ReasonWord(failure.reason)));
   info.set_domain("embedd");
-  for (const auto& [key, value] : failure.metadata) (*info.mutable_metadata())[key] = value;
+  for (const auto& [key, value] : failure.metadata)
+    (*info.mutable_metadata())[key] = std::string(CutUtf8(value, kLongestValue));
   AddDetail(wire, "google.rpc.ErrorInfo", info);
 
   if (!failure.field.empty()) {
     v1::wire::BadRequest bad;
     v1::wire::BadRequest::FieldViolation* violation = bad.add_field_violations();
     violation->set_field(failure.field);
-    violation->set_description(message);
+    violation->set_description(std::string(CutUtf8(message, kLongestDescription)));
     AddDetail(wire, "google.rpc.BadRequest", bad);
   }
   if (failure.retry_after.has_value()) {

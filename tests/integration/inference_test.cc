@@ -140,6 +140,17 @@ TEST_CASE("An input that is bad fails the call, and the message lists which and 
   CHECK(server.Metric("embedd_images_total{outcome=\"ok\"}") == 2);
   CHECK(server.Metric("embedd_images_total{outcome=\"rejected\"}") == 2);
   CHECK(server.Metric("embedd_requests_total{code=\"INVALID_ARGUMENT\",method=\"ModelInfer\"}") == 1);
+  // However many there are, the message lists them all and fits into what clients take of trailers.
+  std::vector<std::string> many(1024, "garbage");
+  many[1000] = Picture(1);
+  const Outcome all = Call(server, Infer("image", "BYTES", {1024}, Bytes(many)));
+  CHECK(all.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK_THAT(all.status.error_message(), ContainsSubstring("inputs[15]: CORRUPT_IMAGE") &&
+                                             ContainsSubstring("; and 1007 more: inputs[16-999,1001-1023]"));
+  for (size_t i = 0; i < many.size(); i += 2) many[i] = Picture(1);
+  const Outcome half = Call(server, Infer("image", "BYTES", {1024}, Bytes(many)));
+  CHECK(half.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK_THAT(half.status.error_message(), ContainsSubstring("; and 496 more: inputs[33,35,37,"));
 
   const Outcome text = Call(server, Infer("text", "BYTES", {1}, Bytes({"a dog"})));
   CHECK(text.status.error_code() == grpc::StatusCode::UNIMPLEMENTED);
@@ -198,6 +209,42 @@ TEST_CASE("Tensors that cannot be read are refused, and the field is named") {
   // Each was counted, and nothing of them holds a place.
   CHECK(server.Metric("embedd_images_total{outcome=\"rejected\"}") == static_cast<double>(cases.size() + 2));
   CHECK(server.Metric("embedd_queue_images") == 0);
+}
+
+TEST_CASE("Whatever a request is called, its error can be read") {
+  InProcessServer server;
+  const std::string one = Bytes({Picture(1)});
+  std::string cut;  // 64 and 128 bytes end within a character
+  for (int i = 0; i < 100; ++i) cut += i == 0 ? "a" : "\xc3\xa9";
+  const std::string huge(100000, 'x');
+  std::vector<ModelInferRequest> requests;
+  for (const std::string& name : {cut, huge}) {
+    const ModelInferRequest good = Infer("image", "BYTES", {1}, one);
+    requests.insert(requests.end(), 6, good);
+    ModelInferRequest* const last = &requests[requests.size() - 6];
+    last[0].set_model_name(name);
+    last[1].mutable_inputs(0)->set_name(name);
+    last[2].mutable_inputs(0)->set_datatype(name);
+    (*last[3].mutable_inputs(0)->mutable_parameters())[name].set_bool_param(true);
+    last[4].add_outputs()->set_name(name);
+    (*last[5].mutable_parameters())["expect_fingerprint"].set_string_param(name);
+    ModelInferRequest output = good;
+    output.add_outputs()->set_name("embedding");
+    (*output.mutable_outputs(0)->mutable_parameters())[name].set_bool_param(true);
+    requests.push_back(output);
+  }
+  requests.push_back(Infer("image", "UINT8", std::vector<int64_t>(100000, 3), one));
+  for (const ModelInferRequest& request : requests) {
+    const Outcome outcome = Call(server, request);
+    CHECK(outcome.status.error_message().size() > 10);
+    CHECK((outcome.status.error_code() == grpc::StatusCode::INVALID_ARGUMENT ||
+           outcome.status.error_code() == grpc::StatusCode::NOT_FOUND ||
+           outcome.status.error_code() == grpc::StatusCode::FAILED_PRECONDITION));
+    CHECK(Reason(outcome.status) != "");  // the details are a message, which takes nothing but UTF-8
+  }
+  ModelInferRequest empty = Infer("image", "BYTES", {1}, one);
+  empty.mutable_inputs(0)->mutable_contents();  // there, with nothing in it
+  CHECK(Call(server, empty).status.ok());
 }
 
 TEST_CASE("A full queue and a deadline that cannot be met refuse as in EmbedBatch") {
