@@ -117,6 +117,12 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
                              message_.expect_fingerprint(), &settings_);
       if (!failure) failure = CheckFingerprint(settings_.expect_fingerprint, *model_, {});
     }
+    if (!failure && message_.input().content_case() != v1::Input::CONTENT_NOT_SET) {
+      bool& seen = message_.input().has_text() ? kinds_.text : kinds_.image;
+      // With the second kind it is a mixed call, which takes the pair alone.
+      if (!std::exchange(seen, true))
+        failure = CheckFingerprint(settings_.expect_fingerprint, *model_, kinds_);
+    }
     if (failure) {
       road_->metrics->CountImages(RefusalOutcome(*failure));
       Fail(*failure);
@@ -328,6 +334,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   v1::EmbedStreamRequest message_;
   std::shared_ptr<v1::Input> input_;
   CallSettings settings_;
+  Kinds kinds_;  // that were sent so far
   uint64_t reads_ = 0;
 
   v1::EmbedStreamResponse response_;  // being written

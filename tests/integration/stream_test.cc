@@ -213,6 +213,32 @@ TEST_CASE("A stream whose message finds the waiting room full is told to come ba
   CHECK(refused == 13);
 }
 
+TEST_CASE("A stream that mixes images and texts takes the pair of fingerprints alone") {
+  InProcessServer server({}, /*serve=*/true, /*devices=*/1, /*texts=*/true);
+  const auto end = [&](const std::string& fingerprint, bool image, bool text) {
+    grpc::ClientContext context;
+    auto stream = server.stub().EmbedStream(&context);
+    v1::EmbedStreamRequest message = Message(1);
+    message.set_expect_fingerprint(fingerprint);
+    if (image) stream->Write(message);
+    message.mutable_input()->set_text("seven");
+    if (text) stream->Write(message);
+    stream->WritesDone();
+    v1::EmbedStreamResponse response;
+    while (stream->Read(&response)) continue;
+    return stream->Finish();
+  };
+  for (const char* one : {"f00d", "7e87"}) {
+    CHECK(end(one, true, false).ok());
+    CHECK(end(one, false, true).ok());
+    const grpc::Status mixed = end(one, true, true);
+    CHECK(mixed.error_code() == grpc::StatusCode::FAILED_PRECONDITION);
+    CHECK(Reason(mixed) == "MODEL_MISMATCH");
+  }
+  CHECK(end("f00d+7e87", true, true).ok());
+  CHECK(end("", true, true).ok());
+}
+
 TEST_CASE("Settings come from the first message; a wrong one fails the stream") {
   InProcessServer server;
   grpc::ClientContext context;
