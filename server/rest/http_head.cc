@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -32,6 +33,8 @@ const char* ReasonPhrase(int status) {
       return "Length Required";
     case 413:
       return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
     case 429:
       return "Too Many Requests";
     case 431:
@@ -105,6 +108,10 @@ HeadState ParseHead(absl::string_view bytes, RestHead* head) {
       has_length = true;
     } else if (absl::EqualsIgnoreCase(name, "transfer-encoding")) {
       return Broken(411, "send the body with a Content-Length, not in chunks");
+    } else if (absl::EqualsIgnoreCase(name, "content-encoding")) {
+      if (!absl::EqualsIgnoreCase(value, "identity"))
+        return Broken(415,
+                      "send the body as it is, without Content-Encoding: pictures are compressed already");
     } else if (absl::EqualsIgnoreCase(name, "connection")) {
       for (const absl::string_view word : absl::StrSplit(value, ',')) {
         const absl::string_view bare = absl::StripAsciiWhitespace(word);
@@ -123,6 +130,22 @@ HeadState ParseHead(absl::string_view bytes, RestHead* head) {
     }
   }
   return {.size = end + 4};
+}
+
+std::string PercentDecoded(absl::string_view part) {
+  const auto hex = [&](size_t at) {
+    return at < part.size() && absl::ascii_isxdigit(static_cast<unsigned char>(part[at]));
+  };
+  std::string out;
+  for (size_t i = 0; i < part.size(); ++i) {
+    if (part[i] == '%' && hex(i + 1) && hex(i + 2)) {
+      out += absl::HexStringToBytes(part.substr(i + 1, 2));
+      i += 2;
+    } else {
+      out += part[i];
+    }
+  }
+  return out;
 }
 
 std::string WriteResponse(const RestResponse& response, bool keep_alive) {

@@ -41,10 +41,13 @@ struct RestResponse {
 // How far `bytes` hold a request's head.
 struct HeadState {
   size_t size = 0;      // of the head with its empty line; 0: it is not whole yet
-  int error = 0;        // or what to answer before closing: 400, 411, 431, 505
+  int error = 0;        // or what to answer before closing: 400, 411, 415, 431, 505
   std::string problem;  // for people
 };
 HeadState ParseHead(absl::string_view bytes, RestHead* head);
+
+// A part of a path as it is meant: "a%20b" is "a b". What is no such sign stays.
+std::string PercentDecoded(absl::string_view part);
 
 // The bytes to send.
 std::string WriteResponse(const RestResponse& response, bool keep_alive);

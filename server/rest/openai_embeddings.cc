@@ -27,7 +27,7 @@ class Sax final : public nlohmann::json_sax<json> {
 
   absl::Status status;
 
-  bool null() override { return Scalar("null"); }
+  bool null() override { return InInput() ? Scalar("null") : true; }  // not said
   bool boolean(bool value) override {
     if (depth_ == 1 && (key_ == "normalize" || key_ == "normalized")) {
       out_->normalize = value;
@@ -52,6 +52,7 @@ class Sax final : public nlohmann::json_sax<json> {
   bool string(string_t& value) override {
     if (InInput()) return depth_ == input_depth_ + 1 && in_object_ ? Member(value) : Element(value);
     if (depth_ != 1) return true;
+    if (key_ == "dimensions" || key_ == "normalize" || key_ == "normalized") return PassedOver();
     if (key_ == "model") out_->model = value;
     if (key_ == "expect_fingerprint") out_->expect_fingerprint = value;
     if (key_ == "modality") images_ = value == "image";
@@ -74,10 +75,12 @@ class Sax final : public nlohmann::json_sax<json> {
       return true;
     }
     if (InInput()) {
-      if (in_object_) return Fail(Place(), absl::StrCat(key_, " must be a string"));
+      if (in_object_) return Fail(Place(), absl::StrCat(key_.substr(0, 64), " must be a string"));
       if (!NewElement()) return false;
       in_object_ = true;
       has_content_ = false;
+    } else if (!PassedOver()) {
+      return false;
     }
     ++depth_;
     return true;
@@ -102,9 +105,11 @@ class Sax final : public nlohmann::json_sax<json> {
   bool start_array(size_t) override {
     if (depth_ == 0) return Fail("", "the body must be an object");
     if (InInput()) {
-      if (in_object_) return Fail(Place(), absl::StrCat(key_, " must be a string"));
+      if (in_object_) return Fail(Place(), absl::StrCat(key_.substr(0, 64), " must be a string"));
       if (depth_ != 1) return Fail(Next(), "lists of tokens are not read; send the text itself");
       input_depth_ = 2;
+    } else if (!PassedOver()) {
+      return false;
     }
     ++depth_;
     return true;
@@ -156,6 +161,26 @@ class Sax final : public nlohmann::json_sax<json> {
       return Fail(depth_ == 1 ? "input" : Next(),
                   absl::StrCat("is ", what, "; send a text, or an object with image"));
     }
+    return PassedOver();
+  }
+  // A value of a kind that the key does not take. Of keys that are read it is an error: to take "false" for
+  // not said would be another vector. Others are the client's own.
+  bool PassedOver() {
+    struct Row {
+      absl::string_view key, wanted;
+    };
+    constexpr Row kRows[] = {{"model", "must be a string"},
+                             {"encoding_format", "must be float or base64"},
+                             {"embedding_type", "must be float or base64"},
+                             {"dimensions", "must be a whole number, the model's"},
+                             {"normalize", "must be true or false"},
+                             {"normalized", "must be true or false"},
+                             {"priority", "must be interactive or bulk"},
+                             {"modality", "must be text or image"},
+                             {"expect_fingerprint", "must be a string"}};
+    for (const Row& row : kRows) {
+      if (depth_ == 1 && key_ == row.key) return Fail(row.key, row.wanted);
+    }
     return true;
   }
   std::string Next() {
@@ -178,7 +203,8 @@ class Sax final : public nlohmann::json_sax<json> {
     if (depth_ > input_depth_) return true;  // deeper than anything that is read
     if (!NewElement()) return false;
     if (input_depth_ == 1) key_.clear();
-    if (absl::StartsWithIgnoreCase(value, "data:image/")) return SetImage(value, &out_->inputs.back());
+    if (absl::StartsWithIgnoreCase(value, "data:image/") || IsBase64Uri(value))
+      return SetImage(value, &out_->inputs.back());
     out_->inputs.back().bytes = std::move(value);
     return true;
   }
@@ -197,15 +223,22 @@ class Sax final : public nlohmann::json_sax<json> {
     if (absl::StartsWithIgnoreCase(value, "http://") || absl::StartsWithIgnoreCase(value, "https://"))
       return Fail(Place(), "URLs are not fetched; send the file itself, as a data URI or base64");
     if (absl::StartsWithIgnoreCase(value, "data:")) {
-      const size_t comma = value.substr(0, 256).find(',');
-      if (comma == absl::string_view::npos || !absl::EndsWithIgnoreCase(value.substr(0, comma), ";base64"))
-        return Fail(Place(), "the data URI is no data:image/TYPE;base64,DATA");
-      value.remove_prefix(comma + 1);
+      if (!IsBase64Uri(value)) return Fail(Place(), "the data URI is no data:image/TYPE;base64,DATA");
+      value.remove_prefix(value.find(',') + 1);
     }
     input->image = true;
-    if (value.empty() || !absl::Base64Unescape(value, &input->bytes))
+    // Of either alphabet: that of URLs has - and _ for + and /.
+    if (value.empty() ||
+        (!absl::Base64Unescape(value, &input->bytes) && !absl::WebSafeBase64Unescape(value, &input->bytes))) {
       return Fail(Place(), "the image is no base64");
+    }
     return true;
+  }
+  // Whatever its type: whoever does not know it writes application/octet-stream, or none.
+  static bool IsBase64Uri(absl::string_view value) {
+    if (!absl::StartsWithIgnoreCase(value, "data:")) return false;
+    const size_t comma = value.substr(0, 256).find(',');
+    return comma != absl::string_view::npos && absl::EndsWithIgnoreCase(value.substr(0, comma), ";base64");
   }
 
   const int max_inputs_;

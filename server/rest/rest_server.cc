@@ -287,6 +287,7 @@ bool RestServer::OnHead(Connection* connection) {
     // The body that still comes is read and thrown away, so that the client reads this.
     const bool whole = static_cast<int64_t>(connection->in.size()) >= connection->head.content_length;
     if (whole) connection->in.erase(0, static_cast<size_t>(connection->head.content_length));
+    if (connection->head.method == "HEAD") refused->body.clear();  // it would be taken for the next answer
     Respond(connection, *std::move(refused), connection->keep_alive && whole);
     return true;
   }

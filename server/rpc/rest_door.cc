@@ -223,11 +223,12 @@ void RestDoor::Handle(std::shared_ptr<RestCall> http) {
     http->Answer(ErrorResponse(503, "the model is not there"));
     return;
   }
-  absl::string_view name = http->head.path;
-  const bool all = name == kModelsPath || name == absl::StrCat(kModelsPath, "/");
-  absl::ConsumePrefix(&name, absl::StrCat(kModelsPath, "/"));
+  absl::string_view path = http->head.path;
+  const bool all = path == kModelsPath || path == absl::StrCat(kModelsPath, "/");
+  absl::ConsumePrefix(&path, absl::StrCat(kModelsPath, "/"));
+  const std::string name = PercentDecoded(path);
   if (!all && name != model->name) {
-    const CallFailure failure = *CheckModelName(std::string(name), "", *model);
+    const CallFailure failure = *CheckModelName(name, "", *model);
     http->Answer(Counted(kModels, ToRestResponse(failure), ToRpcCode(failure.status)));
     return;
   }

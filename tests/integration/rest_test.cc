@@ -136,6 +136,38 @@ TEST_CASE("Pictures come as data URIs or objects, alone or in a list, and as num
   CHECK(server.Metric("embedd_requests_total{code=\"OK\",method=\"embeddings\"}") == 5);
 }
 
+TEST_CASE("Base64 of every kind that clients write is read, and what a client leaves open is null") {
+  InProcessServer server(WithRest());
+  for (const std::string base64 : {"cHj/", "cHj_", " cH\r\nj/\n"}) {  // "px\xff"
+    for (const char* head : {"", "data:image/jpeg;base64,", "data:application/octet-stream;base64,",
+                             "data:;base64,", "DATA:Image/PNG;charset=utf-8;BASE64,"}) {
+      INFO(absl::StrCat(head, base64));
+      const Answer answer = Post(server, {{"input", {{{"image", absl::StrCat(head, base64)}}}}});
+      REQUIRE(answer.status == 200);
+      CheckRow(answer.body["data"], 0, 0xff);
+      if (*head == 0) continue;
+      const Answer alone = Post(server, {{"input", absl::StrCat(head, base64)}});  // no text, surely
+      REQUIRE(alone.status == 200);
+      CheckRow(alone.body["data"], 0, 0xff);
+    }
+  }
+  for (const char* base64 : {"cHj//w==", "cHj//w", "cHj__w==", "cHj__w"}) {  // one byte more
+    const Answer answer = Post(server, {{"input", {{{"image", base64}}}}});
+    CHECK_THAT(answer.body["error"]["message"].get<std::string>(), ContainsSubstring("not a fake picture"));
+  }
+  const Answer open = Post(server, {{"input", DataUri(1)},
+                                    {"model", nullptr},
+                                    {"encoding_format", nullptr},
+                                    {"dimensions", nullptr},
+                                    {"normalize", nullptr},
+                                    {"priority", nullptr},
+                                    {"expect_fingerprint", nullptr},
+                                    {"user", {{"model", 1}, {"normalize", "no"}}},
+                                    {"extra", {1, 2}}});
+  REQUIRE(open.status == 200);
+  CheckRow(open.body["data"], 0, 1);
+}
+
 TEST_CASE("An error names what is wrong in the shape of that API, and nothing is fetched") {
   InProcessServer server(WithRest());
   const std::string https = "https://example.com/a.jpg";
@@ -157,6 +189,18 @@ TEST_CASE("An error names what is wrong in the shape of that API, and nothing is
       {{{"input", {DataUri(1), Picture(2)}}}, {"input[1]", "no text tower is served here"}},
       {{{"input", {DataUri(1), "data:image/png;base64,AAAA"}}}, {"input[1]", "not a fake picture"}},
       {{{"input", DataUri(1)}, {"expect_fingerprint", "beef"}}, {"", "must not be mixed"}},
+      // A value of another kind than the key takes is no value that was left out.
+      {{{"input", DataUri(1)}, {"normalize", "false"}}, {"normalize", "must be true or false"}},
+      {{{"input", DataUri(1)}, {"normalized", 0}}, {"normalized", "must be true or false"}},
+      {{{"input", DataUri(1)}, {"dimensions", 4.5}}, {"dimensions", "must be a whole number"}},
+      {{{"input", DataUri(1)}, {"dimensions", "4"}}, {"dimensions", "must be a whole number"}},
+      {{{"input", DataUri(1)}, {"dimensions", {4}}}, {"dimensions", "must be a whole number"}},
+      {{{"input", DataUri(1)}, {"encoding_format", 1}}, {"encoding_format", "must be float or base64"}},
+      {{{"input", DataUri(1)}, {"model", {"fake"}}}, {"model", "must be a string"}},
+      {{{"input", DataUri(1)}, {"priority", 2}}, {"priority", "must be interactive or bulk"}},
+      {{{"input", DataUri(1)}, {"expect_fingerprint", {{"a", "b"}}}},
+       {"expect_fingerprint", "must be a string"}},
+      {{{"input", DataUri(1)}, {"modality", true}}, {"modality", "must be text or image"}},
       {{{"input", std::vector<std::string>(1025, DataUri(1))}}, {"input", "more than 1024 elements"}},
       {json::array(), {"", "the body must be an object"}},
   };
@@ -192,7 +236,13 @@ TEST_CASE("The model is listed, and other paths and verbs are told so") {
          list["data"][0]["object"] == "model"));
   CHECK(list["data"][0]["created"] > 1'700'000'000);  // seconds of the calendar, not of the machine's uptime
   CHECK(json::parse(client.Get("/v1/models/fake")->body)["id"] == "fake");
+  CHECK(json::parse(client.Get("/v1/models/f%61ke")->body)["id"] == "fake");
   CHECK(client.Get("/v1/models/other")->status == 404);
+  CHECK(client.Get("/v1/models/%")->status == 404);
+  RawClient head(PortOf(server));  // the answer to HEAD has no body, and the next request is answered
+  head.Send("HEAD /v1/models HTTP/1.1\r\n\r\nGET /v1/models HTTP/1.1\r\n\r\n");
+  CHECK_THAT(head.ReadUntil("owned_by"),
+             ContainsSubstring("405") && ContainsSubstring("200 OK") && !ContainsSubstring("error"));
   CHECK(client.Get("/v1/embeddings")->status == 405);
   CHECK(client.Get("/metrics")->status == 404);
   CHECK(client.Post("/v1/chat/completions", "{}", "application/json")->status == 404);
@@ -301,6 +351,8 @@ TEST_CASE("Bodies have a limit and a Content-Length, and connections serve one r
              ContainsSubstring("413"));
   CHECK_THAT(first_line("POST /v1/embeddings HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"),
              ContainsSubstring("411"));
+  CHECK_THAT(first_line(Request(body, "Content-Encoding: gzip\r\n")), ContainsSubstring("415"));
+  CHECK_THAT(first_line(Request(body, "Content-Encoding: identity\r\n")), ContainsSubstring("200"));
   CHECK_THAT(first_line("POST /v1/embeddings HTTP/1.1\r\nContent-Length: -1\r\n\r\n"),
              ContainsSubstring("400"));
   CHECK_THAT(first_line("POST /v1/embeddings HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
