@@ -89,7 +89,9 @@ absl::StatusOr<CommandLine> ReadCommandLine(int argc, const char* const* argv) {
 absl::StatusOr<std::vector<ConfigFileEntry>> ReadFile(const std::string& path) {
   std::ifstream stream(path);
   std::stringstream text;
-  if (!stream || !(text << stream.rdbuf())) {
+  // An empty file says nothing, which is not wrong; << of no characters fails.
+  const bool empty = stream && stream.peek() == std::ifstream::traits_type::eof() && !stream.bad();
+  if (!stream.is_open() || (!empty && !(text << stream.rdbuf()))) {
     return absl::InvalidArgumentError(absl::StrCat("--config: cannot read ", path));
   }
   absl::StatusOr<std::vector<ConfigFileEntry>> entries = ParseConfigFile(path, text.str());

@@ -208,6 +208,8 @@ TEST_CASE("Unknown names are errors that suggest the nearest, but an unknown var
   CHECK(ErrorOf({"--model", "m", "--config", file.path()}) ==
         std::string(file.path()) + ":1: unknown key max-btach; did you mean max-batch?");
   CHECK(ErrorOf({"--config", "/nowhere/at/all"}) == "--config: cannot read /nowhere/at/all");
+  CHECK(ErrorOf({"--config", "/"}) == "--config: cannot read /");
+  CHECK(Parse({"--model", "m", "--config", "/dev/null"}).ok());  // an empty file says nothing
   const ParsedConfig parsed =
       Parse({"--model", "m"},
             {{"EMBEDD_MAXBATCH", "3"}, {"EMBEDD_TARGET", "host:1"}, {"EMBEDD_ZZZZZZZZ", ""}})
