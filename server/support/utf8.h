@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is UTF-8, and how much of it fits: for texts of callers and names of files that go into messages, which
-// protobuf and JSON take as UTF-8 alone. Used by the log, the model folder, the doors and the tokenizer.
-// Overlong forms, surrogates and values above U+10FFFF are none (Unicode 15, table 3-7).
+// What is UTF-8, and how much of it fits: for texts of callers and names of files that go into messages,
+// which protobuf and JSON take as UTF-8 alone. Used by the log, the model folder, the doors and the
+// tokenizer. Overlong forms, surrogates and values above U+10FFFF are none (Unicode 15, table 3-7).
 
 #pragma once
 

@@ -8,7 +8,8 @@ namespace embedd {
 namespace {
 
 TEST_CASE("What protobuf takes as a string is UTF-8, and nothing else") {
-  for (const char* text : {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\xb1", "\xee\x80\x80", "\xef\xbf\xbf"})
+  for (const char* text :
+       {"", "a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x90\xb1", "\xee\x80\x80", "\xef\xbf\xbf"})
     CHECK(IsUtf8(text));
   // A lone byte, one cut short, overlong forms, surrogates, beyond U+10FFFF.
   for (const char* text : {"\x80", "\xff", "\xc3", "a\xe2\x82", "\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80",
