@@ -2,6 +2,7 @@
 
 #include "server/engine/cuda_pixels.h"
 
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
@@ -31,6 +32,16 @@ c10::impl::VirtualGuardImpl Cuda() { return c10::impl::VirtualGuardImpl(c10::Dev
 
 }  // namespace
 
+void PinBytes(at::IntArrayRef shape, at::Tensor* buffer) {
+  if (buffer->defined()) {
+    *buffer = at::Tensor();
+    DropUnusedPinned();
+  }
+  *buffer = at::empty(shape, at::dtype(at::kByte).pinned_memory(true));
+}
+
+void DropUnusedPinned() { at::getHostAllocator(at::kCUDA)->empty_cache(); }
+
 CudaPixels::CudaPixels(const ImageSpec& spec, int patch, at::Device device, at::ScalarType dtype)
     : spec_(spec),
       patch_(patch),
@@ -52,6 +63,9 @@ at::Tensor CudaPixels::Forward(const Encoder& tower, absl::Span<const uint8_t* c
       recorded ? graph_bytes_.narrow(0, 0, count)
                : at::empty({count, 3, spec_.height, spec_.width}, at::dtype(at::kByte).device(device_));
   const c10::Stream compute = Cuda().getStream(device_);
+  // A batch that failed half-way may still write where `bytes` lie now: the allocator knows one stream only.
+  computed_.record(compute);
+  computed_.block(copies_);
   // Also when a part throws: its bytes must not be handed to others while they are still written.
   const absl::Cleanup copied = [this] { (void)CatchTorch([this] { Cuda().synchronizeStream(copies_); }); };
   const int64_t parts = std::max<int64_t>(1, (count + kPart / 2) / kPart);
@@ -78,9 +92,7 @@ void CudaPixels::CopyPart(absl::Span<const uint8_t* const> images, Slot& slot, c
   const int64_t count = bytes.size(0), image_bytes = bytes.numel() / count;
   const auto given = static_cast<int64_t>(images.size());
   if (slot.copied.was_marked_for_recording()) slot.copied.synchronize();
-  if (!slot.pinned.defined() || slot.pinned.size(0) < count) {
-    slot.pinned = at::empty(bytes.sizes(), at::dtype(at::kByte).pinned_memory(true));
-  }
+  if (!slot.pinned.defined() || slot.pinned.size(0) < count) PinBytes(bytes.sizes(), &slot.pinned);
   const at::Tensor pinned = slot.pinned.narrow(0, 0, count);
   auto* const to = pinned.mutable_data_ptr<uint8_t>();
   ParallelFor(count, 8, [&](int64_t begin, int64_t end) {
@@ -89,7 +101,6 @@ void CudaPixels::CopyPart(absl::Span<const uint8_t* const> images, Slot& slot, c
       if (i >= given) std::memset(to + i * image_bytes, 0, image_bytes);
     }
   });
-  // Nothing on the other stream uses these bytes before: a batch ends when the device has finished it.
   const c10::StreamGuard on_copies(copies_);
   at::Tensor target = bytes;
   target.copy_(pinned, /*non_blocking=*/true);
@@ -100,14 +111,17 @@ at::Tensor CudaPixels::Patches(const at::Tensor& bytes) const {
   return NormalizedPatches(bytes, scale_, mean_, std_, patch_, dtype_);
 }
 
-void CudaPixels::RecordGraphs(const Encoder& tower) {
+void CudaPixels::RecordGraphs(const Encoder& tower, absl::FunctionRef<void()> trim) {
   graph_bytes_ =
       at::zeros({kLargestGraph, 3, spec_.height, spec_.width}, at::dtype(at::kByte).device(device_));
   // The largest first: the others find room in its pool.
   for (int64_t count = kLargestGraph; count > 0; count /= 2) {
     const at::Tensor bytes = graph_bytes_.narrow(0, 0, count);
-    const at::Tensor rows = tower.ForwardPatches(Patches(bytes));
-    if (!graph_rows_.defined()) graph_rows_ = at::zeros_like(rows);
+    {
+      const at::Tensor rows = tower.ForwardPatches(Patches(bytes));
+      if (!graph_rows_.defined()) graph_rows_ = at::zeros_like(rows);
+    }
+    trim();
     at::Tensor target = graph_rows_.narrow(0, 0, count);
     const DeviceGraph* before = graphs_.empty() ? nullptr : graphs_.begin()->second.get();
     graphs_[count] =

@@ -2,71 +2,63 @@
 
 #include "server/engine/device_graph.h"
 
-#include <c10/core/Allocator.h>
-#include <c10/core/DeviceType.h>
-
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <exception>
 #include <stdexcept>
 
-#if !defined(EMBEDD_OLDER_LIBTORCH)
-#include <ATen/core/GraphImplInterface.h>
-#elif defined(EMBEDD_CUDA_HEADERS)
-#include <ATen/cuda/CUDAGraph.h>
-#endif
+#include "server/engine/cuda_library.h"
 
 namespace embedd {
-
-#if !defined(EMBEDD_OLDER_LIBTORCH)
-struct DeviceGraph::Impl {
-  std::unique_ptr<at::GraphImplInterface> graph;
-  static std::unique_ptr<at::GraphImplInterface> Make() {
-    return at::has_graph_impl(c10::DeviceType::CUDA) ? at::create_graph_impl(c10::DeviceType::CUDA) : nullptr;
-  }
-  static constexpr auto kMode = at::GraphCaptureMode::ThreadLocal;
-};
-#elif defined(EMBEDD_CUDA_HEADERS)
-// Before 2.13 only the class of the CUDA library, which scripts/cuda-acceptance links for this.
-struct DeviceGraph::Impl {
-  std::unique_ptr<at::cuda::CUDAGraph> graph;
-  static std::unique_ptr<at::cuda::CUDAGraph> Make() { return std::make_unique<at::cuda::CUDAGraph>(); }
-  static constexpr auto kMode = cudaStreamCaptureModeThreadLocal;
-};
-#else
 namespace {
-struct NoGraph {
-  void capture_begin(c10::MempoolId_t, int) {}
-  void capture_end() {}
-  void replay() {}
-  c10::MempoolId_t pool() { return {0, 0}; }
-};
+
+std::atomic<bool> recording_broke = false;
+
 }  // namespace
+
 struct DeviceGraph::Impl {
-  std::unique_ptr<NoGraph> graph;
-  static std::unique_ptr<NoGraph> Make() { return nullptr; }
-  static constexpr int kMode = 0;
+  explicit Impl(const CudaGraphClass& functions) : graph(functions) {
+    graph.make(object.data(), /*keep_graph=*/false);
+  }
+  ~Impl() { graph.destroy(object.data()); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  const CudaGraphClass graph;
+  alignas(std::max_align_t) std::array<std::byte, CudaGraphClass::kObjectBytes> object;
 };
-#endif
+
+std::unique_ptr<DeviceGraph::Impl> DeviceGraph::Record(absl::FunctionRef<void()> work,
+                                                       const DeviceGraph* pool_of) {
+  const std::optional<CudaGraphClass> graph = FindCudaGraph();
+  if (!graph.has_value()) throw std::runtime_error("this LibTorch has no graphs of CUDA that are known here");
+  if (recording_broke) throw std::runtime_error("an earlier recording of a graph broke");
+  auto impl = std::make_unique<Impl>(*graph);
+  const auto pool =
+      pool_of == nullptr ? CudaGraphClass::Pool(0, 0) : graph->pool(pool_of->impl_->object.data());
+  std::exception_ptr failed;
+  try {
+    graph->capture_begin(impl->object.data(), pool, CudaGraphClass::kThisThread);
+    try {
+      work();
+    } catch (...) {
+      failed = std::current_exception();
+    }
+    graph->capture_end(impl->object.data());
+  } catch (...) {
+    recording_broke = true;
+    if (failed == nullptr) throw;
+  }
+  if (failed != nullptr) std::rethrow_exception(failed);  // what went wrong first is what matters
+  return impl;
+}
 
 DeviceGraph::DeviceGraph(absl::FunctionRef<void()> work, const DeviceGraph* pool_of)
-    : impl_(std::make_unique<Impl>()) {
-  impl_->graph = Impl::Make();
-  if (impl_->graph == nullptr) throw std::runtime_error("this LibTorch records no graphs of CUDA");
-  const c10::MempoolId_t pool = pool_of == nullptr ? c10::MempoolId_t{0, 0} : pool_of->impl_->graph->pool();
-  // The watchdog and other servers' threads may call CUDA meanwhile: only this thread's calls are recorded.
-  impl_->graph->capture_begin(pool, Impl::kMode);
-  try {
-    work();
-  } catch (...) {
-    try {
-      impl_->graph->capture_end();
-    } catch (...) {  // what went wrong first is what matters
-    }
-    throw;
-  }
-  impl_->graph->capture_end();
-}
+    : impl_(Record(work, pool_of)) {}
 
 DeviceGraph::~DeviceGraph() = default;
 
-void DeviceGraph::Replay() { impl_->graph->replay(); }
+void DeviceGraph::Replay() { impl_->graph.replay(impl_->object.data()); }
 
 }  // namespace embedd

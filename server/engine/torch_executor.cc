@@ -9,7 +9,6 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <dlfcn.h>
 
 #include <cstring>
 #include <optional>
@@ -18,6 +17,8 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "server/engine/cpu_features.h"
+#include "server/engine/cuda_library.h"
+#include "server/engine/cuda_pixels.h"
 #include "server/engine/encoder.h"
 #include "server/engine/layout_choice.h"
 #include "server/engine/patches.h"
@@ -61,13 +62,6 @@ void WarmProducts(at::Device device, at::ScalarType dtype) {
   }
 }
 
-// What they took. The library is loaded, not linked: its function is found by its name, or the memory stays.
-void DropProductWorkspaces() {
-  constexpr char kClearCublasWorkspaces[] = "_ZN2at4cuda21clearCublasWorkspacesEv";
-  const auto clear = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, kClearCublasWorkspaces));
-  if (clear != nullptr) clear();
-}
-
 at::Device DeviceOf(DeviceKind device, int index) {
   if (device == DeviceKind::kCuda) return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
   if (device == DeviceKind::kMps) return at::Device(at::kMPS, 0);
@@ -84,9 +78,10 @@ struct TorchExecutor::Impl {
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;
   std::unique_ptr<PixelStaging> staging;
-  std::unique_ptr<Encoder> tower;      // null while offloaded
-  std::unique_ptr<Encoder> text;       // null before the first text and while offloaded
-  std::optional<WeightLayout> layout;  // chosen at the first Load
+  std::unique_ptr<Encoder> tower;            // null while offloaded
+  std::unique_ptr<Encoder> text;             // null before the first text and while offloaded
+  std::optional<WorkspaceShare> workspaces;  // on cuda, from before the first product on
+  std::optional<WeightLayout> layout;        // chosen at the first Load
   bool compared_with_cpu = false, text_compared_with_cpu = false;
   Int8Calibration int8;  // of int8, from the first Load on
   std::optional<Int8Accuracy> int8_accuracy;
@@ -114,6 +109,7 @@ TorchExecutor::~TorchExecutor() {
   impl_->tower.reset();
   impl_->text.reset();
   impl_->staging.reset();
+  impl_->workspaces.reset();
 }
 
 absl::StatusOr<std::unique_ptr<TorchExecutor>> TorchExecutor::Create(ModelFolder model,
@@ -200,6 +196,7 @@ absl::Status TorchExecutor::LoadText() {
 void TorchExecutor::PrepareDevice() {
   if (!impl_->device.is_cuda()) return;
   EnterCuda(impl_->device, /*own_stream=*/impl_->options.cuda_pipeline == CudaPipeline::kGraphs);
+  if (!impl_->workspaces.has_value()) impl_->workspaces.emplace();
   WarmProducts(impl_->device, impl_->dtype);
 }
 
@@ -227,7 +224,7 @@ void TorchExecutor::RecordGraphs() {
   const int64_t before = impl_->memory->Read().allocated;
   const absl::Status status = CatchTorch([&] {
     const c10::InferenceMode no_gradients;
-    impl_->staging->RecordGraphs(*impl_->tower);
+    impl_->staging->RecordGraphs(*impl_->tower, [this] { impl_->memory->Trim(); });
   });
   Synchronize();
   if (status.ok()) {
@@ -268,7 +265,8 @@ absl::Status TorchExecutor::Offload() {
     impl_->tower.reset();
     impl_->text.reset();
     impl_->staging.reset();
-    if (impl_->device.is_cuda()) DropProductWorkspaces();
+    impl_->workspaces.reset();
+    if (impl_->device.is_cuda()) DropUnusedPinned();
   });
   impl_->memory->Trim();
   return status;

@@ -76,10 +76,10 @@ at::Tensor PixelStaging::Forward(const Encoder& tower, absl::Span<const uint8_t*
   return tower.Forward(pixels.div_(scale_).sub_(mean_).div_(std_).to(dtype_));
 }
 
-void PixelStaging::RecordGraphs(const Encoder& tower) {
+void PixelStaging::RecordGraphs(const Encoder& tower, absl::FunctionRef<void()> trim) {
   const bool same_bytes =
       spec_.resize_mode != ResizeMode::kPatches && spec_.resize_kind != ResizeKind::kFloat;
-  if (cuda_ != nullptr && same_bytes) cuda_->RecordGraphs(tower);
+  if (cuda_ != nullptr && same_bytes) cuda_->RecordGraphs(tower, trim);
 }
 
 void PixelStaging::DropGraphs() {
@@ -127,8 +127,8 @@ at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int6
   if (at::Tensor bytes = CopyThroughAlias(images, shape, device_); bytes.defined()) return bytes;
 #endif
   if (!host_.defined() || host_.size(0) < count) {
-    // Pinned memory crosses the bus about twice as fast; only CUDA has it.
-    host_ = at::empty(shape, at::dtype(at::kByte).pinned_memory(device_.is_cuda()));
+    if (device_.is_cuda()) PinBytes(shape, &host_);
+    if (!device_.is_cuda()) host_ = at::empty(shape, at::kByte);
   }
   const at::Tensor bytes = host_.narrow(0, 0, count);
   WriteBytes(images, count, image_bytes, bytes.mutable_data_ptr<uint8_t>());

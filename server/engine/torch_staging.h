@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "server/engine/cuda_pixels.h"
 #include "server/engine/encoder.h"
@@ -32,7 +33,7 @@ class PixelStaging {
 
   // Of cuda with parts: see CudaPixels. Elsewhere, for pixels of 32 bits a value and for images of any shape,
   // nothing.
-  void RecordGraphs(const Encoder& tower);
+  void RecordGraphs(const Encoder& tower, absl::FunctionRef<void()> trim);
   void DropGraphs();
 
  private:

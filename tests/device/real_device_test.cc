@@ -50,10 +50,14 @@ TowerConfig Small() {
 
 constexpr int kSide = 64;
 constexpr int kMost = 64;
+// Elsewhere than on cuda they are all the same.
+constexpr CudaPipeline kPipelines[] = {CudaPipeline::kOff, CudaPipeline::kCopies, CudaPipeline::kGraphs};
+
+std::string Word(CudaPipeline pipeline) { return std::string(RowIn(kCudaPipelines, pipeline).word); }
 
 // A model of random weights on a device.
 struct Rig {
-  explicit Rig(DeviceKind device, Dtype dtype = Dtype::kF32) {
+  explicit Rig(DeviceKind device, Dtype dtype = Dtype::kF32, CudaPipeline pipeline = CudaPipeline::kOff) {
     REQUIRE(DeviceAvailable(device).ok());
     REQUIRE(WriteRandomModel(folder.path(), Small(), /*seed=*/5).ok());
     auto model = ReadModelFolder(folder.path());
@@ -61,8 +65,9 @@ struct Rig {
     auto memory = CreateTorchDeviceMemory(device, LimitUnderTest());
     INFO(memory.status());
     REQUIRE(memory.ok());
-    auto made = TorchExecutor::Create(*std::move(model), *std::move(memory),
-                                      {.device = device, .dtype = dtype, .threads = 1});
+    auto made =
+        TorchExecutor::Create(*std::move(model), *std::move(memory),
+                              {.device = device, .dtype = dtype, .threads = 1, .cuda_pipeline = pipeline});
     INFO(made.status());
     REQUIRE(made.ok());
     executor = *std::move(made);
@@ -74,15 +79,17 @@ struct Rig {
     for (uint8_t& value : pixels) value = static_cast<uint8_t>(random());
   }
 
-  // Images [first, first + n), wrapped round; the bytes of the batch in `bytes`.
-  absl::StatusOr<std::vector<float>> Run(int first, int n) {
+  // Images [first, first + n), wrapped round, in a batch of that size or of `bucket`; the bytes of the batch
+  // in `bytes`.
+  absl::StatusOr<std::vector<float>> Run(int first, int n, int bucket = 0) {
     std::vector<const uint8_t*> images;
     for (int i = 0; i < n; ++i) {
       images.push_back(pixels.data() + static_cast<size_t>((first + i) % kMost) * 3 * kSide * kSide);
     }
     std::vector<float> rows(static_cast<size_t>(n) * static_cast<size_t>(executor->dimension()));
     BatchMemory scope(&executor->memory());
-    const absl::Status status = executor->Run(Tower::kImage, images, n, absl::MakeSpan(rows));
+    const absl::Status status =
+        executor->Run(Tower::kImage, images, std::max(n, bucket), absl::MakeSpan(rows));
     bytes = scope.End();
     if (!status.ok()) return status;
     return rows;
@@ -113,17 +120,40 @@ TEST_CASE("The device computes what the CPU computes in f32, as near as its numb
   const auto dimension = static_cast<size_t>(cpu.executor->dimension());
   for (const auto& [dtype, bound] :
        {std::pair(Dtype::kF32, 2e-6), std::pair(Dtype::kF16, 5e-3), std::pair(Dtype::kBf16, 4e-2)}) {
-    INFO(DtypeWord(dtype));
-    Rig rig(DeviceUnderTest(), dtype);
-    CHECK(UnitDifference(rig.Run(0, kMost).value(), truth, dimension) <= bound);
-    CHECK(UnitDifference(rig.Run(0, 1).value(),
-                         {truth.begin(), truth.begin() + static_cast<std::ptrdiff_t>(dimension)},
-                         dimension) <= bound);
+    for (const CudaPipeline pipeline : kPipelines) {
+      INFO(DtypeWord(dtype) << " " << Word(pipeline));
+      Rig rig(DeviceUnderTest(), dtype, pipeline);
+      CHECK(UnitDifference(rig.Run(0, kMost).value(), truth, dimension) <= bound);
+      for (const auto& [n, bucket] : {std::pair(1, 1), {2, 2}, {3, 4}, {20, 32}}) {
+        const auto end = truth.begin() + n * static_cast<std::ptrdiff_t>(dimension);
+        CHECK(UnitDifference(rig.Run(0, n, bucket).value(), {truth.begin(), end}, dimension) <= bound);
+      }
+    }
+  }
+}
+
+TEST_CASE("A large batch, which may go in parts, has the rows of its images in their order") {
+  Rig cpu(DeviceKind::kCpu);
+  const std::vector<float> once = cpu.Run(0, kMost).value();
+  const auto dimension = static_cast<size_t>(cpu.executor->dimension());
+  for (const CudaPipeline pipeline : kPipelines) {
+    Rig rig(DeviceUnderTest(), Dtype::kF32, pipeline);
+    for (const auto& [n, bucket] : {std::pair(191, 191), {300, 512}, {450, 450}, {257, 512}}) {
+      INFO(Word(pipeline) << ", " << n << " of " << bucket);
+      std::vector<float> truth;
+      while (truth.size() < static_cast<size_t>(n) * dimension)
+        truth.insert(truth.end(), once.begin(), once.end());
+      truth.resize(static_cast<size_t>(n) * dimension);
+      CHECK(UnitDifference(rig.Run(0, n, bucket).value(), truth, dimension) <= 2e-6);
+      CHECK(rig.bytes.unreleased() == 0);
+    }
   }
 }
 
 TEST_CASE("2,000 batches of random sizes: each gives back all that it took, and every vector is right") {
-  Rig rig(DeviceUnderTest());
+  const CudaPipeline pipeline = GENERATE(CudaPipeline::kOff, CudaPipeline::kGraphs);
+  INFO(Word(pipeline));
+  Rig rig(DeviceUnderTest(), Dtype::kF32, pipeline);
   const auto dimension = static_cast<size_t>(rig.executor->dimension());
   const std::vector<float> truth = rig.Run(0, kMost).value();
   std::mt19937 random(11);
@@ -145,7 +175,9 @@ TEST_CASE("2,000 batches of random sizes: each gives back all that it took, and 
 }
 
 TEST_CASE("The weights leave the device and come back to the same vectors") {
-  Rig rig(DeviceUnderTest());
+  const CudaPipeline pipeline = GENERATE(CudaPipeline::kOff, CudaPipeline::kGraphs);
+  INFO(Word(pipeline));
+  Rig rig(DeviceUnderTest(), Dtype::kF32, pipeline);
   const std::vector<float> before = rig.Run(0, 8).value();
   const int64_t rest = rig.executor->memory().Read().allocated;
   for (int round = 0; round < 3; ++round) {
@@ -161,7 +193,9 @@ TEST_CASE("A batch that the limit does not allow fails as out of memory and leav
           "[limit]") {
   if (LimitUnderTest() == 0) SUCCEED("EMBEDD_TEST_LIMIT is not set: there is no limit to meet");
   if (LimitUnderTest() == 0) return;
-  Rig rig(DeviceUnderTest());
+  const CudaPipeline pipeline = GENERATE(CudaPipeline::kOff, CudaPipeline::kCopies, CudaPipeline::kGraphs);
+  INFO(Word(pipeline));
+  Rig rig(DeviceUnderTest(), Dtype::kF32, pipeline);
   int n = 1;
   absl::Status status;
   // Without end, since the limit is the device's own business: some batch is the first that does not fit.

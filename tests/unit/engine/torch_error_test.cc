@@ -33,6 +33,13 @@ TEST_CASE("A lost device is told apart from a batch that failed") {
   for (const char* message :
        {"CUDA error: device-side assert triggered", "CUDA error: unspecified launch failure",
         "CUDA error: uncorrectable ECC error encountered",
+        // The others after which CUDA's manual says that the process must end, as libcudart 13 spells them.
+        "CUDA error: uncorrectable NVLink error detected during the execution",
+        "CUDA error: Invalid access of peer GPU memory over nvlink or a hardware error",
+        "CUDA error: invalid program counter",
+        "CUDA error: operation not supported on global/shared address space",
+        "CUDA error: tensor memory not completely freed", "CUDA error: context is destroyed",
+        "CUDA error: no CUDA-capable device is detected", "CUDA error: unknown error",
         "MPSCommandBuffer: command buffer exited with error status"}) {
     CHECK(CodeOf(message) == absl::StatusCode::kUnavailable);
   }
