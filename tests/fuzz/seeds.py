@@ -19,8 +19,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "parity" / "pixels"), str(ROOT / "client" / "python" / "src")]
 from embedd.v1 import embedding_service_pb2 as pb  # noqa: E402
-from make_corpus import picture, png, rgb  # noqa: E402
-from make_damage import arithmetic, damaged_bmps, damaged_gifs, damaged_tiffs  # noqa: E402
+from damaged_bmp import damaged_bmps  # noqa: E402
+from damaged_gif import damaged_gifs  # noqa: E402
+from damaged_jpeg import arithmetic  # noqa: E402
+from damaged_tiff import damaged_tiffs  # noqa: E402
+from make_corpus import picture, png, rgb, saved  # noqa: E402
 
 
 # 64x64, by libheif and x265: Pillow writes no HEIC.
@@ -46,12 +49,6 @@ HEIC_GRID = base64.b64decode(
     "QAAAEBAGQAWgAAAHptZGF0AAAAGCgBrxOA5TPAn//wUqP/3Ws8Pwd4rVD1PgAAABgoAa8TgOUzwJ//2yo//lY1f+c52tUPU+AAAAAZKAGvE4DmqHDT"
     "//5wlFf+PPq/00ytJ5v3wAAAABkoAa8TgOaocNO//rTUf/6EOeHYSS0nm/fA"
 )
-
-
-def saved(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def numbered(seeds):

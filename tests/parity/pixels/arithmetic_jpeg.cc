@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // arithmetic_jpeg: writes a JPEG again with arithmetic coding, which Pillow reads but does not write; its
-// pixels stay what they are. For make_damage.py.
+// pixels stay what they are. For damaged_jpeg.py.
 //
 //   arithmetic_jpeg [progressive] <IN.jpg >OUT.jpg      exit code 1 where the library cannot
 

@@ -38,6 +38,23 @@ def rgb(width, height, seed):
     return Image.fromarray(picture(width, height, seed))
 
 
+def saved(image, kind, **options):
+    """The bytes of the file that Pillow writes."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def written(files, folder):
+    """Writes (name, bytes, …) of each file; how many they were."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    count = 0
+    for name, data, *_ in files:
+        (Path(folder) / name).write_bytes(data)
+        count += 1
+    return count
+
+
 def png_chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -98,9 +115,7 @@ class Corpus:
         self.files.append(path)
 
     def save(self, name, image, kind, **options):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        self.add(name, buffer.getvalue())
+        self.add(name, saved(image, kind, **options))
 
 
 def resampled_jpeg(image, subsampling, width, height, factors, **options):
@@ -108,9 +123,7 @@ def resampled_jpeg(image, subsampling, width, height, factors, **options):
 
     It shows scrambled tiles, but is a valid file: the number of blocks per unit and of units stays the same.
     """
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85, subsampling=subsampling, **options)
-    data = bytearray(buffer.getvalue())
+    data = bytearray(saved(image, "JPEG", quality=85, subsampling=subsampling, **options))
     at = max(data.find(b"\xff\xc0\x00\x11\x08"), data.find(b"\xff\xc2\x00\x11\x08"))
     data[at + 5 : at + 9] = struct.pack(">HH", height, width)
     data[at + 11] = factors
@@ -144,10 +157,8 @@ def add_jpeg(c):
         cmyk = Image.fromarray(picture(w, h, 7 + i, 4), "CMYK")
         c.save(f"{w}x{h}-cmyk.jpg", cmyk, "JPEG", quality=90)
         c.save(f"{w}x{h}-cmyk-progressive.jpg", cmyk, "JPEG", quality=80, progressive=True)
-        buffer = io.BytesIO()
-        cmyk.save(buffer, "JPEG", quality=90)
         # The same samples, read as YCCK: the transform byte of the Adobe segment says so.
-        data = buffer.getvalue()
+        data = saved(cmyk, "JPEG", quality=90)
         at = data.find(b"Adobe")
         if at > 0:
             c.add(f"{w}x{h}-ycck.jpg", data[: at + 11] + b"\x02" + data[at + 12 :])
@@ -164,12 +175,8 @@ def add_jpeg(c):
         c.save(f"icc-{space}.jpg", rgb(200, 150, 4), "JPEG", icc_profile=profile)
         c.save(f"icc-{space}.png", rgb(200, 150, 4), "PNG", icc_profile=profile)
         c.save(f"icc-{space}.webp", rgb(200, 150, 4), "WEBP", icc_profile=profile)
-    buffer = io.BytesIO()
-    rgb(100, 80, 5).save(buffer, "MPO", save_all=True, append_images=[rgb(100, 80, 6)])
-    c.add("two-pictures.jpg", buffer.getvalue())
-    buffer = io.BytesIO()
-    rgb(120, 80, 5).save(buffer, "JPEG", comment=b"x" * 5000)
-    c.add("trailing-bytes.jpg", buffer.getvalue() + b"\0" * 777)
+    c.save("two-pictures.jpg", rgb(100, 80, 5), "MPO", save_all=True, append_images=[rgb(100, 80, 6)])
+    c.add("trailing-bytes.jpg", saved(rgb(120, 80, 5), "JPEG", comment=b"x" * 5000) + b"\0" * 777)
 
 
 def add_png(c):

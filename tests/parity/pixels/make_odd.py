@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from make_corpus import written  # noqa: E402
 from odd_avif import odd_avifs  # noqa: E402
 from odd_bmp import odd_bmps  # noqa: E402
 from odd_gif import odd_gifs  # noqa: E402
@@ -17,17 +18,11 @@ from odd_tiff import odd_tiffs  # noqa: E402
 
 
 def odd():
-    """(name, bytes, right) of every file; what is right is in make_damage.py."""
+    """(name, bytes, right) of every file; what is right is in verdict.py."""
     for part in (odd_jpegs, odd_pngs, odd_webps, odd_gifs, odd_bmps, odd_tiffs, odd_avifs):
         for name, data, right in part():
             yield f"odd-{name}", data, right
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    count = 0
-    for name, data, _ in odd():
-        (folder / name).write_bytes(data)
-        count += 1
-    print(count, "files")
+    print(written(odd(), sys.argv[1]), "files")

@@ -7,9 +7,10 @@ import struct
 import numpy as np
 from PIL import Image
 
+from damaged_avif import box, inside
 from deep_avif import deep_avifs
-from make_corpus import picture, rgb
-from make_damage import AS_PILLOW, READ, REFUSE, box, inside, saved
+from make_corpus import picture, rgb, saved
+from verdict import AS_PILLOW, READ, REFUSE
 
 
 class Item:

@@ -6,8 +6,9 @@ import struct
 
 import numpy as np
 
+from damaged_bmp import bmp, bmp_rows
 from make_corpus import picture
-from make_damage import AS_PILLOW, READ, REFUSE, bmp, bmp_rows
+from verdict import AS_PILLOW, READ, REFUSE
 
 
 def odd_bmps():

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 
-from make_damage import AS_PILLOW, READ, REFUSE
+from verdict import AS_PILLOW, READ, REFUSE
 
 
 

@@ -11,7 +11,7 @@ import struct
 import numpy as np
 
 from make_corpus import picture
-from make_damage import AS_PILLOW, READ, REFUSE
+from verdict import AS_PILLOW, READ, REFUSE
 
 
 # Huffman tables of the standard's annex K: lengths of the codes, then the symbols.

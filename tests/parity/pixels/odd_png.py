@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from make_corpus import ADAM7, picture, png_chunk, png_rows, rgb
-from make_damage import AS_PILLOW, READ, REFUSE, saved
+from make_corpus import ADAM7, picture, png_chunk, png_rows, rgb, saved
+from verdict import AS_PILLOW, READ, REFUSE
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = png_chunk(b"IEND", b"")

@@ -8,8 +8,9 @@ import struct
 import numpy as np
 from PIL import Image
 
-from make_corpus import picture, rgb
-from make_damage import AS_PILLOW, READ, REFUSE, saved, tiff
+from damaged_tiff import tiff
+from make_corpus import picture, rgb, saved
+from verdict import AS_PILLOW, READ, REFUSE
 
 
 def entries(data):

@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
-from make_damage import AS_PILLOW, READ, REFUSE, damaged  # noqa: E402
+from make_damage import damaged  # noqa: E402
 from make_odd import odd  # noqa: E402
+from verdict import AS_PILLOW, READ, REFUSE  # noqa: E402
 from test_pixels import run_tool, tool  # noqa: E402
 
 # Files that Pillow reads and that are refused, or read with other pixels: each with the reason. docs/formats.md has the list.
