@@ -13,9 +13,12 @@ std::string Field(int number, const std::string& bytes) {
   return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
 }
 std::string Number(int number, int value) {
-  std::string tag{static_cast<char>(number << 3)};
-  if (number > 15) tag = {static_cast<char>((number << 3 & 0x7f) | 0x80), static_cast<char>(number >> 4)};
-  return tag + static_cast<char>(value);
+  std::string bytes;
+  int tag = number << 3;
+  for (; tag > 0x7f; tag >>= 7) bytes.push_back(static_cast<char>(tag | 0x80));
+  bytes.push_back(static_cast<char>(tag));
+  bytes.push_back(static_cast<char>(value));
+  return bytes;
 }
 std::string Piece(const std::string& text, float score, int type) {
   std::string bytes(4, 0);
