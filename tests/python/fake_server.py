@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import socket
 import threading
 from concurrent import futures
 from typing import Callable, List, Optional
@@ -32,6 +33,18 @@ def vector(content: bytes, normalize: bool = True) -> np.ndarray:
     if normalize:
         numbers /= np.linalg.norm(numbers)
     return numbers.astype(np.float32)
+
+
+def images(count: int, start: int = 0) -> List[bytes]:
+    """`count` images of their own."""
+    return [b"image-%d" % number for number in range(start, start + count)]
+
+
+def gone() -> str:
+    """An address where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % taken.getsockname()[1]
 
 
 def vectors(contents: List[bytes]) -> np.ndarray:

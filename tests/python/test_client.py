@@ -10,11 +10,7 @@ import pytest
 import embedd
 from embedd import EmbedClient, _job
 from embedd.v1 import embedding_service_pb2 as pb
-from fake_server import DIMENSION, FakeServer, vectors
-
-
-def images(count, start=0):
-    return [b"image-%d" % number for number in range(start, start + count)]
+from fake_server import DIMENSION, FakeServer, images, vectors
 
 
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 64, 65, 1000])

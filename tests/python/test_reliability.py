@@ -19,14 +19,10 @@ import pytest
 import embedd
 from embedd import EmbedClient, _fork
 from embedd.v1 import embedding_service_pb2 as pb
-from fake_server import Failure, FakeServer, queue_full, vectors
+from fake_server import Failure, FakeServer, images, queue_full, vectors
 
 Code = grpc.StatusCode
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here")
-
-
-def images(count):
-    return [b"image-%d" % number for number in range(count)]
 
 
 def test_a_full_queue_is_waited_out(server, make_client):

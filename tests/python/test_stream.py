@@ -9,13 +9,9 @@ import pytest
 
 import embedd
 from embedd import EmbedClient, _stream
-from fake_server import Failure, queue_full, vector
+from fake_server import Failure, images, queue_full, vector
 
 Code = grpc.StatusCode
-
-
-def images(count):
-    return [b"image-%d" % number for number in range(count)]
 
 
 def check(results, expected):
