@@ -10,6 +10,8 @@
 #include "absl/strings/str_join.h"
 #include "server/config/listen_address.h"
 #include "server/device/device_group.h"
+#include "server/expected_time.h"
+#include "server/facts_reader.h"
 #include "server/ops/http_server.h"
 #include "server/ops/ops_pages.h"
 #include "server/ops/otlp_exporter.h"
@@ -85,13 +87,23 @@ struct EmbeddServer::Stages {
                 {.clock = clock,
                  .cost = &prepare_cost,
                  .prepare = [this](PrepareItem item) { preparer.Prepare(std::move(item)); },
-                 .still_ahead = [this] { return TimeOncePrepared(); }}) {}
+                 .still_ahead = [this] { return TimeOncePrepared(); }}),
+        facts({.versions = {.server = std::string(Version()),
+                            .libtorch = this->parts.libtorch_version,
+                            .grpc = GrpcVersion()},
+               .max_batch = config.max_batch},
+              {.clock = clock,
+               .state = &state,
+               .budget = &budget,
+               .waiting_room = &waiting_room,
+               .answers = &road.answers,
+               .queue = &queue,
+               .devices = &made_devices}) {}
 
   const Config config;
   Parts parts;
   const std::function<void()> on_device_lost;
   Clock* const clock = Clock::Real();
-  const absl::Time started = clock->TimeNow();
 
   Metrics metrics;
   StateBoard state;
@@ -111,6 +123,7 @@ struct EmbeddServer::Stages {
   PrepareCost prepare_cost;
   const Preparer preparer;
   PreparePool prepare;
+  const FactsReader facts;
   std::unique_ptr<OtlpExporter> otlp;  // null: there is no collector
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;
@@ -135,137 +148,23 @@ struct EmbeddServer::Stages {
     road.queue = &queue;
     road.prepare = &prepare;
     road.prepare_cost = &prepare_cost;
-    road.expected_time = [this](const Work& more) { return ExpectedTime(more); };
-    metrics.SetGaugeSource([this] {
-      Metrics::Gauges gauges = ReadGauges();
-      gauges.process_footprint = ProcessFootprintBytes();
-      return gauges;
+    road.expected_time = [this](const Work& more) {
+      const DeviceGroup* made = made_devices.load();
+      return made == nullptr ? absl::ZeroDuration() : ExpectedTime(*made, prepare, more);
+    };
+    // A scrape has the kernel count the footprint; whoever asks more often hears what it said then.
+    metrics.SetFactsSource([this] {
+      ProcessFootprintBytes();
+      return facts.Read();
     });
-    SetBuildInfo("");
+    metrics.SetBuildInfo(facts.versions(), "");
     state.Subscribe([this](ServerState now, bool) { metrics.SetState(now); });
-  }
-
-  // Preparing and the device work at the same time, so what is longer counts, and the last batch. Where both
-  // share the processor they take it from each other, and both count.
-  absl::Duration ExpectedTime(const Work& more) const {
-    const DeviceGroup* s = made_devices.load();
-    if (s == nullptr) return absl::ZeroDuration();
-    const absl::Duration device = s->ExpectedTime(more.lane, more.inputs, prepare.counts());
-    const absl::Duration preparing = prepare.ExpectedTime(more.lane, more.prepare);
-    if (preparing == absl::ZeroDuration()) return device;
-    if (s->devices().front()->is_processor()) return preparing + device;
-    return std::max(device, preparing + std::min(device, s->ExpectedBatchTime(more.inputs)));
   }
 
   // What an input of each tower needs on the device, at least.
   PerTower<absl::Duration> TimeOncePrepared() const {
-    const DeviceGroup* s = made_devices.load();
-    return s == nullptr ? PerTower<absl::Duration>() : s->LeastTimes();
-  }
-
-  void SetBuildInfo(const std::string& fingerprint) {
-    metrics.SetBuildInfo(std::string(Version()), parts.libtorch_version, parts.libvips_version, GrpcVersion(),
-                         fingerprint);
-  }
-
-  Metrics::Gauges ReadGauges() const {
-    const PlaceBudget::Usage used = budget.usage();
-    const int64_t answers = road.answers.bytes();
-    const BoundedQueue::Sizes prepared = queue.sizes();
-    Metrics::Gauges gauges{.queue_images = used.images,
-                           .queue_bytes = std::max<int64_t>(0, used.bytes - answers),
-                           .answer_bytes = answers,
-                           .stream_waiting_bytes = waiting_room.usage().bytes,
-                           .interactive_images = prepared.interactive,
-                           .bulk_images = prepared.bulk,
-                           .process_footprint = LastProcessFootprintBytes()};
-    const DeviceGroup* group = made_devices.load();
-    if (group == nullptr) return gauges;
-    for (const std::unique_ptr<DeviceThread>& device : group->devices()) {
-      const MemoryBoard::View view = device->memory().view();
-      gauges.devices.push_back({.device = device->name(),
-                                .baseline = view.baseline,
-                                .allocated = view.now.allocated,
-                                .reserved = view.now.reserved,
-                                .driver = view.now.driver,
-                                .peak = view.highest_peak,
-                                .limit = view.now.limit});
-    }
-    return gauges;
-  }
-
-  ServerFacts ReadFacts() const {
-    const Metrics::Gauges gauges = ReadGauges();
-    ServerFacts facts{.process_footprint = gauges.process_footprint,
-                      .version = std::string(Version()),
-                      .libtorch = parts.libtorch_version,
-                      .libvips = parts.libvips_version,
-                      .grpc = GrpcVersion(),
-                      .uptime_seconds = absl::ToDoubleSeconds(clock->TimeNow() - started)};
-    for (size_t i = 0; i < gauges.devices.size(); ++i) {
-      const DeviceThread& device = *devices->devices()[i];
-      const DeviceThread::Batching batching = device.batching();
-      const Metrics::DeviceGauges& memory = gauges.devices[i];
-      facts.devices.push_back({.device = device.name(),
-                               .serving = device.serving(),
-                               .buckets = batching.buckets,
-                               .cap = batching.cap.images,
-                               .cap_set_by = std::string(batching.cap.set_by),
-                               .baseline = memory.baseline,
-                               .allocated = memory.allocated,
-                               .reserved = memory.reserved,
-                               .driver = memory.driver,
-                               .peak = memory.peak,
-                               .limit = memory.limit});
-    }
-    return facts;
-  }
-
-  OpsInfo ReadOpsInfo() const {
-    const ServerFacts f = ReadFacts();
-    const PlaceBudget::Usage used = budget.usage();
-    OpsInfo info;
-    info.state = StateName(state.state());
-    info.serving = state.serving();
-    info.why = state.why();
-    info.version = f.version;
-    info.uptime_seconds = f.uptime_seconds;
-    if (const ModelSpec* spec = road.model.load()) {
-      info.model = spec->name;
-      info.architecture = spec->architecture;
-      info.fingerprint = spec->fingerprint;
-      info.device = spec->device;
-      info.dtype = std::string(DtypeWord(spec->dtype));
-      info.dimension = spec->dimension;
-      info.image_size = spec->image.height;
-      info.towers = spec->towers;
-      if (const auto& text = spec->text)
-        info.text = OpsInfo::Text{text->context_length, text->lowercases, text->fingerprint,
-                                  spec->logit_scale,    spec->logit_bias, spec->similarity};
-    }
-    info.max_batch = config.max_batch;
-    info.queue_images = used.images;
-    info.queue_images_limit = config.queue_images;
-    info.queue_bytes = used.bytes;
-    info.queue_bytes_limit = config.queue_bytes;
-    info.process_footprint = f.process_footprint;
-    for (const ServerFacts::Device& device : f.devices) {
-      info.devices.push_back({.name = device.device,
-                              .serving = device.serving,
-                              .batch_cap = device.cap,
-                              .cap_set_by = device.cap_set_by,
-                              .baseline = device.baseline,
-                              .allocated = device.allocated,
-                              .reserved = device.reserved,
-                              .driver = device.driver,
-                              .peak = device.peak,
-                              .limit = device.limit});
-    }
-    return info;
-  }
-
-  OpsHealth ReadOpsHealth() const {
-    return {.state = std::string(StateName(state.state())), .serving = state.serving(), .why = state.why()};
+    const DeviceGroup* made = made_devices.load();
+    return made == nullptr ? PerTower<absl::Duration>() : made->LeastTimes();
   }
 
   absl::Status StartOtlp() {
@@ -290,8 +189,8 @@ struct EmbeddServer::Stages {
          .waiting_bytes = WaitingBytes(config),
          .rest_bytes = RestBodyBytes(config),
          .max_connection_age = config.max_connection_age},
-        &road, [this] { return ReadFacts(); },
-        [this](bool onto_device, MoveDone done) { Move(onto_device, std::move(done)); });
+        &road, [this] { return facts.Read(); },
+        [this](bool onto_device, WeightsMoved done) { Move(onto_device, std::move(done)); });
     if (!started_grpc.ok()) return started_grpc.status();
     grpc = *std::move(started_grpc);
     for (const std::string& address : grpc->addresses()) LogInfo(absl::StrCat("listening on ", address));
@@ -299,17 +198,11 @@ struct EmbeddServer::Stages {
   }
 
   // By hand, through the admin call.
-  void Move(bool onto_device, MoveDone done) {
+  void Move(bool onto_device, WeightsMoved done) {
     DeviceGroup* group = made_devices.load();
     if (group == nullptr)
       return done(absl::UnavailableError("the model is still loading"), Reason::kModelLoading);
-    group->Move(onto_device, [done = std::move(done)](absl::StatusOr<WeightsMove> moved, Reason reason) {
-      if (!moved.ok()) return done(moved.status(), reason);
-      done(MoveReport{.allocated_before = moved->allocated_before,
-                      .allocated_after = moved->allocated_after,
-                      .took = moved->took},
-           reason);
-    });
+    group->Move(onto_device, std::move(done));
   }
 
   absl::Status StartHttp() {
@@ -318,8 +211,9 @@ struct EmbeddServer::Stages {
     options.address = config.http;
     options.routes = MakeOpsRoutes({.metrics = [this] { return metrics.Scrape(); },
                                     .batches = [this] { return ToJson(ledger.Last()); },
-                                    .info = [this] { return ReadOpsInfo(); },
-                                    .health = [this] { return ReadOpsHealth(); }});
+                                    .facts = [this] { return facts.Read(); },
+                                    .model = [this] { return road.model.load(); },
+                                    .state = &state});
     absl::StatusOr<std::unique_ptr<HttpServer>> started_http = HttpServer::Start(std::move(options));
     if (!started_http.ok()) return started_http.status();
     http = *std::move(started_http);
@@ -410,7 +304,7 @@ absl::Status EmbeddServer::Serve(Model model) {
   // Before READY: whoever sees the state finds the model and the devices.
   s.road.model.store(&s.spec);
   s.made_devices.store(s.devices.get());
-  s.SetBuildInfo(s.spec.fingerprint);
+  s.metrics.SetBuildInfo(s.facts.versions(), s.spec.fingerprint);
   if (absl::Status status = s.devices->Start(); !status.ok()) return status;
   s.served.store(true);
   std::vector<std::string> caps;

@@ -23,7 +23,7 @@ class EmbeddServer {
  public:
   struct Parts {
     std::unique_ptr<ImageDecoder> decoder;
-    std::string libvips_version, libtorch_version;
+    std::string libtorch_version;
   };
   // The model on one device.
   struct OnDevice {

@@ -240,10 +240,9 @@ int Main(int argc, char** argv) {
   if (!decoder.ok()) return Fail(kBadFlags, decoder.status());
 
   Events events;
-  absl::StatusOr<std::unique_ptr<EmbeddServer>> server = EmbeddServer::Create(
-      config,
-      {.decoder = *std::move(decoder), .libvips_version = "none", .libtorch_version = LibTorchVersion()},
-      [&events] { events.DeviceLost(); });
+  absl::StatusOr<std::unique_ptr<EmbeddServer>> server =
+      EmbeddServer::Create(config, {.decoder = *std::move(decoder), .libtorch_version = LibTorchVersion()},
+                           [&events] { events.DeviceLost(); });
   if (!server.ok()) {
     return Fail(absl::IsAlreadyExists(server.status()) ? kAddressInUse : kBadFlags, server.status());
   }

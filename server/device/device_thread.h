@@ -22,22 +22,14 @@
 #include <thread>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "server/batching/batch_former.h"
 #include "server/device/device_session.h"
 #include "server/release/memory_board.h"
 #include "server/support/mutex.h"
 #include "server/telemetry/metrics.h"
+#include "server/telemetry/weights_move.h"
 
 namespace embedd {
-
-// What moving the weights did.
-struct WeightsMove {
-  int64_t allocated_before = 0, allocated_after = 0;  // bytes of the device
-  absl::Duration took;
-};
-// Told once, from any thread. The reason is kNone when the move is OK.
-using WeightsMoved = std::function<void(absl::StatusOr<WeightsMove>, Reason)>;
 
 class DeviceThread {
  public:

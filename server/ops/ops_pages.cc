@@ -13,68 +13,75 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Batch(const OpsInfo& info, const OpsInfo::Device& device) {
-  return {{"cap", device.batch_cap}, {"set_by", device.cap_set_by}, {"max", info.max_batch}};
+Json Batch(const ServerFacts& facts, const ServerFacts::Device& device) {
+  return {{"cap", device.cap}, {"set_by", device.cap_set_by}, {"max", facts.max_batch}};
 }
 
-Json Memory(const OpsInfo& info, const OpsInfo::Device& device) {
+Json Memory(const ServerFacts& facts, const ServerFacts::Device& device) {
   return {{"baseline", device.baseline},
           {"allocated", device.allocated},
           {"reserved", device.reserved},
           {"driver", device.driver},
           {"peak", device.peak},
           {"limit", device.limit},
-          {"process_footprint", info.process_footprint}};
+          {"process_footprint", facts.process_footprint}};
+}
+
+Json Queue(const ServerFacts::Queue& queue) {
+  return {{"images", queue.images},
+          {"images_limit", queue.images_limit},
+          {"bytes", queue.bytes + queue.answer_bytes},  // both count against the limit
+          {"bytes_limit", queue.bytes_limit}};
 }
 
 // What is known of texts has the names that GetServerInfo gives it.
-Json Model(const OpsInfo& info) {
+Json Model(const ModelSpec& spec) {
   Json model = {
-      {"name", info.model},          {"architecture", info.architecture}, {"fingerprint", info.fingerprint},
-      {"dimension", info.dimension}, {"image_size", info.image_size},     {"towers", info.towers}};
-  if (!info.text) return model;
-  model["text_context_length"] = info.text->context_length;
-  model["text_lowercases"] = info.text->lowercases;
-  model["text_fingerprint"] = info.text->fingerprint;
-  if (info.text->logit_scale) model["logit_scale"] = *info.text->logit_scale;
-  if (info.text->logit_bias) model["logit_bias"] = *info.text->logit_bias;
-  model["similarity"] = info.text->similarity;
+      {"name", spec.name},           {"architecture", spec.architecture}, {"fingerprint", spec.fingerprint},
+      {"dimension", spec.dimension}, {"image_size", spec.image.height},   {"towers", spec.towers}};
+  if (!spec.text) return model;
+  model["text_context_length"] = spec.text->context_length;
+  model["text_lowercases"] = spec.text->lowercases;
+  model["text_fingerprint"] = spec.text->fingerprint;
+  if (spec.logit_scale) model["logit_scale"] = *spec.logit_scale;
+  if (spec.logit_bias) model["logit_bias"] = *spec.logit_bias;
+  model["similarity"] = spec.similarity;
   return model;
 }
 
-// "device", "batch" and "memory" are those of the first device.
-std::string InfoJson(const OpsInfo& info) {
-  const OpsInfo::Device first = info.devices.empty() ? OpsInfo::Device() : info.devices[0];
+// While the model is read its keys are there, and empty. "batch" and "memory" are those of the first device.
+std::string InfoJson(const ServerFacts& facts, const ModelSpec* model) {
+  ModelSpec none;
+  none.image.height = 0;
+  const ModelSpec& spec = model != nullptr ? *model : none;
+  const ServerFacts::Device first = facts.devices.empty() ? ServerFacts::Device() : facts.devices[0];
   Json devices = Json::array();
-  for (const OpsInfo::Device& device : info.devices) {
+  for (const ServerFacts::Device& device : facts.devices) {
     devices.push_back({{"device", device.name},
                        {"serving", device.serving},
-                       {"batch", Batch(info, device)},
-                       {"memory", Memory(info, device)}});
+                       {"batch", Batch(facts, device)},
+                       {"memory", Memory(facts, device)}});
   }
-  const Json json = {{"state", info.state},
-                     {"serving", info.serving},
-                     {"why", info.why},
-                     {"version", info.version},
-                     {"uptime_seconds", info.uptime_seconds},
-                     {"model", Model(info)},
-                     {"device", info.device},
-                     {"dtype", info.dtype},
-                     {"batch", Batch(info, first)},
-                     {"queue",
-                      {{"images", info.queue_images},
-                       {"images_limit", info.queue_images_limit},
-                       {"bytes", info.queue_bytes},
-                       {"bytes_limit", info.queue_bytes_limit}}},
-                     {"memory", Memory(info, first)},
+  const Json json = {{"state", std::string(StateName(facts.state))},
+                     {"serving", facts.serving},
+                     {"why", facts.why},
+                     {"version", facts.versions.server},
+                     {"uptime_seconds", facts.uptime_seconds},
+                     {"model", Model(spec)},
+                     {"device", spec.device},
+                     {"dtype", model != nullptr ? std::string(DtypeWord(spec.dtype)) : ""},
+                     {"batch", Batch(facts, first)},
+                     {"queue", Queue(facts.queue)},
+                     {"memory", Memory(facts, first)},
                      {"devices", devices}};
   // Names of models come from files: what is not UTF-8 is replaced.
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
-HttpResponse Health(const OpsHealth& health) {
-  if (health.serving) return {200, "text/plain; charset=utf-8", "SERVING\n"};
-  return {503, "text/plain; charset=utf-8", absl::StrCat(health.state, ": ", health.why, "\n")};
+HttpResponse Health(const StateBoard& state) {
+  if (state.serving()) return {200, "text/plain; charset=utf-8", "SERVING\n"};
+  return {503, "text/plain; charset=utf-8",
+          absl::StrCat(std::string(StateName(state.state())), ": ", state.why(), "\n")};
 }
 
 }  // namespace
@@ -85,9 +92,11 @@ HttpRoutes MakeOpsRoutes(OpsContent content) {
   routes["/metrics"] = [shared] {
     return HttpResponse{200, "text/plain; version=0.0.4; charset=utf-8", shared->metrics()};
   };
-  routes["/healthz"] = [shared] { return Health(shared->health()); };
+  routes["/healthz"] = [shared] { return Health(*shared->state); };
   routes["/batches"] = [shared] { return HttpResponse{200, "application/json", shared->batches()}; };
-  routes["/info"] = [shared] { return HttpResponse{200, "application/json", InfoJson(shared->info())}; };
+  routes["/info"] = [shared] {
+    return HttpResponse{200, "application/json", InfoJson(shared->facts(), shared->model())};
+  };
   routes["/"] = [] { return HttpResponse{200, "text/html; charset=utf-8", kStatusPage}; };
   return routes;
 }

@@ -40,7 +40,7 @@ grpc::ServerUnaryReactor* AdminServiceImpl::Move(grpc::CallbackServerContext* co
     reactor->Finish(ToGrpcStatus(*failure, context));
     return reactor;
   }
-  move_(onto_device, [reactor, context, response](absl::StatusOr<MoveReport> moved, Reason reason) {
+  move_(onto_device, [reactor, context, response](absl::StatusOr<WeightsMove> moved, Reason reason) {
     if (!moved.ok()) {
       reactor->Finish(ToGrpcStatus({.status = moved.status(), .reason = reason}, context));
       return;

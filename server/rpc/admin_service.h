@@ -4,25 +4,16 @@
 
 #pragma once
 
-#include <cstdint>
 #include <functional>
 
-#include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "embedd/v1/admin_service.grpc.pb.h"
 #include "server/rpc/road.h"
+#include "server/telemetry/weights_move.h"
 
 namespace embedd {
 
-// What moving the weights did.
-struct MoveReport {
-  int64_t allocated_before = 0, allocated_after = 0;
-  absl::Duration took;
-};
-// Starts the move on the devices and calls `done` once, from any thread, when it ended or will never: with a
-// reason unless it is OK. Must not block.
-using MoveDone = std::function<void(absl::StatusOr<MoveReport>, Reason)>;
-using MoveModel = std::function<void(bool onto_device, MoveDone done)>;
+// Starts the move on the devices and calls `done` once, when it ended or will never. Must not block.
+using MoveModel = std::function<void(bool onto_device, WeightsMoved done)>;
 
 class AdminServiceImpl final : public v1::AdminService::CallbackService {
  public:

@@ -61,7 +61,7 @@ void FillModel(const ModelSpec& spec, v1::GetServerInfoResponse* info) {
 }
 
 void FillDevice(const ServerFacts::Device& facts, int64_t process_footprint, v1::DeviceInfo* info) {
-  info->set_device(facts.device);
+  info->set_device(facts.name);
   info->set_serving(facts.serving);
   v1::BatchingInfo* batching = info->mutable_batching();
   for (const int bucket : facts.buckets) batching->add_buckets(static_cast<uint32_t>(bucket));
@@ -82,7 +82,7 @@ void FillDevice(const ServerFacts::Device& facts, int64_t process_footprint, v1:
 // The singular fields are those of the first device.
 void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInfoResponse* info) {
   if (const ModelSpec* spec = road.model.load()) FillModel(*spec, info);
-  info->set_state(ToWire(road.state->state()));
+  info->set_state(ToWire(facts.state));
   info->set_uptime_seconds(facts.uptime_seconds);
 
   v1::Limits* limits = info->mutable_limits();
@@ -90,8 +90,8 @@ void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInf
   limits->set_max_inputs_per_request(static_cast<uint32_t>(road.limits.max_inputs));
   limits->set_max_image_bytes(static_cast<uint64_t>(road.limits.max_image_bytes));
   limits->set_max_pixels(static_cast<uint64_t>(road.limits.max_pixels));
-  limits->set_queue_images(static_cast<uint32_t>(road.budget->options().images));
-  limits->set_queue_bytes(static_cast<uint64_t>(road.budget->options().bytes));
+  limits->set_queue_images(static_cast<uint32_t>(facts.queue.images_limit));
+  limits->set_queue_bytes(static_cast<uint64_t>(facts.queue.bytes_limit));
   for (const std::string& format : road.limits.formats.Words()) info->add_accepted_formats(format);
 
   info->mutable_memory()->set_process_footprint_bytes(static_cast<uint64_t>(facts.process_footprint));
@@ -103,10 +103,10 @@ void FillServerInfo(const Road& road, const ServerFacts& facts, v1::GetServerInf
     *info->mutable_memory() = told->memory();
   }
 
-  info->mutable_versions()->set_server(facts.version);
-  info->mutable_versions()->set_libtorch(facts.libtorch);
-  info->mutable_versions()->set_libvips(facts.libvips);
-  info->mutable_versions()->set_grpc(facts.grpc);
+  info->mutable_versions()->set_server(facts.versions.server);
+  info->mutable_versions()->set_libtorch(facts.versions.libtorch);
+  info->mutable_versions()->set_libvips(facts.versions.libvips);
+  info->mutable_versions()->set_grpc(facts.versions.grpc);
 }
 
 }  // namespace embedd

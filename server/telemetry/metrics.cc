@@ -126,7 +126,7 @@ struct Metrics::Impl {
 
   // Two locks: the source takes locks of its owner, who may hold them when it calls SetBatchCap.
   Mutex source_mu;
-  std::function<Gauges()> source ABSL_GUARDED_BY(source_mu);
+  std::function<ServerFacts()> source ABSL_GUARDED_BY(source_mu);
   Mutex mu;  // the series that come and go
   std::map<std::string, std::unique_ptr<DeviceMetrics>> devices ABSL_GUARDED_BY(mu);
   prometheus::Gauge* build ABSL_GUARDED_BY(mu) = nullptr;
@@ -172,12 +172,12 @@ struct Metrics::Impl {
     gauge_by_state[0]->Set(1);
   }
 
-  void SetDeviceMemory(const DeviceGauges& g) {
-    const std::pair<const char*, int64_t> kinds[] = {{"baseline", g.baseline}, {"allocated", g.allocated},
-                                                     {"reserved", g.reserved}, {"driver", g.driver},
-                                                     {"peak", g.peak},         {"limit", g.limit}};
+  void SetDeviceMemory(const ServerFacts::Device& d) {
+    const std::pair<const char*, int64_t> kinds[] = {{"baseline", d.baseline}, {"allocated", d.allocated},
+                                                     {"reserved", d.reserved}, {"driver", d.driver},
+                                                     {"peak", d.peak},         {"limit", d.limit}};
     for (const auto& [kind, bytes] : kinds)
-      device_memory.Add({{"device", g.device}, {"kind", kind}}).Set(static_cast<double>(bytes));
+      device_memory.Add({{"device", d.name}, {"kind", kind}}).Set(static_cast<double>(bytes));
   }
 };
 
@@ -186,7 +186,7 @@ struct DeviceMetrics::Impl {
       : all(all), busy(&all->device_busy.Add({{"device", device}})) {
     for (size_t i = 0; i < kOomOutcomes.size(); ++i)
       oom[i] = &all->oom.Add({{"device", device}, {"outcome", kOomOutcomes[i]}});
-    all->SetDeviceMemory({.device = device});
+    all->SetDeviceMemory({.name = device});
   }
 
   Metrics::Impl* const all;
@@ -287,36 +287,35 @@ void Metrics::SetInt8Cosine(double least, double mean) {
   impl_->int8_cosine.Add({{"stat", "mean"}}).Set(mean);
 }
 
-void Metrics::SetGaugeSource(std::function<Gauges()> source) {
+void Metrics::SetFactsSource(std::function<ServerFacts()> source) {
   MutexLock lock(&impl_->source_mu);
   impl_->source = std::move(source);
 }
 
-void Metrics::SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
-                           std::string_view grpc, std::string_view fingerprint) {
+void Metrics::SetBuildInfo(const Versions& versions, std::string_view fingerprint) {
   MutexLock lock(&impl_->mu);
   if (impl_->build != nullptr) impl_->build_info.Remove(impl_->build);
-  impl_->build = &impl_->build_info.Add({{"version", std::string(version)},
-                                         {"libtorch", std::string(libtorch)},
-                                         {"libvips", std::string(libvips)},
-                                         {"grpc", std::string(grpc)},
+  impl_->build = &impl_->build_info.Add({{"version", versions.server},
+                                         {"libtorch", versions.libtorch},
+                                         {"libvips", versions.libvips},
+                                         {"grpc", versions.grpc},
                                          {"fingerprint", std::string(fingerprint)}});
   impl_->build->Set(1);
 }
 
 std::string Metrics::Scrape() {
-  // Held to the end: SetGaugeSource(nullptr) returns only when the old source is no longer running.
+  // Held to the end: SetFactsSource(nullptr) returns only when the old source is no longer running.
   MutexLock lock(&impl_->source_mu);
-  const Gauges gauges = impl_->source ? impl_->source() : Gauges();
-  impl_->queue_images.Set(static_cast<double>(gauges.queue_images));
-  impl_->queue_bytes.Set(static_cast<double>(gauges.queue_bytes));
-  impl_->answer_bytes.Set(static_cast<double>(gauges.answer_bytes));
-  impl_->stream_waiting_bytes.Set(static_cast<double>(gauges.stream_waiting_bytes));
-  impl_->process_footprint.Set(static_cast<double>(gauges.process_footprint));
-  const int64_t lanes[] = {gauges.interactive_images, gauges.bulk_images};
+  const ServerFacts facts = impl_->source ? impl_->source() : ServerFacts();
+  impl_->queue_images.Set(static_cast<double>(facts.queue.images));
+  impl_->queue_bytes.Set(static_cast<double>(facts.queue.bytes));
+  impl_->answer_bytes.Set(static_cast<double>(facts.queue.answer_bytes));
+  impl_->stream_waiting_bytes.Set(static_cast<double>(facts.queue.stream_waiting_bytes));
+  impl_->process_footprint.Set(static_cast<double>(facts.process_footprint));
+  const int64_t lanes[] = {facts.queue.interactive_images, facts.queue.bulk_images};
   for (size_t i = 0; i < kLanes.size(); ++i)
     impl_->queue_lane_images.Add({{"lane", kLanes[i]}}).Set(static_cast<double>(lanes[i]));
-  for (const DeviceGauges& device : gauges.devices) impl_->SetDeviceMemory(device);
+  for (const ServerFacts::Device& device : facts.devices) impl_->SetDeviceMemory(device);
   return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
 }
 

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "server/telemetry/outcome.h"
 #include "server/telemetry/reason.h"
+#include "server/telemetry/server_facts.h"
 #include "server/telemetry/server_state.h"
 #include "server/telemetry/tower.h"
 
@@ -72,23 +73,10 @@ class Metrics {
   // How near int8 comes to f32. There is no such series for other number formats.
   void SetInt8Cosine(double least, double mean);
 
-  // Gauges read when somebody scrapes: queue_images, queue_bytes, queue_lane_images{lane},
-  // device_memory_bytes{kind,device}, process_footprint_bytes.
-  struct DeviceGauges {
-    std::string device;
-    int64_t baseline = 0, allocated = 0, reserved = 0, driver = 0, peak = 0, limit = 0;
-  };
-  struct Gauges {
-    int64_t queue_images = 0, queue_bytes = 0;
-    int64_t answer_bytes = 0, stream_waiting_bytes = 0;
-    int64_t interactive_images = 0, bulk_images = 0;  // prepared, and waiting for a device
-    std::vector<DeviceGauges> devices;
-    int64_t process_footprint = 0;
-  };
-  void SetGaugeSource(std::function<Gauges()> source);
+  // Where the gauges come from that are read when somebody scrapes: queues, memory of the devices, footprint.
+  void SetFactsSource(std::function<ServerFacts()> source);
   // Sets the labels of embedd_build_info. `fingerprint` is that of the model; empty until it is read.
-  void SetBuildInfo(std::string_view version, std::string_view libtorch, std::string_view libvips,
-                    std::string_view grpc, std::string_view fingerprint);
+  void SetBuildInfo(const Versions& versions, std::string_view fingerprint);
 
   // Everything in the Prometheus text format.
   std::string Scrape();

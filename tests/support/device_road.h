@@ -165,6 +165,7 @@ struct DeviceRoad {
     ReleasePolicy::Options release = {.kind = ReleaseKind::kNever};
     absl::Duration idle_period = absl::Milliseconds(200);
     int64_t text_weight_bytes = 0;  // 0: the model has no text tower
+    bool is_processor = false;      // as of DeviceThread::Options
   };
   DeviceRoad() : DeviceRoad(Options()) {}
   explicit DeviceRoad(const Options& options) {
@@ -176,6 +177,7 @@ struct DeviceRoad {
       devices.push_back(
           {.options = {.number = i,
                        .name = options.devices == 1 ? "cpu" : absl::StrCat("cpu:", i),
+                       .is_processor = options.is_processor,
                        .cap = options.cap,
                        .session = {.blank = {{std::vector<uint8_t>(3, 127),
                                               std::vector<uint8_t>(options.text_weight_bytes > 0 ? 3 : 0)}},

@@ -11,31 +11,34 @@
 namespace embedd {
 namespace {
 
-HttpRoutes RoutesFor(const OpsInfo& info) {
-  OpsContent content;
-  content.metrics = [] { return std::string("embedd_x 1\n"); };
-  content.batches = [] { return std::string("[]"); };
-  content.info = [info] { return info; };
-  return MakeOpsRoutes(content);
+HttpRoutes RoutesFor(const ServerFacts& facts, const ModelSpec* model) {
+  return MakeOpsRoutes({.metrics = [] { return std::string("embedd_x 1\n"); },
+                        .batches = [] { return std::string("[]"); },
+                        .facts = [facts] { return facts; },
+                        .model = [model] { return model; }});
+}
+
+nlohmann::json Info(const ServerFacts& facts, const ModelSpec* model) {
+  return nlohmann::json::parse(RoutesFor(facts, model).at("/info")().body);
 }
 
 TEST_CASE("Health is 200 SERVING, or 503 with the state and why") {
-  OpsHealth health{.state = "READY", .serving = true};
-  OpsContent content;
-  content.info = []() -> OpsInfo { throw std::runtime_error("/healthz needs none of it"); };
-  content.health = [&] { return health; };
-  const HttpRoutes routes = MakeOpsRoutes(content);
+  StateBoard state;
+  const HttpRoutes routes =
+      MakeOpsRoutes({.facts = []() -> ServerFacts { throw std::runtime_error("/healthz needs none of it"); },
+                     .state = &state});
+  state.Set(ServerState::kReady);
   HttpResponse answer = routes.at("/healthz")();
   CHECK(answer.status == 200);
   CHECK(answer.body == "SERVING\n");
-  health = {.state = "READY", .serving = false, .why = "the server is about to shut down"};
+  state.StopAdvertising();
   answer = routes.at("/healthz")();
   CHECK(answer.status == 503);
-  CHECK(answer.body == "READY: the server is about to shut down\n");
+  CHECK(answer.body == "READY: the server is about to shut down; calls are still answered\n");
 }
 
 TEST_CASE("Metrics and batches are passed on with their types") {
-  const HttpRoutes routes = RoutesFor(OpsInfo());
+  const HttpRoutes routes = RoutesFor({}, nullptr);
   CHECK(routes.at("/metrics")().body == "embedd_x 1\n");
   CHECK(routes.at("/metrics")().content_type.rfind("text/plain; version=0.0.4", 0) == 0);
   CHECK(routes.at("/batches")().body == "[]");
@@ -43,13 +46,16 @@ TEST_CASE("Metrics and batches are passed on with their types") {
 }
 
 TEST_CASE("Info is JSON, also when a name is not UTF-8") {
-  OpsInfo info;
-  info.model = "bad \xFF name";
-  info.devices = {
-      {.name = "cuda:0", .batch_cap = 32, .cap_set_by = "latency", .peak = (int64_t{1} << 40) + 1},
-      {.name = "cuda:1", .batch_cap = 16}};
-  const nlohmann::json json = nlohmann::json::parse(RoutesFor(info).at("/info")().body);
+  ModelSpec model;
+  model.name = "bad \xFF name";
+  const ServerFacts facts{
+      .queue = {.bytes = 100, .answer_bytes = 20},
+      .devices = {{.name = "cuda:0", .cap = 32, .cap_set_by = "latency", .peak = (int64_t{1} << 40) + 1},
+                  {.name = "cuda:1", .cap = 16}}};
+  const nlohmann::json json = Info(facts, &model);
   CHECK(json.at("model").at("name") == "bad \xEF\xBF\xBD name");
+  CHECK(json.at("dtype") == "f32");
+  CHECK(json.at("queue").at("bytes") == 120);
   CHECK(json.at("batch").at("cap") == 32);
   CHECK(json.at("batch").at("set_by") == "latency");
   CHECK(json.at("memory").at("peak") == (int64_t{1} << 40) + 1);
@@ -58,20 +64,28 @@ TEST_CASE("Info is JSON, also when a name is not UTF-8") {
   CHECK(json.at("devices")[1].at("batch").at("cap") == 16);
 }
 
+TEST_CASE("While the model is read, info has its keys, and nothing in them") {
+  const nlohmann::json json = Info({.max_batch = 64}, nullptr);
+  CHECK(json.at("state") == "LOADING");
+  CHECK(json.at("model").at("name") == "");
+  CHECK(json.at("model").at("image_size") == 0);
+  CHECK(json.at("dtype") == "");
+  CHECK(json.at("batch").at("max") == 64);
+  CHECK(json.at("devices").empty());
+}
+
 TEST_CASE("Info tells what GetServerInfo tells of texts, of a model that embeds them") {
-  OpsInfo info;
-  info.towers = {"image"};
-  nlohmann::json model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
+  ModelSpec spec;
+  spec.towers = {"image"};
+  nlohmann::json model = Info({}, &spec).at("model");
   CHECK(model.at("towers") == nlohmann::json::array({"image"}));
   CHECK_FALSE(model.contains("text_context_length"));
-  info.towers = {"image", "text"};
-  info.text = {.context_length = 64,
-               .lowercases = true,
-               .fingerprint = "f00d",
-               .logit_scale = 112.5,
-               .logit_bias = -16.5,
-               .similarity = "sigmoid"};
-  model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
+  spec.towers = {"image", "text"};
+  spec.text = ModelSpec::Text{.context_length = 64, .lowercases = true, .fingerprint = "f00d"};
+  spec.logit_scale = 112.5;
+  spec.logit_bias = -16.5;
+  spec.similarity = "sigmoid";
+  model = Info({}, &spec).at("model");
   CHECK(model.at("towers") == nlohmann::json::array({"image", "text"}));
   CHECK(model.at("text_context_length") == 64);
   CHECK(model.at("text_lowercases") == true);
@@ -79,13 +93,12 @@ TEST_CASE("Info tells what GetServerInfo tells of texts, of a model that embeds 
   CHECK(model.at("logit_scale") == 112.5);
   CHECK(model.at("logit_bias") == -16.5);
   CHECK(model.at("similarity") == "sigmoid");
-  info.text->logit_bias.reset();
-  model = nlohmann::json::parse(RoutesFor(info).at("/info")().body).at("model");
-  CHECK_FALSE(model.contains("logit_bias"));
+  spec.logit_bias.reset();
+  CHECK_FALSE(Info({}, &spec).at("model").contains("logit_bias"));
 }
 
 TEST_CASE("The status page is whole and loads nothing from elsewhere") {
-  const std::string page = RoutesFor(OpsInfo()).at("/")().body;
+  const std::string page = RoutesFor({}, nullptr).at("/")().body;
   CHECK(page.rfind("<!doctype html>", 0) == 0);
   CHECK(page.find("</html>") != std::string::npos);
   for (const char* outside : {"http://", "https://", "src=", "@import", "url("}) {
