@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "server/config/listen_address.h"
 #include "server/device/device_group.h"
+#include "server/device/device_lost.h"
 #include "server/expected_time.h"
 #include "server/facts_reader.h"
 #include "server/ops/http_server.h"
@@ -297,8 +298,7 @@ absl::Status EmbeddServer::Serve(Model model) {
                         .reply = [&s](FinishedBatch batch) { s.reply.Send(std::move(batch)); },
                         .on_all_lost =
                             [&s] {
-                              s.prepare.FailAll(absl::UnavailableError("the device was lost; try again"),
-                                                Reason::kDeviceFailed);
+                              s.prepare.FailAll(DeviceLost(), Reason::kDeviceFailed);
                               s.on_device_lost();
                             }});
   // Before READY: whoever sees the state finds the model and the devices.

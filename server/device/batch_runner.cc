@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/device/device_lost.h"
 #include "server/device/output_check.h"
 #include "server/support/log.h"
 
@@ -41,6 +42,8 @@ std::vector<std::string> TraceIds(const BatchReport& report, const std::vector<s
   return ids;
 }
 
+Answer Lost() { return Answer::Failure(Outcome::kFailed, DeviceLost(), Reason::kDeviceFailed); }
+
 }  // namespace
 
 BatchReport BatchRunner::Run(Batch batch) {
@@ -51,13 +54,7 @@ BatchReport BatchRunner::Run(Batch batch) {
   report.finished.answers.resize(n);
   report.finished.rows.resize(n * static_cast<size_t>(deps_.executor->dimension()));
 
-  // A stack of parts still to run, the next one last, and what was done to make room for it.
-  struct Pending {
-    Part part;
-    bool trimmed = false;
-    bool graphs_dropped = false;
-  };
-  std::vector<Pending> pending(1);
+  std::vector<Pending> pending(1);  // a stack: the next one last
   for (size_t i = 0; i < n; ++i) pending[0].part.push_back(i);
 
   while (!pending.empty()) {
@@ -66,59 +63,25 @@ BatchReport BatchRunner::Run(Batch batch) {
     next.part = StillWanted(report, std::move(next.part));
     if (next.part.empty()) continue;
     if (report.device_lost) {
-      AnswerFailure(report, next.part,
-                    Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"),
-                                    Reason::kDeviceFailed));
+      AnswerFailure(report, next.part, Lost());
       continue;
     }
 
     Attempt attempt{.id = deps_.ledger->NextId(), .images = static_cast<int>(next.part.size())};
     attempt.bucket = deps_.padded ? deps_.ladder->Up(attempt.images) : attempt.images;
     const absl::Status status = RunPart(report, next.part, attempt);
-    const bool counters_sane = deps_.executor->memory().CheckSane().ok();
-    attempt.ok = status.ok() && counters_sane;
-    if (status.ok() && counters_sane) {
+    if (!deps_.executor->memory().CheckSane().ok()) {
+      report.device_lost = true;
+      OnFailure(report, next.part, attempt, "the device's memory counters are garbage");
+    } else if (status.ok()) {
+      attempt.ok = true;
       AnswerRows(report, next.part, attempt);
-    } else if (absl::IsResourceExhausted(status) && counters_sane) {
+    } else if (absl::IsResourceExhausted(status)) {
       attempt.out_of_memory = true;
-      const bool alone = next.part.size() == 1;
-      const bool give_up = next.graphs_dropped;
-      Record(report, next.part, attempt, give_up ? "oom_failed" : "oom_split");
-      deps_.device_metrics->CountOom(give_up ? "failed" : "split");
-      // Compiled graphs cost a lot to make again: only for an image that is alone and for which trimming did
-      // not do.
-      const bool drop_graphs = alone && next.trimmed;
-      if (!give_up) MakeRoom(drop_graphs);
-      if (give_up) {
-        AnswerFailure(
-            report, next.part,
-            Answer::Failure(Outcome::kFailed,
-                            absl::ResourceExhaustedError(absl::StrCat(
-                                "this image alone does not fit in device memory: ", status.message())),
-                            Reason::kDeviceMemory));
-      } else if (alone) {
-        pending.push_back({std::move(next.part), /*trimmed=*/true, /*graphs_dropped=*/drop_graphs});
-      } else {
-        const auto middle = next.part.begin() + static_cast<std::ptrdiff_t>((next.part.size() + 1) / 2);
-        pending.push_back({Part(middle, next.part.end()), /*trimmed=*/true});
-        pending.push_back({Part(next.part.begin(), middle), /*trimmed=*/true});
-      }
+      OnOutOfMemory(report, std::move(next), attempt, status, &pending);
     } else {
-      report.device_lost = !counters_sane || absl::IsUnavailable(status);
-      Record(report, next.part, attempt, report.device_lost ? "device_failed" : "failed");
-      LogError("a batch failed", {{"batch", absl::StrCat(attempt.id)},
-                                  {"images", absl::StrCat(next.part.size())},
-                                  {"trace_ids", absl::StrJoin(TraceIds(report, next.part), ",")},
-                                  {"error", counters_sane ? std::string(status.message())
-                                                          : "the device's memory counters are garbage"}});
-      AnswerFailure(
-          report, next.part,
-          report.device_lost
-              ? Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"),
-                                Reason::kDeviceFailed)
-              : Answer::Failure(Outcome::kFailed,
-                                absl::InternalError("the device batch failed; the server's log says why"),
-                                Reason::kInternalError));
+      report.device_lost = absl::IsUnavailable(status);
+      OnFailure(report, next.part, attempt, status.message());
     }
     report.attempts.push_back(attempt);
   }
@@ -126,6 +89,49 @@ BatchReport BatchRunner::Run(Batch batch) {
   if (deps_.policy->TrimAfterBatch(deps_.executor->memory().Read())) deps_.executor->memory().Trim();
   deps_.board->Publish(deps_.executor->memory().Read());
   return report;
+}
+
+void BatchRunner::OnOutOfMemory(BatchReport& report, Pending failed, const Attempt& attempt,
+                                const absl::Status& status, std::vector<Pending>* pending) {
+  const bool give_up = failed.graphs_dropped;
+  Record(report, failed.part, attempt, give_up ? "oom_failed" : "oom_split");
+  deps_.device_metrics->CountOom(give_up ? "failed" : "split");
+  if (give_up) {
+    AnswerFailure(report, failed.part,
+                  Answer::Failure(Outcome::kFailed,
+                                  absl::ResourceExhaustedError(absl::StrCat(
+                                      "this image alone does not fit in device memory: ", status.message())),
+                                  Reason::kDeviceMemory));
+    return;
+  }
+  // Compiled graphs cost a lot to make again: only for an image that is alone and for which trimming did not
+  // do.
+  const bool alone = failed.part.size() == 1;
+  const bool drop_graphs = alone && failed.trimmed;
+  MakeRoom(drop_graphs);
+  if (alone) {
+    pending->push_back({std::move(failed.part), /*trimmed=*/true, /*graphs_dropped=*/drop_graphs});
+    return;
+  }
+  const auto middle = failed.part.begin() + static_cast<std::ptrdiff_t>((failed.part.size() + 1) / 2);
+  pending->push_back({Part(middle, failed.part.end()), /*trimmed=*/true});
+  pending->push_back({Part(failed.part.begin(), middle), /*trimmed=*/true});
+}
+
+void BatchRunner::OnFailure(BatchReport& report, const Part& part, const Attempt& attempt,
+                            absl::string_view why) {
+  Record(report, part, attempt, report.device_lost ? "device_failed" : "failed");
+  LogError("a batch failed", {{"batch", absl::StrCat(attempt.id)},
+                              {"images", absl::StrCat(part.size())},
+                              {"trace_ids", absl::StrJoin(TraceIds(report, part), ",")},
+                              {"error", std::string(why)}});
+  AnswerFailure(
+      report, part,
+      report.device_lost
+          ? Lost()
+          : Answer::Failure(Outcome::kFailed,
+                            absl::InternalError("the device batch failed; the server's log says why"),
+                            Reason::kInternalError));
 }
 
 absl::Status BatchRunner::RunPart(BatchReport& report, const Part& part, Attempt& attempt) {
@@ -171,15 +177,9 @@ BatchRunner::Part BatchRunner::StillWanted(BatchReport& report, Part part) {
   for (const size_t i : part) {
     const EmbedTask& task = report.finished.tasks[i];
     if (task.dead()) {
-      AnswerFailure(report, {i},
-                    Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
-                                    Reason::kCancelled));
+      AnswerFailure(report, {i}, Answer::Cancelled());
     } else if (task.deadline <= now) {
-      AnswerFailure(
-          report, {i},
-          Answer::Failure(Outcome::kExpired,
-                          absl::DeadlineExceededError("the deadline passed before the device was free"),
-                          Reason::kDeadline));
+      AnswerFailure(report, {i}, Answer::Expired("before the device was free"));
     } else {
       wanted.push_back(i);
     }

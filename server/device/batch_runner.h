@@ -45,6 +45,12 @@ class BatchRunner {
  private:
   // Positions in the batch, in order.
   using Part = std::vector<size_t>;
+  // A part that is still to run, and what was done to make room for it.
+  struct Pending {
+    Part part;
+    bool trimmed = false;
+    bool graphs_dropped = false;
+  };
 
   absl::Status RunPart(BatchReport& report, const Part& part, Attempt& attempt);
   // Answers those whose call is dead or whose deadline passed since the batch was formed, while other parts
@@ -52,6 +58,12 @@ class BatchRunner {
   Part StillWanted(BatchReport& report, Part part);
   void AnswerRows(BatchReport& report, const Part& part, const Attempt& attempt);
   void AnswerFailure(BatchReport& report, const Part& part, const Answer& failure);
+  // Makes room and puts the part back: halved, or once more where it is one input; or answers that it does
+  // not fit.
+  void OnOutOfMemory(BatchReport& report, Pending failed, const Attempt& attempt, const absl::Status& status,
+                     std::vector<Pending>* pending);
+  // An attempt that ended in no other way: `why` is for the log.
+  void OnFailure(BatchReport& report, const Part& part, const Attempt& attempt, absl::string_view why);
   // Gives the device a chance after an out-of-memory.
   void MakeRoom(bool drop_graphs);
   void Record(const BatchReport& report, const Part& part, const Attempt& attempt, std::string_view outcome);

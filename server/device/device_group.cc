@@ -7,12 +7,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/device/device_lost.h"
 #include "server/support/log.h"
 
 namespace embedd {
 namespace {
-
-absl::Status DeviceLost() { return absl::UnavailableError("the device was lost; try again"); }
 
 // Collects what the devices say about one move.
 struct Moving {

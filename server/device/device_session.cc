@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/device/device_lost.h"
 #include "server/device/output_check.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
@@ -90,8 +91,7 @@ BatchReport DeviceSession::AnswerAll(Batch batch, const Answer& failure, bool de
 }
 
 BatchReport DeviceSession::Run(Batch batch) {
-  const Answer lost =
-      Answer::Failure(Outcome::kFailed, absl::UnavailableError("the device was lost"), Reason::kDeviceFailed);
+  const Answer lost = Answer::Failure(Outcome::kFailed, DeviceLost(), Reason::kDeviceFailed);
   idle_trimmed_ = false;
   if (lost_) return AnswerAll(std::move(batch), lost, true);
   if (absl::Status loaded = Load(batch.tasks.front().tower); !loaded.ok()) {
@@ -141,7 +141,7 @@ void DeviceSession::ReturnHostMemorySometimes(absl::Duration idle) {
 }
 
 absl::Status DeviceSession::Offload() {
-  if (lost_) return absl::UnavailableError("the device was lost");
+  if (lost_) return DeviceLost();
   if (away_) return absl::OkStatus();
   if (absl::Status status = deps_.executor->Offload(); !status.ok()) return status;
   away_ = true;
@@ -161,7 +161,7 @@ absl::Status DeviceSession::Reload() {
 }
 
 absl::Status DeviceSession::Load(Tower tower) {
-  if (lost_) return absl::UnavailableError("the device was lost");
+  if (lost_) return DeviceLost();
   if (on_device(tower)) return absl::OkStatus();
   const absl::Time start = deps_.clock->TimeNow();
   if (absl::Status status = deps_.executor->Load(tower); !status.ok()) return status;

@@ -38,9 +38,8 @@ class DeviceSession {
       : options_(options), deps_(deps), moved_(std::move(moved)), runner_(deps) {}
 
   // Loads the weights of the first tower, runs each rung of the ladder once and teaches `cap` what it took.
-  // Another tower is loaded when its first input comes. kDataLoss: the model
-  // gives numbers that are no vectors. kResourceExhausted: not even one image fits. After an error nothing is
-  // on the device.
+  // Another tower is loaded when its first input comes. kDataLoss: the model gives numbers that are no
+  // vectors. kResourceExhausted: not even one image fits. After an error nothing is on the device.
   absl::Status Start(CapController& cap);
 
   // Runs a batch, loading the weights of its tower first when they are away. Once the device is lost nothing
@@ -80,8 +79,8 @@ class DeviceSession {
   absl::Time memory_logged_ = absl::InfinitePast();
   absl::Time host_memory_returned_ = absl::InfinitePast();
   bool lost_ = false;
-  bool idle_trimmed_ =
-      false;  // since the last batch; what a trim leaves in the cache, the next one leaves too
+  // Since the last batch: what a trim leaves in the cache, the next one leaves too.
+  bool idle_trimmed_ = false;
   int failures_in_a_row_ = 0;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/device/device_lost.h"
 #include "server/device/watchdog.h"
 #include "server/support/log.h"
 #include "server/support/process.h"
@@ -19,8 +20,6 @@ constexpr absl::Duration kTimesStayFresh = absl::Seconds(10);
 constexpr absl::Duration kFirstLoadAllowed = absl::Minutes(10);
 constexpr absl::Duration kEndAllowed = absl::Seconds(10);
 constexpr int kDeviceFailedExit = 5;
-
-absl::Status LostStatus() { return absl::UnavailableError("the device was lost; the server restarts"); }
 
 }  // namespace
 
@@ -80,7 +79,7 @@ absl::Status DeviceThread::Start() {
   thread_ = std::thread([this] { Run(); });
   MutexLock lock(&mu_);
   while (!loaded_.has_value() && !given_up_) changed_.Wait(&mu_);
-  return loaded_.value_or(LostStatus());
+  return loaded_.value_or(DeviceLost());
 }
 
 void DeviceThread::Run() {
@@ -239,7 +238,7 @@ void DeviceThread::RunMove() {
     onto_device = moves_.front().onto_device;
     works = !lost_ && !given_up_;
   }
-  absl::Status status = LostStatus();
+  absl::Status status = DeviceLost();
   WeightsMove move;
   if (works) {
     const BusyScope busy(this, onto_device ? "a reload" : "an offload", Watchdog::AllowedTime(load_took_));
@@ -301,7 +300,7 @@ void DeviceThread::Move(bool onto_device, WeightsMoved done) {
       return;
     }
   }
-  done(LostStatus(), Reason::kDeviceFailed);
+  done(DeviceLost(), Reason::kDeviceFailed);
 }
 
 DeviceThread::Busy DeviceThread::busy() const {

@@ -13,19 +13,12 @@ namespace embedd {
 namespace {
 
 void AnswerCancelled(std::vector<PrepareItem>& items) {
-  for (PrepareItem& item : items) {
-    item.task.Finish(Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
-                                     Reason::kCancelled));
-  }
+  for (PrepareItem& item : items) item.task.Finish(Answer::Cancelled());
   items.clear();
 }
 
 void AnswerLate(std::vector<PrepareItem>& items) {
-  for (PrepareItem& item : items) {
-    item.task.Finish(Answer::Failure(
-        Outcome::kExpired, absl::DeadlineExceededError("the deadline passed before the input was prepared"),
-        Reason::kDeadline));
-  }
+  for (PrepareItem& item : items) item.task.Finish(Answer::Expired("before the input was prepared"));
   items.clear();
 }
 

@@ -14,16 +14,6 @@ namespace {
 constexpr double kMostCost = 100;
 constexpr double kRounding = 1e-6;  // of an input, which is none
 
-Answer Expired() {
-  return Answer::Failure(Outcome::kExpired, absl::DeadlineExceededError("the deadline passed while queued"),
-                         Reason::kDeadline);
-}
-
-Answer Cancelled() {
-  return Answer::Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"),
-                         Reason::kCancelled);
-}
-
 }  // namespace
 
 // What one Pop has chosen so far, and the tasks it has to answer once the lock is released.
@@ -52,8 +42,8 @@ struct BoundedQueue::Picker {
 
   // Takes the task, drops it, or lets it wait because the batch would become too slow for a deadline in it.
   Verdict Offer(EmbedTask& task) {
-    if (task.dead()) return Drop(task, Cancelled());
-    if (task.deadline <= now + BatchTime(task.tower, 1)) return Drop(task, Expired());
+    if (task.dead()) return Drop(task, Answer::Cancelled());
+    if (task.deadline <= now + BatchTime(task.tower, 1)) return Drop(task, Answer::Expired("while queued"));
     const absl::Time tightest_with = std::min(tightest, task.deadline);
     const int images = static_cast<int>(batch.size()) + 1;
     const bool bulk = with_bulk || task.lane == Lane::kBulk;
@@ -136,7 +126,7 @@ void BoundedQueue::DropDead(uint64_t flow) {
     tasks_.RemoveIf(
         flow, [](const EmbedTask& task) { return task.dead(); }, dead);
   }
-  for (EmbedTask& task : dead) task.Finish(Cancelled());
+  for (EmbedTask& task : dead) task.Finish(Answer::Cancelled());
 }
 
 void BoundedQueue::FailAll(absl::Status status, Reason reason) {

@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "server/queue/lane_queue.h"
@@ -41,6 +43,14 @@ struct Answer {
     answer.status = std::move(status);
     answer.reason = reason;
     return answer;
+  }
+  static Answer Cancelled() {
+    return Failure(Outcome::kCancelled, absl::CancelledError("the caller went away"), Reason::kCancelled);
+  }
+  // `when` it was too late: "while queued".
+  static Answer Expired(absl::string_view when) {
+    return Failure(Outcome::kExpired, absl::DeadlineExceededError(absl::StrCat("the deadline passed ", when)),
+                   Reason::kDeadline);
   }
 };
 
