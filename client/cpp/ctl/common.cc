@@ -144,6 +144,10 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
+void TellFailed(const std::string& input, const client::InputError& error) {
+  absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", input, error.reason, error.message);
+}
+
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }
 
 std::string BytesText(uint64_t bytes) {

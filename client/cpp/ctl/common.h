@@ -55,6 +55,9 @@ absl::StatusOr<std::vector<Place>> Places(const client::Options& options, bool o
 // Prints what went wrong and what to do about it; returns kFailed.
 int Fail(const absl::Status& status);
 
+// Says on stderr which input failed and why; the others go on.
+void TellFailed(const std::string& input, const client::InputError& error);
+
 // "INVALID_ARGUMENT" and its like.
 std::string CodeName(absl::StatusCode code);
 // "1.50 MiB".

@@ -67,7 +67,7 @@ void PrintSlice(const Flags& flags, const Inputs& inputs, size_t first, size_t c
   for (size_t i = 0; i < count; ++i) {
     const std::string& input = inputs.all[first + i];
     if (error != result.errors.end() && error->index == i) {
-      absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", inputs.Name(first + i), error->reason, error->message);
+      TellFailed(inputs.Name(first + i), *error);
       if (flags.json) absl::PrintF("%s\n", JsonLine(inputs.key(), input, *error));
       ++error;
     } else if (flags.json) {

@@ -83,9 +83,7 @@ int Run(const Common& common, const Flags& flags) {
     if (!result.ok()) return Fail(result.status());
     for (const auto& timing : result->requests) Add(timing, &sums);
     for (const auto& error : result->errors) {
-      if (i == 0)
-        absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", flags.files[error.index], error.reason,
-                      error.message);
+      if (i == 0) TellFailed(flags.files[error.index], error);
     }
     failed |= !result->errors.empty();
   }

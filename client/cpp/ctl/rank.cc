@@ -70,10 +70,8 @@ int Run(const Common& common, const Flags& flags) {
   if (!info.ok()) return Fail(info.status());
   const auto described = (*client)->EmbedTexts(*texts);
   if (!described.ok()) return Fail(described.status());
-  for (const auto& error : described->errors) {
-    absl::FPrintF(stderr, "embedctl: \"%s\": %s: %s\n", Shown((*texts)[error.index]), error.reason,
-                  error.message);
-  }
+  for (const auto& error : described->errors)
+    TellFailed(absl::StrCat("\"", Shown((*texts)[error.index]), "\""), error);
   if (!described->errors.empty()) return kFailed;
   const auto images = (*client)->EmbedFiles(flags.files);
   if (!images.ok()) return Fail(images.status());
@@ -82,7 +80,7 @@ int Run(const Common& common, const Flags& flags) {
   auto error = images->errors.begin();
   for (size_t i = 0; i < flags.files.size(); ++i) {
     if (error != images->errors.end() && error->index == i) {
-      absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", flags.files[i], error->reason, error->message);
+      TellFailed(flags.files[i], *error);
       ++error;
       continue;
     }

@@ -48,9 +48,7 @@ int Run(const Common& common, const Flags& flags) {
   if (!client.ok()) return Fail(client.status());
   const auto result = (*client)->EmbedFiles(flags.files, {.normalize = !flags.no_normalize});
   if (!result.ok()) return Fail(result.status());
-  for (const auto& error : result->errors) {
-    absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", flags.files[error.index], error.reason, error.message);
-  }
+  for (const auto& error : result->errors) TellFailed(flags.files[error.index], error);
   if (!result->errors.empty()) return kFailed;
   if (auto status = CheckShapes(*reference, *result, flags.files.size()); !status.ok()) return Fail(status);
 
