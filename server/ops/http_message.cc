@@ -7,29 +7,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/ops/http_phrase.h"
 #include "server/support/log.h"
 
 namespace embedd {
 namespace {
-
-absl::string_view Phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 503:
-      return "Service Unavailable";
-    default:
-      return "Internal Server Error";
-  }
-}
 
 // Everything on the status page is inline and comes from here, so nothing else may load or run on it.
 constexpr char kSecurityHeaders[] =
@@ -41,7 +23,7 @@ constexpr char kSecurityHeaders[] =
     "connect-src 'self'; img-src data:\r\n";
 
 std::string Serialize(const HttpResponse& response, bool with_body) {
-  return absl::StrCat("HTTP/1.1 ", response.status, " ", Phrase(response.status),
+  return absl::StrCat("HTTP/1.1 ", response.status, " ", HttpPhrase(response.status),
                       "\r\nContent-Type: ", response.content_type,
                       "\r\nContent-Length: ", response.body.size(), "\r\nConnection: close\r\n",
                       response.status == 405 ? "Allow: GET, HEAD\r\n" : "", kSecurityHeaders, "\r\n",
@@ -83,7 +65,7 @@ std::string Answer(absl::string_view head, const HttpRoutes& routes) {
 }
 
 std::string ErrorAnswer(int status) {
-  return Serialize({status, "text/plain; charset=utf-8", absl::StrCat(Phrase(status), "\n")}, true);
+  return Serialize({status, "text/plain; charset=utf-8", absl::StrCat(HttpPhrase(status), "\n")}, true);
 }
 
 }  // namespace embedd

@@ -11,44 +11,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/ops/http_phrase.h"
 
 namespace embedd {
 namespace {
-
-const char* ReasonPhrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 401:
-      return "Unauthorized";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 408:
-      return "Request Timeout";
-    case 411:
-      return "Length Required";
-    case 413:
-      return "Content Too Large";
-    case 415:
-      return "Unsupported Media Type";
-    case 429:
-      return "Too Many Requests";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 503:
-      return "Service Unavailable";
-    case 504:
-      return "Gateway Timeout";
-    case 505:
-      return "HTTP Version Not Supported";
-    default:
-      return "Internal Server Error";
-  }
-}
 
 HeadState Broken(int error, absl::string_view problem) {
   return {.error = error, .problem = std::string(problem)};
@@ -150,7 +116,7 @@ std::string PercentDecoded(absl::string_view part) {
 
 std::string WriteResponse(const RestResponse& response, bool keep_alive) {
   std::string head =
-      absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonPhrase(response.status),
+      absl::StrCat("HTTP/1.1 ", response.status, " ", HttpPhrase(response.status),
                    "\r\nContent-Type: application/json\r\nContent-Length: ", response.body.size(), "\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   if (!keep_alive) absl::StrAppend(&head, "Connection: close\r\n");

@@ -37,8 +37,6 @@ class RestSocket {
   // kClosed also for any error: nothing more is to be had from this connection.
   int Read(char* to, size_t size);
   int Write(const char* from, size_t size);
-  // What was read off the network and not asked for yet: poll() does not know of it.
-  bool HasMore() const { return ssl_ != nullptr && SSL_pending(ssl_.get()) > 0; }
   // The last Read or Write needs poll() for the other direction, as a TLS handshake may.
   bool wants_write() const { return wants_write_; }
   bool wants_read() const { return wants_read_; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// CallFailure: why a call failed as a whole, before it becomes a gRPC status. Plain data.
+// CallFailure: why a call failed as a whole, before it becomes a gRPC status or one of HTTP. Plain data.
 
 #pragma once
 
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/telemetry/reason.h"
 
@@ -22,5 +23,12 @@ struct CallFailure {
   // When a retry is worth it; negative: never. Absent: nothing is said.
   std::optional<absl::Duration> retry_after;
 };
+
+// INVALID_ARGUMENT: `field` of the request is wrong, as `what` says.
+inline CallFailure InvalidRequest(const std::string& field, const std::string& what) {
+  return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
+          .reason = Reason::kInvalidRequest,
+          .field = field};
+}
 
 }  // namespace embedd

@@ -24,12 +24,6 @@ constexpr int64_t kMaxSide = 1 << 24;
 // listed.
 constexpr size_t kMostExplained = 16, kLongestExplained = 1400, kLongestList = 400;
 
-CallFailure Invalid(const std::string& field, const std::string& what) {
-  return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
-          .reason = Reason::kInvalidRequest,
-          .field = field};
-}
-
 std::string ShapeText(const Tensor& tensor) {
   const int shown = std::min(tensor.shape_size(), 8);
   return absl::StrCat("[", absl::StrJoin(tensor.shape().begin(), tensor.shape().begin() + shown, ", "),
@@ -56,21 +50,22 @@ std::optional<CallFailure> SplitBytes(absl::string_view raw, int64_t count, cons
                                       std::vector<absl::string_view>* out) {
   for (int64_t i = 0; i < count; ++i) {
     if (raw.size() < 4) {
-      return Invalid(field, absl::StrCat("ends after ", i, " of ", count,
-                                         " elements (each has its length in 4 bytes before it)"));
+      return InvalidRequest(field, absl::StrCat("ends after ", i, " of ", count,
+                                                " elements (each has its length in 4 bytes before it)"));
     }
     size_t size = 0;
     for (int byte = 3; byte >= 0; --byte) size = size << 8 | static_cast<unsigned char>(raw[byte]);
     raw.remove_prefix(4);
     if (raw.size() < size) {
-      return Invalid(
+      return InvalidRequest(
           field, absl::StrCat("element ", i, " is said to have ", size, " bytes, ", raw.size(), " are left"));
     }
     out->push_back(raw.substr(0, size));
     raw.remove_prefix(size);
   }
   if (!raw.empty()) {
-    return Invalid(field, absl::StrCat("holds ", raw.size(), " bytes more than its ", count, " elements"));
+    return InvalidRequest(field,
+                          absl::StrCat("holds ", raw.size(), " bytes more than its ", count, " elements"));
   }
   return std::nullopt;
 }
@@ -82,42 +77,43 @@ class Reader {
 
   std::optional<CallFailure> ReadTensor() {
     if (request_.inputs_size() != 1) {
-      return Invalid("inputs",
-                     absl::StrCat("has ", request_.inputs_size(), " tensors; send one, image or text"));
+      return InvalidRequest(
+          "inputs", absl::StrCat("has ", request_.inputs_size(), " tensors; send one, image or text"));
     }
     const Tensor& tensor = request_.inputs(0);
     if (!tensor.parameters().empty()) {
-      return Invalid("inputs[0].parameters",
-                     absl::StrCat("\"", CutUtf8(tensor.parameters().begin()->first, 64),
-                                  "\" is not known (there is no shared memory here)"));
+      return InvalidRequest("inputs[0].parameters",
+                            absl::StrCat("\"", CutUtf8(tensor.parameters().begin()->first, 64),
+                                         "\" is not known (there is no shared memory here)"));
     }
     const bool raw = request_.raw_input_contents_size() > 0;
     if (raw && (request_.raw_input_contents_size() != 1 || tensor.contents().ByteSizeLong() > 0)) {
-      return Invalid("raw_input_contents", "must hold one element for each input, and no input contents");
+      return InvalidRequest("raw_input_contents",
+                            "must hold one element for each input, and no input contents");
     }
     if (tensor.name() != kImage && tensor.name() != kText) {
-      return Invalid("inputs[0].name",
-                     absl::StrCat("is \"", CutUtf8(tensor.name(), 64), "\"; must be image or text"));
+      return InvalidRequest("inputs[0].name",
+                            absl::StrCat("is \"", CutUtf8(tensor.name(), 64), "\"; must be image or text"));
     }
     if (tensor.datatype() == "BYTES") return ReadBytes(tensor, raw);
     if (tensor.datatype() == "UINT8" && tensor.name() == kImage) return ReadPixels(tensor, raw);
-    return Invalid("inputs[0].datatype",
-                   absl::StrCat("is \"", CutUtf8(tensor.datatype(), 64), "\"; must be BYTES",
-                                tensor.name() == kImage ? " (files) or UINT8 (pixels)" : ""));
+    return InvalidRequest("inputs[0].datatype",
+                          absl::StrCat("is \"", CutUtf8(tensor.datatype(), 64), "\"; must be BYTES",
+                                       tensor.name() == kImage ? " (files) or UINT8 (pixels)" : ""));
   }
 
  private:
   std::optional<CallFailure> CheckCount(int64_t count) const {
-    if (count < 1) return Invalid("inputs[0].shape", "is of no elements; send at least one");
+    if (count < 1) return InvalidRequest("inputs[0].shape", "is of no elements; send at least one");
     if (count <= limits_.max_inputs) return std::nullopt;
-    return Invalid("inputs[0].shape", absl::StrCat("is of ", count, " elements; the limit is ",
-                                                   limits_.max_inputs, " a request (--max-inputs)"));
+    return InvalidRequest("inputs[0].shape", absl::StrCat("is of ", count, " elements; the limit is ",
+                                                          limits_.max_inputs, " a request (--max-inputs)"));
   }
 
   std::optional<CallFailure> ReadBytes(const Tensor& tensor, bool raw) {
     const bool column = tensor.shape_size() == 2 && tensor.shape(1) == 1;  // as batching models have it
     if (tensor.shape_size() != 1 && !column) {
-      return Invalid("inputs[0].shape", absl::StrCat("is ", ShapeText(tensor), "; BYTES are [n]"));
+      return InvalidRequest("inputs[0].shape", absl::StrCat("is ", ShapeText(tensor), "; BYTES are [n]"));
     }
     const int64_t count = tensor.shape(0);
     if (auto failure = CheckCount(count)) return failure;
@@ -131,8 +127,8 @@ class Reader {
       const auto& contents = tensor.contents().bytes_contents();
       elements.assign(contents.begin(), contents.end());
       if (static_cast<int64_t>(elements.size()) != count) {
-        return Invalid("inputs[0].contents.bytes_contents",
-                       absl::StrCat("has ", elements.size(), " elements, the shape says ", count));
+        return InvalidRequest("inputs[0].contents.bytes_contents",
+                              absl::StrCat("has ", elements.size(), " elements, the shape says ", count));
       }
     }
     for (size_t i = 0; i < elements.size(); ++i) {
@@ -142,7 +138,7 @@ class Reader {
       } else if (IsUtf8(elements[i])) {
         input->set_text(elements[i].data(), elements[i].size());
       } else {
-        return Invalid(absl::StrCat("inputs[", i, "]"), "the text is no UTF-8");
+        return InvalidRequest(absl::StrCat("inputs[", i, "]"), "the text is no UTF-8");
       }
     }
     return std::nullopt;
@@ -151,8 +147,8 @@ class Reader {
   std::optional<CallFailure> ReadPixels(const Tensor& tensor, bool raw) {
     if (tensor.shape_size() != 4 || tensor.shape(3) != 3 || tensor.shape(1) < 1 || tensor.shape(2) < 1 ||
         tensor.shape(1) > kMaxSide || tensor.shape(2) > kMaxSide) {
-      return Invalid("inputs[0].shape",
-                     absl::StrCat("is ", ShapeText(tensor), "; UINT8 is [n, height, width, 3]"));
+      return InvalidRequest("inputs[0].shape",
+                            absl::StrCat("is ", ShapeText(tensor), "; UINT8 is [n, height, width, 3]"));
     }
     const int64_t count = tensor.shape(0), height = tensor.shape(1), width = tensor.shape(2);
     if (auto failure = CheckCount(count)) return failure;
@@ -160,7 +156,7 @@ class Reader {
                              : tensor.contents().uint_contents_size();
     const int64_t image = 3 * height * width;  // at most 3 * 2^48
     if (size % image != 0 || size / image != count) {
-      return Invalid(
+      return InvalidRequest(
           raw ? "raw_input_contents[0]" : "inputs[0].contents.uint_contents",
           absl::StrCat("has ", size, " bytes; the shape ", ShapeText(tensor), " says ", count, " * ", image));
     }
@@ -176,7 +172,7 @@ class Reader {
       rgb->reserve(static_cast<size_t>(image));
       for (int64_t at = i * image; at < (i + 1) * image; ++at) {
         const uint32_t value = tensor.contents().uint_contents(static_cast<int>(at));
-        if (value > 255) return Invalid("inputs[0].contents.uint_contents", "holds numbers over 255");
+        if (value > 255) return InvalidRequest("inputs[0].contents.uint_contents", "holds numbers over 255");
         rgb->push_back(static_cast<char>(value));
       }
     }
@@ -211,17 +207,19 @@ std::optional<CallFailure> ReadParameters(const Parameters& parameters, v1::Embe
       if (word == "bulk" || number == 2u) {
         out->set_priority(v1::PRIORITY_BULK);
       } else if (word != "interactive" && number.value_or(3) > 1) {
-        return Invalid(field, "must be interactive (0 or 1) or bulk (2)");
+        return InvalidRequest(field, "must be interactive (0 or 1) or bulk (2)");
       }
     } else if (name == "normalize") {
-      if (value.parameter_choice_case() != Parameter::kBoolParam) return Invalid(field, "must be a bool");
+      if (value.parameter_choice_case() != Parameter::kBoolParam)
+        return InvalidRequest(field, "must be a bool");
       out->set_normalize(value.bool_param());
     } else if (name == "expect_fingerprint") {
-      if (value.parameter_choice_case() != Parameter::kStringParam) return Invalid(field, "must be a string");
+      if (value.parameter_choice_case() != Parameter::kStringParam)
+        return InvalidRequest(field, "must be a string");
       out->set_expect_fingerprint(value.string_param());
     } else if (name == "timeout") {
       const std::optional<uint64_t> number = Number(value);
-      if (!number) return Invalid(field, "must be a number of microseconds");
+      if (!number) return InvalidRequest(field, "must be a number of microseconds");
       constexpr uint64_t kYear = uint64_t{365} * 24 * 3600 * 1'000'000;
       if (*number > 0 && *number < kYear) *timeout = absl::Microseconds(static_cast<int64_t>(*number));
     }
@@ -238,12 +236,12 @@ std::optional<CallFailure> ReadInfer(const Request& request, const ModelSpec& mo
   for (int i = 0; i < request.outputs_size(); ++i) {
     const std::string field = absl::StrCat("outputs[", i, "]");
     if (request.outputs(i).name() != kEmbedding) {
-      return Invalid(
+      return InvalidRequest(
           absl::StrCat(field, ".name"),
           absl::StrCat("is \"", CutUtf8(request.outputs(i).name(), 64), "\"; the one output is embedding"));
     }
     if (!request.outputs(i).parameters().empty()) {
-      return Invalid(
+      return InvalidRequest(
           absl::StrCat(field, ".parameters"),
           absl::StrCat("\"", CutUtf8(request.outputs(i).parameters().begin()->first, 64), "\" is not known"));
     }

@@ -12,12 +12,6 @@ namespace {
 
 constexpr uint32_t kMaxSide = 1u << 24;
 
-CallFailure Invalid(const std::string& field, const std::string& what) {
-  return {.status = absl::InvalidArgumentError(absl::StrCat(field, ": ", what)),
-          .reason = Reason::kInvalidRequest,
-          .field = field};
-}
-
 }  // namespace
 
 std::optional<CallFailure> ReadSettings(int encoding, std::optional<bool> normalize, int priority,
@@ -32,9 +26,10 @@ std::optional<CallFailure> ReadSettings(int encoding, std::optional<bool> normal
       out->encoding = static_cast<v1::Encoding>(encoding);
       break;
     default:
-      return Invalid("encoding", absl::StrCat(encoding,
-                                              " is unknown; use ENCODING_FLOAT32 (1), ENCODING_FLOAT16 (2) "
-                                              "or ENCODING_FLOAT_LIST (3)"));
+      return InvalidRequest("encoding",
+                            absl::StrCat(encoding,
+                                         " is unknown; use ENCODING_FLOAT32 (1), ENCODING_FLOAT16 (2) "
+                                         "or ENCODING_FLOAT_LIST (3)"));
   }
   switch (priority) {
     case v1::PRIORITY_UNSPECIFIED:
@@ -45,7 +40,7 @@ std::optional<CallFailure> ReadSettings(int encoding, std::optional<bool> normal
       out->lane = Lane::kBulk;
       break;
     default:
-      return Invalid(
+      return InvalidRequest(
           "priority",
           absl::StrCat(priority, " is unknown; use PRIORITY_INTERACTIVE (1) or PRIORITY_BULK (2)"));
   }
@@ -58,24 +53,24 @@ std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string&
   switch (input.content_case()) {
     case v1::Input::kImage:
       if (input.image().empty()) {
-        return Invalid(absl::StrCat(path, ".image"), "is empty; send the bytes of a JPEG, PNG or WebP file");
+        return InvalidRequest(absl::StrCat(path, ".image"), "is empty; send the bytes of an image file");
       }
       return std::nullopt;
     case v1::Input::kRawImage: {
       const v1::RawImage& raw = input.raw_image();
       if (raw.width() == 0 || raw.width() > kMaxSide) {
-        return Invalid(absl::StrCat(path, ".raw_image.width"),
-                       absl::StrCat("is ", raw.width(), "; must be 1 to 2^24"));
+        return InvalidRequest(absl::StrCat(path, ".raw_image.width"),
+                              absl::StrCat("is ", raw.width(), "; must be 1 to 2^24"));
       }
       if (raw.height() == 0 || raw.height() > kMaxSide) {
-        return Invalid(absl::StrCat(path, ".raw_image.height"),
-                       absl::StrCat("is ", raw.height(), "; must be 1 to 2^24"));
+        return InvalidRequest(absl::StrCat(path, ".raw_image.height"),
+                              absl::StrCat("is ", raw.height(), "; must be 1 to 2^24"));
       }
       const uint64_t expected = uint64_t{3} * raw.width() * raw.height();  // at most 3 * 2^48
       if (raw.rgb().size() != expected) {
-        return Invalid(absl::StrCat(path, ".raw_image.rgb"),
-                       absl::StrCat("has ", raw.rgb().size(), " bytes; 3 * width * height = 3 * ",
-                                    raw.width(), " * ", raw.height(), " = ", expected));
+        return InvalidRequest(absl::StrCat(path, ".raw_image.rgb"),
+                              absl::StrCat("has ", raw.rgb().size(), " bytes; 3 * width * height = 3 * ",
+                                           raw.width(), " * ", raw.height(), " = ", expected));
       }
       return std::nullopt;
     }
@@ -84,14 +79,15 @@ std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string&
     case v1::Input::CONTENT_NOT_SET:
       break;
   }
-  return Invalid(path, "is empty; set image, raw_image or text");
+  return InvalidRequest(path, "is empty; set image, raw_image or text");
 }
 
 std::optional<CallFailure> CheckRequest(const v1::EmbedBatchRequest& request, const RequestLimits& limits) {
-  if (request.inputs_size() == 0) return Invalid("inputs", "is empty; send at least one");
+  if (request.inputs_size() == 0) return InvalidRequest("inputs", "is empty; send at least one");
   if (request.inputs_size() > limits.max_inputs) {
-    CallFailure failure = Invalid("inputs", absl::StrCat("has ", request.inputs_size(), "; the limit is ",
-                                                         limits.max_inputs, " a request (--max-inputs)"));
+    CallFailure failure =
+        InvalidRequest("inputs", absl::StrCat("has ", request.inputs_size(), "; the limit is ",
+                                              limits.max_inputs, " a request (--max-inputs)"));
     failure.metadata = {{"inputs", absl::StrCat(request.inputs_size())},
                         {"max_inputs_per_request", absl::StrCat(limits.max_inputs)}};
     return failure;

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "device": {"queue", "batching", "release"},
     "engine": {"model", "release", "device/executor.h"},
     "reply": {"queue"},
-    "rest": {"config", "ops/listen_socket.h"},
+    "rest": {"config", "ops/http_phrase.h", "ops/listen_socket.h"},
     "rpc": {"prepare", "model", "queue", "reply", "rest"},
 }
 EVERYBODY = {"support", "telemetry"}
