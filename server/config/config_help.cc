@@ -62,7 +62,7 @@ std::string Normal(absl::string_view word) {
 
 std::string HelpText() {
   std::string out =
-      "embedd: turns images into OpenCLIP embeddings, over gRPC, from a model that stays loaded\n\n"
+      "embedd: turns images and texts into embedding vectors, over gRPC, from a model that stays loaded\n\n"
       "Usage: embedd --model DIR [flags]\n\n"
       "Each flag is also an environment variable (--max-batch: EMBEDD_MAX_BATCH) and a key of the --config "
       "file\n"

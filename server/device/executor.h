@@ -35,9 +35,8 @@ class Executor {
   virtual bool loaded(Tower tower) const = 0;
 
   // Embeds `inputs` in one device batch of one tower, which is loaded.
-  //   inputs   n >= 1 prepared inputs: an image is uint8 [3, height, width] planar RGB, as ImageSpec says,
-  //   or,
-  //            where each has a size of its own, a PatchGrid and such planes; a text is int32 token ids
+  //   inputs   n >= 1 prepared inputs: an image is uint8 [3, height, width] planar RGB, as ImageSpec says, or
+  //            a PatchGrid and such planes, where each has a size of its own; a text is int32 token ids
   //            [context length], as bytes, padded as the model wants it
   //   bucket   >= n: the batch is padded to so many inputs where the device needs fixed shapes
   //   rows     out, float [n, dimension], not normalised, as the tower gives them

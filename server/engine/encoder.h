@@ -9,7 +9,7 @@
 // last block is pooled that block computes only that token; the query of an attention pool is multiplied with
 // its key weights once, at load; learned positions are brought to the image's grid once, too, where all have
 // one. On unit vectors this differs by at most 3e-7 from the plain order (the reference in
-// tests/support/plain_tower.h).
+// tests/support/towers.h).
 
 #pragma once
 
@@ -54,8 +54,7 @@ class Encoder {
 
   // Embeds texts.
   //   ids      int64 [n, tokens] on the device, tokens up to the context length: what stands behind the
-  //   pooled
-  //            token of every text may be left out where the tower is causal
+  //            pooled token of every text may be left out where the tower is causal
   //   pooled   int64 [n] on the device: the token that becomes the embedding
   at::Tensor ForwardText(const at::Tensor& ids, const at::Tensor& pooled) const;
 

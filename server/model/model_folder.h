@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ReadModelFolder: a folder on disk in, everything the executor needs to run the model out. Reads OpenCLIP
-// folders (open_clip_config.json beside the weights), Hugging Face CLIP folders (config.json with model_type
-// "clip") and sentence-transformers folders that hold one (modules.json). Called once by main; maps the
-// weights, copies nothing. No LibTorch.
+// folders (open_clip_config.json beside the weights), Hugging Face folders (config.json with a model_type),
+// plain timm folders (config.json with an architecture) and sentence-transformers folders whose first module
+// is a Hugging Face CLIP (modules.json). Called by main, once for each device; maps the weights, copies
+// nothing. No LibTorch.
 
 #pragma once
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // HttpServer: answers GET requests of people and of Prometheus, on one thread named http that waits in
-// poll(). Made by main; the pages are in ops_pages.h.
+// poll(). Made by EmbeddServer; the pages are in ops_pages.h.
 //
 // It is our own, because it must be harmless under any client: packaged HTTP libraries give each connection a
 // thread and restart their timeout at every byte, so a few clients that send a byte per second shut out

@@ -31,7 +31,7 @@ class TokenCheck {
   // False when no token was configured: then every call is allowed.
   bool Required() const { return !path_.empty(); }
 
-  // The same for the value of the header; for tests.
+  // The same for the value of the header.
   bool AllowsHeader(std::string_view authorization) const;
 
  private:

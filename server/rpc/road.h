@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Road: what the handlers of a call need from the rest of the server. Filled once by main; everything in it
-// outlives the gRPC server. Plain data.
+// Road: what the handlers of a call need from the rest of the server. Filled once by EmbeddServer; everything
+// in it outlives the gRPC server. Plain data.
 
 #pragma once
 
@@ -57,13 +57,13 @@ struct Road {
   std::atomic<const ModelSpec*> model{nullptr};
   // How long `more` would take from now to its answer; zero while not known.
   std::function<absl::Duration(const Work& more)> expected_time;
-  // Calls of EmbedBatch and EmbedStream that are not finished: a drain waits for them.
+  // Calls that came through any door and are not finished: a drain waits for them.
   LiveCount live_calls;
   // Messages of streams that are read and wait for a place in `budget`. Null: there is no bound (tests).
   PlaceBudget* waiting_room = nullptr;
   // What answers hold of `budget`, by connection.
   AnswerLedger answers;
-  // Images that were answered, a second.
+  // Inputs that were answered, a second.
   RateMeter* answered = nullptr;
   // Sampled calls go here when they end. Null: there is no collector.
   SpanBuffer* spans = nullptr;

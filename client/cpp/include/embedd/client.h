@@ -73,7 +73,7 @@ struct Options {
 
 // One image. Does not own its bytes: they must stay in place until the call returns.
 struct ImageRef {
-  // A JPEG, PNG or WebP file.
+  // A file of a format that the server reads (ServerInfo::accepted_formats).
   static ImageRef File(std::string_view bytes) { return {.bytes = bytes}; }
   // Decoded pixels: 3 * width * height bytes, R, G, B, rows top to bottom, no padding.
   static ImageRef Raw(uint32_t width, uint32_t height, std::string_view rgb) {
