@@ -135,15 +135,3 @@ def test_every_source_file_says_what_it_is():
     assert not silent, "these files do not say what they are: " + ", ".join(silent)
     for path in sources():
         header_comment(path)
-
-
-def test_files_that_the_docs_name_are_there():
-    """In backticks as `folder/file.cc`, from the root or from server/."""
-    missing = []
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*/README.md")]:
-        for name in re.findall(r"`((?:\w[\w.-]*/)+\w+\.(?:h|cc|py))`", page.read_text()):
-            if name.startswith(("c10/", "ATen/", "torch/")):  # LibTorch's
-                continue
-            if not any((base / name).exists() for base in (ROOT, SERVER, page.parent)):
-                missing.append(f"{page.relative_to(ROOT)}: {name}")
-    assert not missing, missing
