@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedd import ImageRejected, _formats, _images
+from embedd import ImageRejected, _formats, _inputs
 from fake_server import vector, vectors
 
 
@@ -163,12 +163,12 @@ def test_images_over_the_servers_limits_are_refused_here_and_not_sent(server, cl
 
 def test_calls_are_cut_by_count_and_by_bytes():
     def sizes(planner, items):
-        made = [_images.Item(index, b"", size, "") for index, size in enumerate(items)]
+        made = [_inputs.Item(index, b"", size, "") for index, size in enumerate(items)]
         return [[item.size for item in call] for call in planner.cut(iter(made))]
 
-    assert sizes(_images.Planner(2, 100), [1, 1, 1, 1, 1]) == [[1, 1], [1, 1], [1]]
-    assert sizes(_images.Planner(9, 100), [60, 40, 1, 200, 1]) == [[60, 40], [1], [200], [1]]
-    assert sizes(_images.Planner(9, 100), []) == []
+    assert sizes(_inputs.Planner(2, 100), [1, 1, 1, 1, 1]) == [[1, 1], [1, 1], [1]]
+    assert sizes(_inputs.Planner(9, 100), [60, 40, 1, 200, 1]) == [[60, 40], [1], [200], [1]]
+    assert sizes(_inputs.Planner(9, 100), []) == []
 
 
 def test_paths_may_be_anything_with_fspath(client, tmp_path):

@@ -10,7 +10,7 @@ from typing import Any, AsyncIterator, Callable, Dict, List, Optional
 
 import grpc
 
-from . import _diagnose, _images, _job, _service, _status, _stream, errors
+from . import _diagnose, _inputs, _job, _service, _status, _stream, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
 from ._replicas import HEALTH_TIMEOUT_S, Answer, Attempt, Call, Pool, Replica
@@ -144,7 +144,7 @@ def _open(replica: Replica) -> Any:
     return grpc.aio.secure_channel(target.name, credentials, options=target.options)
 
 
-async def run(connection: Connection, job: _job.Job, source: _images.Source) -> int:
+async def run(connection: Connection, job: _job.Job, source: _inputs.Source) -> int:
     """Embeds all of `source` into `job`; gives the number of images."""
     count = 0
     ahead = _job.Ahead(job)
@@ -175,12 +175,12 @@ async def run(connection: Connection, job: _job.Job, source: _images.Source) -> 
     return count
 
 
-async def _batches(job: _job.Job, source: _images.Source) -> AsyncIterator[List[_images.Item]]:
-    if not hasattr(source.images, "__aiter__"):
+async def _batches(job: _job.Job, source: _inputs.Source) -> AsyncIterator[List[_inputs.Item]]:
+    if not hasattr(source.inputs, "__aiter__"):
         for batch in job.planner.cut(source):
             yield batch
         return
-    async for value in source.images:
+    async for value in source.inputs:
         full = job.planner.add(source.item(value))
         if full:
             yield full
@@ -190,7 +190,7 @@ async def _batches(job: _job.Job, source: _images.Source) -> AsyncIterator[List[
 
 
 async def _embed(
-    connection: Connection, job: _job.Job, batch: List[_images.Item], turns: asyncio.Semaphore
+    connection: Connection, job: _job.Job, batch: List[_inputs.Item], turns: asyncio.Semaphore
 ) -> List[_job.Part]:
     loaded, rejections = await asyncio.to_thread(job.load, batch)
     parts = await connection.drive(job.send_steps(loaded), turns)
@@ -204,7 +204,7 @@ class _Feeder:
         self.changed = asyncio.Condition()
         self._log = log
         self._async = images.__aiter__() if hasattr(images, "__aiter__") else None
-        self._sync = iter(_images.Source(images).images) if self._async is None else None
+        self._sync = iter(_inputs.Source(images).inputs) if self._async is None else None
         self._reader: Optional["asyncio.Task[None]"] = None
 
     async def close(self) -> None:
@@ -271,7 +271,7 @@ class _Feeder:
 
 
 async def stream(
-    connect: Callable[[], Connection], images: Any, options: Options, kind: _images.Kind, streams: int
+    connect: Callable[[], Connection], images: Any, options: Options, kind: _inputs.Kind, streams: int
 ) -> AsyncIterator[StreamResult]:
     """Yields the results. Connects when it is first asked for one: there need not be an event loop before."""
     connection = connect()

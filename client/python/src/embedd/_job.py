@@ -14,7 +14,7 @@ from typing import Any, Dict, Generator, Iterator, List, NamedTuple, Optional, T
 
 import numpy as np
 
-from . import _images, _wire, errors
+from . import _inputs, _wire, errors
 from ._options import DEFAULT_BATCH_SIZE, Limits, Options
 from ._progress import Progress, log
 from ._replicas import Answer, Call
@@ -90,12 +90,12 @@ def wait_ready_steps(timeout: float) -> Steps:
 class Job:
     """State of one call of `embed_images`. `load` and `send_steps` run in any thread; the rest in the caller's."""
 
-    def __init__(self, source: _images.Source, options: Options, limits: Limits) -> None:
+    def __init__(self, source: _inputs.Source, options: Options, limits: Limits) -> None:
         self.options = options
         self.limits = limits
         self._kind = source.kind
         size = options.batch_size or DEFAULT_BATCH_SIZE
-        self.planner = _images.Planner(
+        self.planner = _inputs.Planner(
             max_inputs=max(1, min(size, limits.inputs, limits.queue_images)),
             max_bytes=min(TARGET_CALL_BYTES, limits.call_bytes - _wire.MESSAGE_OVERHEAD_BYTES),
         )
@@ -107,24 +107,24 @@ class Job:
         self._errors: List[errors.InputRejected] = []
         self._timings: List[Tuple[int, CallTiming]] = []
 
-    def calls_in_flight(self, first: List[_images.Item], servers: int) -> int:
+    def calls_in_flight(self, first: List[_inputs.Item], servers: int) -> int:
         """How many calls to make at once, given that they are about as large as the first."""
         each = max(MIN_CALLS_IN_FLIGHT, min(MAX_CALLS_IN_FLIGHT, TARGET_IMAGES_IN_FLIGHT // max(1, len(first))))
         return min(each * servers, MAX_CALLS_IN_ALL)
 
-    def load(self, items: List[_images.Item]) -> Tuple[List[_images.Loaded], List[errors.InputRejected]]:
+    def load(self, items: List[_inputs.Item]) -> Tuple[List[_inputs.Loaded], List[errors.InputRejected]]:
         """Reads and converts; what cannot be read is listed, or raised under on_error="raise"."""
         loaded, rejected = [], []
         for item in items:
             try:
-                loaded.append(_images.load(item, self.limits))
+                loaded.append(_inputs.load(item, self.limits))
             except errors.InputRejected as error:
                 if self.options.on_error == "raise":
                     raise
                 rejected.append(error)
         return loaded, rejected
 
-    def send_steps(self, loaded: List[_images.Loaded], retry: Optional[Retry] = None) -> Steps:
+    def send_steps(self, loaded: List[_inputs.Loaded], retry: Optional[Retry] = None) -> Steps:
         """Has `loaded` embedded, whatever it takes; gives a list of parts."""
         options = self.options
         if not loaded:

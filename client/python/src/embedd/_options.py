@@ -13,7 +13,7 @@ from . import _formats, _shown, _wire
 from .v1 import embedding_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from . import _images
+    from . import _inputs
 
 # A call as large as a device batch of the server is (its --max-batch default).
 DEFAULT_BATCH_SIZE = 64
@@ -100,14 +100,14 @@ _ARGUMENTS = (
 )
 
 
-def of_job(source: _images.Source, timeout: float, arguments: Dict[str, Any]) -> Options:
+def of_job(source: _inputs.Source, timeout: float, arguments: Dict[str, Any]) -> Options:
     """Options out of the arguments of an `embed_...` method; `timeout` is the client's."""
     given = {name: arguments[name] for name in _ARGUMENTS}
     given["timeout"] = timeout if given["timeout"] is None else given["timeout"]
     return make_options(source, **given)
 
 
-def of_stream(source: _images.Source, timeout: float, arguments: Dict[str, Any]) -> Tuple[Options, int]:
+def of_stream(source: _inputs.Source, timeout: float, arguments: Dict[str, Any]) -> Tuple[Options, int]:
     """The same of `embed_stream`; and how many streams it shall use."""
     given = {name: arguments[name] for name in _ARGUMENTS if name in arguments}
     given["retry_for"] = DEFAULT_RETRY_FOR_S if given["retry_for"] is None else given["retry_for"]
@@ -117,7 +117,7 @@ def of_stream(source: _images.Source, timeout: float, arguments: Dict[str, Any])
 
 
 def make_options(
-    source: _images.Source,
+    source: _inputs.Source,
     *,
     batch_size: Optional[int] = None,
     show_progress_bar: Optional[bool] = None,

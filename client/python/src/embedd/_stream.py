@@ -14,7 +14,7 @@ from typing import Any, Deque, Iterable, Iterator, List, NamedTuple, Optional
 
 import grpc
 
-from . import _diagnose, _images, _job, _status, _wire, errors
+from . import _diagnose, _inputs, _job, _status, _wire, errors
 from ._options import Limits, Options
 from ._replicas import Attempt, Call
 from ._retry import Retry
@@ -75,7 +75,7 @@ class StreamLog:
       broken: why the whole ends early.
     """
 
-    def __init__(self, options: Options, limits: Limits, kind: _images.Kind, streams: int) -> None:
+    def __init__(self, options: Options, limits: Limits, kind: _inputs.Kind, streams: int) -> None:
         self.lanes = [Lane() for _ in range(streams)]
         self.exhausted = False
         self.failure: Optional[BaseException] = None
@@ -83,7 +83,7 @@ class StreamLog:
         self._options = options
         self._limits = limits
         self._kind = kind
-        self._source = _images.Source(iter(()), kind)
+        self._source = _inputs.Source(iter(()), kind)
         self._entries: Deque[Entry] = deque()
         self._unsent: List[Any] = []  # heap of (index, entry): what a broken stream owed goes first
         self._bytes = 0
@@ -133,7 +133,7 @@ class StreamLog:
         name, image = value if _is_pair(value) else ("", value)
         item = self._source.item(image)
         try:
-            loaded = _images.load(item, self._limits)
+            loaded = _inputs.load(item, self._limits)
         except errors.InputRejected as error:
             return Entry(item.index, name, None, error)
         return Entry(item.index, name, loaded.content)
@@ -201,7 +201,7 @@ class _Feeder:
         self.changed = threading.Condition()
         self.stopped = threading.Event()
         self._log = log
-        self._iterator = iter(_images.Source(images).images)
+        self._iterator = iter(_inputs.Source(images).inputs)
         self._reading = False
 
     def begin(self, lane: Lane) -> Iterator[bytes]:
@@ -258,7 +258,7 @@ class _Feeder:
 
 
 def run(
-    connection: Any, images: Iterable[Any], options: Options, kind: _images.Kind, streams: int
+    connection: Any, images: Iterable[Any], options: Options, kind: _inputs.Kind, streams: int
 ) -> Iterator[StreamResult]:
     """Yields the results; `connection` is a `_sync.Connection`."""
     log = StreamLog(options, connection.limits(options), kind, streams)

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional
 
 import grpc
 
-from . import _diagnose, _fork, _images, _job, _service, _status, errors
+from . import _diagnose, _fork, _inputs, _job, _service, _status, errors
 from ._channel import Endpoint
 from ._options import Limits, Options
 from ._replicas import HEALTH_TIMEOUT_S, Answer, Attempt, Call, Pool, Replica
@@ -200,7 +200,7 @@ class Workers:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
 
-def run(connection: Connection, job: _job.Job, source: _images.Source) -> int:
+def run(connection: Connection, job: _job.Job, source: _inputs.Source) -> int:
     """Embeds all of `source` into `job`; gives the number of images."""
     batches = job.planner.cut(source)
     first = next(batches, None)
@@ -227,7 +227,7 @@ def run(connection: Connection, job: _job.Job, source: _images.Source) -> int:
 
 
 def _embed(
-    connection: Connection, job: _job.Job, batch: List[_images.Item], workers: Optional[Workers]
+    connection: Connection, job: _job.Job, batch: List[_inputs.Item], workers: Optional[Workers]
 ) -> List[_job.Part]:
     loaded, rejections = job.load(batch)
     parts = connection.drive(job.send_steps(loaded), workers)

@@ -11,7 +11,7 @@ from typing import Any, AsyncIterable, AsyncIterator, Dict, Iterable, List, Opti
 
 import numpy as np
 
-from . import _async, _images, _job, _options, errors
+from . import _async, _inputs, _job, _options, errors
 from ._channel import Endpoint, Targets, Tls, Token
 from .result import EmbedResult, StreamResult
 from .v1 import embedding_service_pb2 as pb
@@ -58,7 +58,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> np.ndarray:
         """As `embedd.EmbedClient.embed_images`; `images` may be an asynchronous iterator too."""
-        return (await self._embed(_images.open_source(images), locals())).vectors
+        return (await self._embed(_inputs.open_source(images), locals())).vectors
 
     async def embed_images_detailed(
         self,
@@ -75,7 +75,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> EmbedResult:
         """As `embedd.EmbedClient.embed_images_detailed`."""
-        return await self._embed(_images.open_source(images), locals())
+        return await self._embed(_inputs.open_source(images), locals())
 
     async def embed_texts(
         self,
@@ -92,7 +92,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> np.ndarray:
         """As `embedd.EmbedClient.embed_texts`; `texts` may be an asynchronous iterator too."""
-        return (await self._embed(_images.open_source(texts, _images.TEXTS), locals())).vectors
+        return (await self._embed(_inputs.open_source(texts, _inputs.TEXTS), locals())).vectors
 
     async def embed_texts_detailed(
         self,
@@ -109,7 +109,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> EmbedResult:
         """As `embedd.EmbedClient.embed_texts_detailed`."""
-        return await self._embed(_images.open_source(texts, _images.TEXTS), locals())
+        return await self._embed(_inputs.open_source(texts, _inputs.TEXTS), locals())
 
     async def embed_images_batch(self, images: Any) -> List[List[float]]:
         """As `embedd.EmbedClient.embed_images_batch`."""
@@ -127,7 +127,7 @@ class EmbedClient:
         streams: int = 1,
     ) -> AsyncIterator[StreamResult]:
         """As `embedd.EmbedClient.embed_stream`, as an asynchronous iterator."""
-        return self._stream(images, _images.IMAGES, locals())
+        return self._stream(images, _inputs.IMAGES, locals())
 
     def embed_texts_stream(
         self,
@@ -141,7 +141,7 @@ class EmbedClient:
         streams: int = 1,
     ) -> AsyncIterator[StreamResult]:
         """As `embedd.EmbedClient.embed_texts_stream`, as an asynchronous iterator."""
-        return self._stream(texts, _images.TEXTS, locals())
+        return self._stream(texts, _inputs.TEXTS, locals())
 
     async def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
         """As `embedd.EmbedClient.server_info`."""
@@ -171,7 +171,7 @@ class EmbedClient:
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, "_connections": {}}
 
-    async def _embed(self, source: _images.Source, arguments: Dict[str, Any]) -> EmbedResult:
+    async def _embed(self, source: _inputs.Source, arguments: Dict[str, Any]) -> EmbedResult:
         options = _options.of_job(source, self._timeout, arguments)
         connection = self._connection()
         job = _job.Job(source, options, await connection.limits(options))
@@ -182,9 +182,9 @@ class EmbedClient:
             job.close()
 
     def _stream(
-        self, inputs: Union[Iterable[Any], AsyncIterable[Any]], kind: _images.Kind, arguments: Dict[str, Any]
+        self, inputs: Union[Iterable[Any], AsyncIterable[Any]], kind: _inputs.Kind, arguments: Dict[str, Any]
     ) -> AsyncIterator[StreamResult]:
-        options, streams = _options.of_stream(_images.Source(iter(()), kind), self._timeout, arguments)
+        options, streams = _options.of_stream(_inputs.Source(iter(()), kind), self._timeout, arguments)
         return _async.stream(self._connection, inputs, options, kind, streams)
 
     def _connection(self) -> _async.Connection:

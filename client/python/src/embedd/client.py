@@ -7,7 +7,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 import numpy as np
 
-from . import _fork, _images, _job, _options, _stream, _sync, errors
+from . import _fork, _inputs, _job, _options, _stream, _sync, errors
 from ._channel import Endpoint, Targets, Tls, Token
 from .result import EmbedResult, StreamResult
 from .v1 import embedding_service_pb2 as pb
@@ -96,7 +96,7 @@ class EmbedClient:
           InvalidRequest, ServerError: all of them `EmbedError`. TypeError, ValueError: for what is no image, or wrong
           arguments.
         """
-        return self._embed(_images.open_source(images), locals()).vectors
+        return self._embed(_inputs.open_source(images), locals()).vectors
 
     def embed_images_detailed(
         self,
@@ -116,7 +116,7 @@ class EmbedClient:
 
         Arguments as there, but images that fail are returned by default.
         """
-        return self._embed(_images.open_source(images), locals())
+        return self._embed(_inputs.open_source(images), locals())
 
     def embed_texts(
         self,
@@ -148,7 +148,7 @@ class EmbedClient:
         Raises:
           TextRejected, and what `embed_images` raises.
         """
-        return self._embed(_images.open_source(texts, _images.TEXTS), locals()).vectors
+        return self._embed(_inputs.open_source(texts, _inputs.TEXTS), locals()).vectors
 
     def embed_texts_detailed(
         self,
@@ -165,7 +165,7 @@ class EmbedClient:
         retry_for: Optional[float] = None,
     ) -> EmbedResult:
         """`embed_texts` with everything that is known, as `embed_images_detailed`."""
-        return self._embed(_images.open_source(texts, _images.TEXTS), locals())
+        return self._embed(_inputs.open_source(texts, _inputs.TEXTS), locals())
 
     def embed_images_batch(self, images: Any) -> List[List[float]]:
         """`embed_images(images)` as lists of Python floats, for code written against `embedding_service`."""
@@ -198,7 +198,7 @@ class EmbedClient:
         Yields:
           One `StreamResult` per image. An image that fails is a result with an error, not an exception.
         """
-        return self._stream(images, _images.IMAGES, locals())
+        return self._stream(images, _inputs.IMAGES, locals())
 
     def embed_texts_stream(
         self,
@@ -212,7 +212,7 @@ class EmbedClient:
         streams: int = 1,
     ) -> Iterator[StreamResult]:
         """`embed_stream` for texts: strings, or (id, string) pairs."""
-        return self._stream(texts, _images.TEXTS, locals())
+        return self._stream(texts, _inputs.TEXTS, locals())
 
     def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
         """What the server says of itself: model, device, limits, batching, memory, state, versions.
@@ -245,7 +245,7 @@ class EmbedClient:
     def __getstate__(self) -> Dict[str, Any]:
         return {**self.__dict__, "_connections": {}}
 
-    def _embed(self, source: _images.Source, arguments: Dict[str, Any]) -> EmbedResult:
+    def _embed(self, source: _inputs.Source, arguments: Dict[str, Any]) -> EmbedResult:
         options = _options.of_job(source, self._timeout, arguments)
         connection = self._connection()
         job = _job.Job(source, options, connection.limits(options))
@@ -255,8 +255,8 @@ class EmbedClient:
         finally:
             job.close()
 
-    def _stream(self, inputs: Iterable[Any], kind: _images.Kind, arguments: Dict[str, Any]) -> Iterator[StreamResult]:
-        options, streams = _options.of_stream(_images.Source(iter(()), kind), self._timeout, arguments)
+    def _stream(self, inputs: Iterable[Any], kind: _inputs.Kind, arguments: Dict[str, Any]) -> Iterator[StreamResult]:
+        options, streams = _options.of_stream(_inputs.Source(iter(()), kind), self._timeout, arguments)
         return _stream.run(self._connection(), inputs, options, kind, streams)
 
     def _connection(self) -> _sync.Connection:

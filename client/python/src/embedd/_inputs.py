@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people hold (paths, files, bytes, PIL images, arrays) to what the wire carries. Shared by the two clients.
+"""What people hold (paths, files, bytes, PIL images, arrays, texts) to what the wire carries. Shared by both clients.
 
 Two steps: `open_source` and `Source` look at the objects, cheaply, in the caller's thread; `load` reads files and
 converts pixels, in a worker thread. Files travel untouched and pixels raw: nothing is ever encoded anew, so the server
@@ -82,17 +82,17 @@ class Source:
     Attributes:
       kind: images or texts.
       total: how many there will be; None when that is not known.
-      single: whether one image was passed, not several.
+      single: whether one input was passed, not several.
     """
 
-    def __init__(self, images: Any, kind: Kind = IMAGES) -> None:
+    def __init__(self, inputs: Any, kind: Kind = IMAGES) -> None:
         self.kind = kind
-        self.single = isinstance(images, str) if kind is TEXTS else _is_image(images)
-        self.images = [images] if self.single else images
+        self.single = isinstance(inputs, str) if kind is TEXTS else _is_image(inputs)
+        self.inputs = [inputs] if self.single else inputs
         # Objects out of a list stay as they are while the call runs. A generator may close or overwrite what it gave
         # away as soon as it is asked for the next one, so what it gives is copied before that.
-        self._stable = isinstance(self.images, (list, tuple, np.ndarray))
-        self.total: Optional[int] = len(self.images) if hasattr(self.images, "__len__") else None
+        self._stable = isinstance(self.inputs, (list, tuple, np.ndarray))
+        self.total: Optional[int] = len(self.inputs) if hasattr(self.inputs, "__len__") else None
         self._count = 0
 
     def item(self, value: Any) -> Item:
@@ -102,17 +102,18 @@ class Source:
         return _text_item(index, value) if self.kind is TEXTS else _item(index, value, self._stable)
 
     def __iter__(self) -> Iterator[Item]:
-        for value in self.images:
+        for value in self.inputs:
             yield self.item(value)
 
 
-def open_source(images: Any, kind: Kind = IMAGES) -> Source:
-    """Raises TypeError when `images` is neither an input nor something to iterate over."""
-    source = Source(images, kind)
-    if kind is TEXTS and isinstance(images, bytes) or not any(hasattr(source.images, one) for one in ("__iter__", "__aiter__")):
+def open_source(inputs: Any, kind: Kind = IMAGES) -> Source:
+    """Raises TypeError when `inputs` is neither an input nor something to iterate over."""
+    source = Source(inputs, kind)
+    iterable = hasattr(source.inputs, "__iter__") or hasattr(source.inputs, "__aiter__")
+    if not iterable or (kind is TEXTS and isinstance(inputs, bytes)):
         accepted = "a string" if kind is TEXTS else _ACCEPTED
-        raise TypeError(f"cannot embed {_type_name(images)}; pass {accepted}, or a list or iterator of those")
-    if isinstance(images, dict):
+        raise TypeError(f"cannot embed {_type_name(inputs)}; pass {accepted}, or a list or iterator of those")
+    if isinstance(inputs, dict):
         raise TypeError("cannot embed a dict; pass its values(), and keep the keys for the rows")
     return source
 
