@@ -3,31 +3,20 @@
 // libFuzzer target: any bytes as a checkpoint of torch.save, and as the pickle inside one. Every element of
 // every tensor of a checkpoint that opens lies inside the file.
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include "server/model/checkpoint.h"
 #include "server/model/state_dict_pickle.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
 
-// One file for the process, written anew each time; in memory where the system has a place for that.
+// One file for the process, written anew each time.
 const std::string& Path() {
-  static const std::string path = [] {
-    const std::filesystem::path memory = "/dev/shm";
-    const auto folder = std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path();
-    std::string made = (folder / "checkpoint-fuzz-XXXXXX").string();
-    const int fd = mkstemp(made.data());
-    if (fd < 0) std::abort();
-    close(fd);
-    std::atexit([] { std::remove(Path().c_str()); });
-    return made;
-  }();
+  static const TempFolder folder = TempFolder::InMemory();
+  static const std::string path = folder.At("checkpoint");
   return path;
 }
 

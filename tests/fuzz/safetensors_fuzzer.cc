@@ -3,30 +3,19 @@
 // libFuzzer target: any bytes as a weights file. Every tensor of a file that opens lies inside it and is
 // as large as its shape says.
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include "server/model/safetensors.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
 
-// One file for the process, written anew each time; in memory where the system has a place for that.
+// One file for the process, written anew each time.
 const std::string& Path() {
-  static const std::string path = [] {
-    const std::filesystem::path memory = "/dev/shm";
-    const auto folder = std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path();
-    std::string made = (folder / "safetensors-fuzz-XXXXXX").string();
-    const int fd = mkstemp(made.data());
-    if (fd < 0) std::abort();
-    close(fd);
-    std::atexit([] { std::remove(Path().c_str()); });
-    return made;
-  }();
+  static const TempFolder folder = TempFolder::InMemory();
+  static const std::string path = folder.At("safetensors");
   return path;
 }
 

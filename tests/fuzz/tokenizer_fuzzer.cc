@@ -4,33 +4,23 @@
 // and the cleaning, the second is how many bytes of text follow; the rest is the file. Ids always fit the
 // tower, and the same text has the same ids.
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "server/prepare/text/tokenizer.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
 
 constexpr int kLength = 16, kVocabulary = 1000;
 
-// One folder for the process, in memory where the system has a place for that.
+// One folder for the process.
 const std::filesystem::path& Folder() {
-  static const std::filesystem::path path = [] {
-    const std::filesystem::path memory = "/dev/shm";
-    const auto parent = std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path();
-    std::string made = (parent / "tokenizer-fuzz-XXXXXX").string();
-    if (mkdtemp(made.data()) == nullptr) std::abort();
-    std::atexit([] {
-      std::error_code error;
-      std::filesystem::remove_all(Folder(), error);
-    });
-    return std::filesystem::path(made);
-  }();
+  static const TempFolder folder = TempFolder::InMemory();
+  static const std::filesystem::path path = folder.path();
   return path;
 }
 

@@ -9,6 +9,7 @@
 #include "server/rpc/grpc_server.h"
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
@@ -244,12 +245,8 @@ TEST_CASE("A caller that goes away leaves the queue, and no device work is spent
 }
 
 TEST_CASE("Without a valid token every method but health is UNAUTHENTICATED") {
-  const std::string file = std::string(std::tmpnam(nullptr)) + ".tokens";
-  {
-    std::unique_ptr<FILE, int (*)(FILE*)> out(std::fopen(file.c_str(), "w"), std::fclose);
-    std::fputs("old-token\nnew-token\n", out.get());
-  }
-  InProcessServer server(Config{.token_file = file});
+  const TempFolder folder;
+  InProcessServer server(Config{.token_file = folder.Write("tokens", "old-token\nnew-token\n")});
   CHECK(Call(server, Images(1)).error_code() == grpc::StatusCode::UNAUTHENTICATED);
   for (const char* token : {"old-token", "new-token"}) {
     grpc::ClientContext context;
@@ -269,7 +266,6 @@ TEST_CASE("Without a valid token every method but health is UNAUTHENTICATED") {
   grpc::ClientContext context;
   grpc::health::v1::HealthCheckResponse health;
   CHECK(server.health().Check(&context, {}, &health).ok());
-  std::remove(file.c_str());
 }
 
 }  // namespace

@@ -15,9 +15,15 @@ namespace embedd {
 
 class TempFolder {
  public:
-  TempFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "embedd-test-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
+  explicit TempFolder(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string made = (parent / "embedd-test-XXXXXX").string();
+    if (mkdtemp(made.data()) == nullptr) std::abort();
+    path_ = made;
+  }
+  // In memory, where the system has a place for that: for fuzzers, which write a file for each input.
+  static TempFolder InMemory() {
+    const std::filesystem::path memory = "/dev/shm";
+    return TempFolder(std::filesystem::exists(memory) ? memory : std::filesystem::temp_directory_path());
   }
   ~TempFolder() {
     std::error_code error;
@@ -27,12 +33,12 @@ class TempFolder {
   TempFolder& operator=(const TempFolder&) = delete;
 
   const std::string& path() const { return path_; }
+  std::string At(const std::string& name) const { return path_ + "/" + name; }
 
   // Writes a file and returns its path.
   std::string Write(const std::string& name, const std::string& text) const {
-    const std::string file = path_ + "/" + name;
-    std::ofstream(file, std::ios::binary) << text;
-    return file;
+    std::ofstream(At(name), std::ios::binary) << text;
+    return At(name);
   }
 
  private:

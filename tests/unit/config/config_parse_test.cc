@@ -2,16 +2,14 @@
 
 #include "server/config/config_parse.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "server/config/config_flags.h"
 #include "server/support/version.h"
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd {
 namespace {
@@ -40,26 +38,9 @@ Setting SettingOf(const ParsedConfig& parsed, const std::string& name) {
   return {};
 }
 
-// A file that is gone when the test ends.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& text) {
-    char path[] = "/tmp/embedd-config-XXXXXX";
-    const int fd = mkstemp(path);
-    REQUIRE(fd >= 0);
-    close(fd);
-    path_ = path;
-    std::ofstream(path_) << text;
-  }
-  ~TemporaryFile() { unlink(path_.c_str()); }
-  const char* path() const { return path_.c_str(); }
-
- private:
-  std::string path_;
-};
-
 TEST_CASE("A flag wins over the environment, that over the file, that over the default") {
-  const TemporaryFile file("max-batch = 8\n");
+  const TempFolder folder;
+  const std::string file = folder.Write("config", "max-batch = 8\n");
   const Environment environment = {{"EMBEDD_MAX_BATCH", "16"}};
   struct Row {
     bool flag, env, file;
@@ -73,7 +54,7 @@ TEST_CASE("A flag wins over the environment, that over the file, that over the d
   for (const Row& row : rows) {
     std::vector<const char*> arguments = {"--model", "m"};
     if (row.flag) arguments.insert(arguments.end(), {"--max-batch", "32"});
-    if (row.file) arguments.insert(arguments.end(), {"--config", file.path()});
+    if (row.file) arguments.insert(arguments.end(), {"--config", file.c_str()});
     const ParsedConfig parsed = Parse(arguments, row.env ? environment : Environment()).value();
     INFO(row.source);
     CHECK(parsed.config.max_batch == row.value);
@@ -134,11 +115,12 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
     }
     std::vector<const char*> arguments = {"--print-config"};
     for (const std::string& text : given) arguments.push_back(text.c_str());
-    const TemporaryFile file(name + " = \"" + value + "\"\n");
+    const TempFolder folder;
+    const std::string file = folder.Write("config", name + " = \"" + value + "\"\n");
     const std::vector<ParsedConfig> all = {
         Parse(arguments).value(), Parse({"--print-config"}, {{EnvironmentName(flag.name), value}}).value(),
-        Parse({"--print-config", "--config", file.path()}).value(),
-        Parse({"--print-config"}, {{"EMBEDD_CONFIG", file.path()}}).value()};
+        Parse({"--print-config", "--config", file.c_str()}).value(),
+        Parse({"--print-config"}, {{"EMBEDD_CONFIG", file}}).value()};
     for (const ParsedConfig& parsed : all) {
       if (name == "drain-timeout") {
         CHECK(parsed.config.drain_timeout == absl::Seconds(90));
@@ -152,10 +134,11 @@ TEST_CASE("Every flag is read from the command line, the environment and the fil
 }
 
 TEST_CASE("A list replaces the list of a weaker source") {
-  const TemporaryFile file("listen = [\"127.0.0.1:1\", 'unix:a b']\n");
-  CHECK(Parse({"--model", "m", "--config", file.path()}).value().config.listen ==
+  const TempFolder folder;
+  const std::string file = folder.Write("config", "listen = [\"127.0.0.1:1\", 'unix:a b']\n");
+  CHECK(Parse({"--model", "m", "--config", file.c_str()}).value().config.listen ==
         std::vector<std::string>{"127.0.0.1:1", "unix:a b"});
-  CHECK(Parse({"--model", "m", "--config", file.path(), "--listen", "127.0.0.1:9"}).value().config.listen ==
+  CHECK(Parse({"--model", "m", "--config", file.c_str(), "--listen", "127.0.0.1:9"}).value().config.listen ==
         std::vector<std::string>{"127.0.0.1:9"});
 }
 
@@ -192,11 +175,11 @@ TEST_CASE("Every malformed value is an error that names its flag and what to giv
 TEST_CASE("An error of the environment or the file says where it comes from") {
   CHECK(Contains(ErrorOf({"--model", "m"}, {{"EMBEDD_MAX_BATCH", "x"}}),
                  "--max-batch (from EMBEDD_MAX_BATCH): "));
-  const TemporaryFile file("\nmax-batch = x\n");
-  CHECK(Contains(ErrorOf({"--model", "m", "--config", file.path()}),
-                 "--max-batch (from " + std::string(file.path()) + ":2): "));
-  const TemporaryFile list("max-batch = [1, 2]\n");
-  CHECK(Contains(ErrorOf({"--model", "m", "--config", list.path()}), "--max-batch"));
+  const TempFolder folder;
+  const std::string file = folder.Write("config", "\nmax-batch = x\n");
+  CHECK(Contains(ErrorOf({"--model", "m", "--config", file.c_str()}), "--max-batch (from " + file + ":2): "));
+  const std::string list = folder.Write("list", "max-batch = [1, 2]\n");
+  CHECK(Contains(ErrorOf({"--model", "m", "--config", list.c_str()}), "--max-batch"));
 }
 
 TEST_CASE("Unknown names are errors that suggest the nearest, but an unknown variable is a warning") {
@@ -204,9 +187,10 @@ TEST_CASE("Unknown names are errors that suggest the nearest, but an unknown var
   CHECK(ErrorOf({"--max_batch=3"}) == "unknown flag --max_batch; did you mean --max-batch?");
   CHECK(ErrorOf({"--model", "m", "extra"}) == "\"extra\" is no flag; see --help");
   CHECK(ErrorOf({"--model"}) == "--model needs a value");
-  const TemporaryFile file("max-btach = 3\n");
-  CHECK(ErrorOf({"--model", "m", "--config", file.path()}) ==
-        std::string(file.path()) + ":1: unknown key max-btach; did you mean max-batch?");
+  const TempFolder folder;
+  const std::string file = folder.Write("config", "max-btach = 3\n");
+  CHECK(ErrorOf({"--model", "m", "--config", file.c_str()}) ==
+        file + ":1: unknown key max-btach; did you mean max-batch?");
   CHECK(ErrorOf({"--config", "/nowhere/at/all"}) == "--config: cannot read /nowhere/at/all");
   CHECK(ErrorOf({"--config", "/"}) == "--config: cannot read /");
   CHECK(Parse({"--model", "m", "--config", "/dev/null"}).ok());  // an empty file says nothing

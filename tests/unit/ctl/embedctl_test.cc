@@ -10,6 +10,7 @@
 #include "httplib.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/client/fake_service.h"
 #include "tests/unit/ctl/run_ctl.h"
 
@@ -57,14 +58,14 @@ TEST_CASE("embedctl info shows the model, and as JSON for programs") {
 
 TEST_CASE("embedctl embed prints one line per file and names on stderr those that fail") {
   FakeServer server;
-  const TempDir dir;
-  const auto good = dir.File("good.jpg", "good");
-  const auto bad = dir.File("bad.jpg", "bad bytes");
+  const TempFolder dir;
+  const auto good = dir.Write("good.jpg", "good");
+  const auto bad = dir.Write("bad.jpg", "bad bytes");
   const auto fine = RunCtl({"--target", server.target(), "embed", good});
   CHECK(fine.exit_code == 0);
   CHECK(Contains(fine.out, "good.jpg  [4]"));
   CHECK(fine.err.empty());
-  const auto mixed = RunCtl({"--target", server.target(), "embed", bad, good, dir.Path("missing.jpg")});
+  const auto mixed = RunCtl({"--target", server.target(), "embed", bad, good, dir.At("missing.jpg")});
   CHECK(mixed.exit_code == 1);
   CHECK(Contains(mixed.out, "good.jpg"));
   CHECK_FALSE(Contains(mixed.out, "bad.jpg"));
@@ -74,9 +75,9 @@ TEST_CASE("embedctl embed prints one line per file and names on stderr those tha
 
 TEST_CASE("embedctl embed --json prints one object per file, in order") {
   FakeServer server;
-  const TempDir dir;
-  const auto run = RunCtl({"--target", server.target(), "embed", "--json", dir.File("a.jpg", "aaa"),
-                           dir.File("b.jpg", "bad"), dir.File("c.jpg", "c"), "--no-normalize"});
+  const TempFolder dir;
+  const auto run = RunCtl({"--target", server.target(), "embed", "--json", dir.Write("a.jpg", "aaa"),
+                           dir.Write("b.jpg", "bad"), dir.Write("c.jpg", "c"), "--no-normalize"});
   CHECK(run.exit_code == 1);
   std::istringstream lines(run.out);
   std::string line;
@@ -90,12 +91,12 @@ TEST_CASE("embedctl embed --json prints one object per file, in order") {
 
 TEST_CASE("embedctl embed --npy writes what NumPy reads, and --fp16 changes nothing in it") {
   FakeServer server;
-  const TempDir dir;
+  const TempFolder dir;
   for (const char* flag : {"--no-normalize", "--fp16"}) {
-    const auto run = RunCtl({"--target", server.target(), "embed", flag, "--npy", dir.Path("v.npy"),
-                             dir.File("a.jpg", "aaa"), dir.File("b.jpg", "bad"), dir.File("c.jpg", "c")});
+    const auto run = RunCtl({"--target", server.target(), "embed", flag, "--npy", dir.At("v.npy"),
+                             dir.Write("a.jpg", "aaa"), dir.Write("b.jpg", "bad"), dir.Write("c.jpg", "c")});
     CHECK(run.exit_code == 1);
-    const auto matrix = ctl::ParseNpy(ReadAll(dir.Path("v.npy")));
+    const auto matrix = ctl::ParseNpy(ReadAll(dir.At("v.npy")));
     REQUIRE(matrix.ok());
     CHECK(matrix->rows == 3);
     CHECK(matrix->columns == kFakeDimension);
@@ -152,8 +153,8 @@ TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
   server.service.before = [](int, const v1::EmbedBatchRequest&, grpc::ServerContext* context) {
     return QueueFull(context, "-1");
   };
-  const TempDir dir;
-  const auto run = RunCtl({"--target", server.target(), "embed", dir.File("a.jpg", "a")});
+  const TempFolder dir;
+  const auto run = RunCtl({"--target", server.target(), "embed", dir.Write("a.jpg", "a")});
   CHECK(run.exit_code == 1);
   CHECK(Contains(run.err, "RESOURCE_EXHAUSTED QUEUE_FULL"));
   CHECK(Contains(run.err, "--retry-for"));
@@ -161,28 +162,28 @@ TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
 
 TEST_CASE("embedctl verify agrees with itself and finds the vector that differs") {
   FakeServer server;
-  const TempDir dir;
-  const auto a = dir.File("a.jpg", std::string(300, 'a'));
-  const auto b = dir.File("b.jpg", "b");
-  REQUIRE(RunCtl({"--target", server.target(), "embed", "--npy", dir.Path("old.npy"), a, b}).exit_code == 0);
+  const TempFolder dir;
+  const auto a = dir.Write("a.jpg", std::string(300, 'a'));
+  const auto b = dir.Write("b.jpg", "b");
+  REQUIRE(RunCtl({"--target", server.target(), "embed", "--npy", dir.At("old.npy"), a, b}).exit_code == 0);
   const auto same =
-      RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), a, b, "--json"});
+      RunCtl({"--target", server.target(), "verify", "--reference", dir.At("old.npy"), a, b, "--json"});
   CHECK(same.exit_code == 0);
   CHECK(Json::parse(same.out)["min_cosine"] == Approx(1));
   const auto swapped =
-      RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), b, a});
+      RunCtl({"--target", server.target(), "verify", "--reference", dir.At("old.npy"), b, a});
   CHECK(swapped.exit_code == 1);
   CHECK(Contains(swapped.out, "differ"));
-  const auto fewer = RunCtl({"--target", server.target(), "verify", "--reference", dir.Path("old.npy"), a});
+  const auto fewer = RunCtl({"--target", server.target(), "verify", "--reference", dir.At("old.npy"), a});
   CHECK(fewer.exit_code == 1);
   CHECK(Contains(fewer.err, "2 rows"));
 }
 
 TEST_CASE("embedctl profile shows every part of the road") {
   FakeServer server;
-  const TempDir dir;
+  const TempFolder dir;
   const auto run =
-      RunCtl({"--target", server.target(), "profile", dir.File("a.jpg", "aaa"), "--repeat", "2"});
+      RunCtl({"--target", server.target(), "profile", dir.Write("a.jpg", "aaa"), "--repeat", "2"});
   CHECK(run.exit_code == 0);
   for (const char* part : {"total", "network", "decode", "queue", "execute", "reply"})
     CHECK(Contains(run.out, part));
@@ -232,9 +233,9 @@ TEST_CASE("embedctl batches prints the records as a table") {
 
 TEST_CASE("embedctl embeds texts, each on its line") {
   FakeServer server;
-  const TempDir dir;
+  const TempFolder dir;
   const auto run = RunCtl({"--target", server.target(), "embed", "--text", "a cat", "--texts",
-                           dir.File("texts", "second\n\nbad\n"), "--json"});
+                           dir.Write("texts", "second\n\nbad\n"), "--json"});
   CHECK(run.exit_code == 1);
   std::istringstream lines(run.out);
   std::string line;
@@ -248,18 +249,19 @@ TEST_CASE("embedctl embeds texts, each on its line") {
   const auto text = RunCtl({"--target", server.target(), "embed", "--text", "a cat"});
   CHECK(text.exit_code == 0);
   CHECK(Contains(text.out, "\"a cat\"  [4]"));
-  CHECK(RunCtl({"--target", server.target(), "embed", "--text", "a", dir.File("a.jpg", "a")}).exit_code == 2);
+  CHECK(RunCtl({"--target", server.target(), "embed", "--text", "a", dir.Write("a.jpg", "a")}).exit_code ==
+        2);
 }
 
 TEST_CASE("embedctl rank sorts the texts of each image, with the model's probabilities") {
   FakeServer server;
   server.service.info.mutable_model()->set_similarity("cosine");
   server.service.info.mutable_model()->set_logit_scale(0.001);
-  const TempDir dir;
-  const auto image = dir.File("a.jpg", "aaa");
+  const TempFolder dir;
+  const auto image = dir.Write("a.jpg", "aaa");
   const std::vector<std::string> command{"--target", server.target(), "rank",
                                          image,      "--text",        "b",
-                                         "--text",   "cccccccc",      dir.File("bad.jpg", "bad")};
+                                         "--text",   "cccccccc",      dir.Write("bad.jpg", "bad")};
   const auto run = RunCtl(command);
   CHECK(run.exit_code == 1);
   CHECK(Contains(run.err, "bad.jpg: CORRUPT_IMAGE"));
@@ -282,7 +284,7 @@ TEST_CASE("embedctl speaks to several servers with every command") {
     return server.target();
   }();
   const std::string both = "grpc://" + a.target() + "," + b.target();
-  const TempDir dir;
+  const TempFolder dir;
   const auto info = RunCtl({"--target", both, "info"});
   CHECK(info.exit_code == 0);
   CHECK(Contains(info.out, a.target()));
@@ -293,7 +295,7 @@ TEST_CASE("embedctl speaks to several servers with every command") {
   CHECK(Json::parse(json.out)[2]["error"]["code"] == "UNAVAILABLE");
   CHECK(RunCtl({"--target", both, "probe"}).exit_code == 0);
   CHECK(RunCtl({"--target", both + "," + gone, "probe"}).exit_code == 2);
-  const auto embed = RunCtl({"--target", gone + "," + both, "embed", dir.File("a.jpg", "aaa")});
+  const auto embed = RunCtl({"--target", gone + "," + both, "embed", dir.Write("a.jpg", "aaa")});
   CHECK(embed.exit_code == 0);
   CHECK(Contains(embed.err, gone));
   CHECK(RunCtl({"--target", both, "bench", "--warmup", "0", "--duration", "300ms", "--width", "8", "--height",
@@ -308,12 +310,12 @@ TEST_CASE("embedctl speaks to several servers with every command") {
 }
 
 TEST_CASE("embedctl request writes a message that load tools can send") {
-  const TempDir dir;
+  const TempFolder dir;
   const auto run =
-      RunCtl({"request", "--out", dir.Path("request.bin"), dir.File("a.jpg", "aaa"), dir.File("b.jpg", "b")});
+      RunCtl({"request", "--out", dir.At("request.bin"), dir.Write("a.jpg", "aaa"), dir.Write("b.jpg", "b")});
   CHECK(run.exit_code == 0);
   v1::EmbedBatchRequest request;
-  REQUIRE(request.ParseFromString(ReadAll(dir.Path("request.bin"))));
+  REQUIRE(request.ParseFromString(ReadAll(dir.At("request.bin"))));
   CHECK(request.inputs_size() == 2);
   CHECK(request.inputs(0).image() == "aaa");
 }

@@ -6,6 +6,7 @@
 
 #include "client/cpp/ctl/texts.h"
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
 #include "tests/unit/ctl/run_ctl.h"
 
 namespace embedd::ctl {
@@ -33,16 +34,16 @@ TEST_CASE("CLIP's probabilities are a softmax over all texts, SigLIP's each text
 }
 
 TEST_CASE("Texts are the arguments, then the lines of the file as they are") {
-  const client::TempDir dir;
+  const TempFolder dir;
   const TextFlags flags{.texts = {"first"},
-                        .file = dir.File("texts",
-                                         "\xef\xbb\xbf"
-                                         "one\r\n\n two \nlast")};
+                        .file = dir.Write("texts",
+                                          "\xef\xbb\xbf"
+                                          "one\r\n\n two \nlast")};
   const auto texts = Texts(flags);
   REQUIRE(texts.ok());
   CHECK(*texts == std::vector<std::string>{"first", "one", "", " two ", "last"});
-  CHECK(Texts({.file = dir.File("empty", "")})->empty());
-  CHECK_FALSE(Texts({.file = dir.Path("missing")}).ok());
+  CHECK(Texts({.file = dir.Write("empty", "")})->empty());
+  CHECK_FALSE(Texts({.file = dir.At("missing")}).ok());
 }
 
 TEST_CASE("A long text is shown by its beginning, whole characters, one line") {

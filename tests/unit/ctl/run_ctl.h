@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs the embedctl binary of this build, and keeps files for it.
+// Runs the embedctl binary of this build.
 
 #pragma once
 
@@ -13,19 +13,6 @@ struct CtlResult {
   int exit_code = -1;
   std::string out;
   std::string err;
-};
-
-// A folder that goes away with the object.
-class TempDir {
- public:
-  TempDir();
-  ~TempDir();
-  // Writes a file and returns its path.
-  std::string File(const std::string& name, const std::string& content) const;
-  std::string Path(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
 };
 
 // `arguments` as a shell would pass them. Environment variables EMBEDD_… of the caller are not seen.
