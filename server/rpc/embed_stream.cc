@@ -10,7 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/base/macros.h"
+#include "embedd/v1/embedding_service.grpc.pb.h"
 #include "server/rpc/admission.h"
 #include "server/rpc/answer_place.h"
 #include "server/rpc/batch_response.h"
@@ -107,9 +108,25 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     Advance();
   }
 
+  // Reads the bytes that came. False: they are no message.
+  bool Read() {
+    return grpc::SerializationTraits<v1::EmbedStreamRequest>::Deserialize(&received_, &message_).ok();
+  }
+
   // Takes in the message that was just read. False: not done, and somebody else goes on.
   bool Accept() {
     auto failure = CheckServing(*road_);
+    const bool malformed = !Read();
+    if (!failure && malformed) {
+      const absl::Status status =
+          absl::InvalidArgumentError("input: is no EmbedStreamRequest; texts and ids must be UTF-8");
+      if (reads_ > 0) {  // fails alone, as every input that is wrong
+        input_ = std::make_shared<v1::Input>();
+        Refuse(reads_++, {status, Reason::kInvalidRequest});
+        return true;
+      }
+      failure = CallFailure{.status = status, .reason = Reason::kInvalidRequest, .field = "input"};
+    }
     if (!failure && reads_ == 0) {
       const std::optional<bool> normalize =
           message_.has_normalize() ? std::optional<bool>(message_.normalize()) : std::nullopt;
@@ -260,7 +277,11 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       MutexLock lock(&mu_);
       if (finished_) return;
       if (const auto next = ready_.find(written_); !writing_ && next != ready_.end()) {
-        response_ = std::move(next->second);
+        bool own = false;
+        response_.Clear();
+        const grpc::Status packed =
+            grpc::SerializationTraits<v1::EmbedStreamResponse>::Serialize(next->second, &response_, &own);
+        ABSL_ASSERT(packed.ok());  // it fails from 2 GiB on
         ready_.erase(next);
         writing_ = true;
         StartWrite(&response_);
@@ -269,7 +290,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
       const bool read = !reading_ && !half_closed_ && !draining_ && outstanding < kWindow;
       if (read) {
         reading_ = true;
-        StartRead(&message_);
+        StartRead(&received_);
       }
       if (outstanding == 0 && !writing_ && !read) {
         end_ok = half_closed_;
@@ -331,13 +352,14 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
   absl::Time deadline_ = absl::InfiniteFuture();
 
   // The reading side.
+  grpc::ByteBuffer received_;
   v1::EmbedStreamRequest message_;
   std::shared_ptr<v1::Input> input_;
   CallSettings settings_;
   Kinds kinds_;  // that were sent so far
   uint64_t reads_ = 0;
 
-  v1::EmbedStreamResponse response_;  // being written
+  grpc::ByteBuffer response_;  // being written
 
   Mutex mu_;
   bool reading_ ABSL_GUARDED_BY(mu_) = false;  // from a read's start until its message is on the road

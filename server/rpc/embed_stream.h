@@ -8,6 +8,7 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <functional>
@@ -33,7 +34,8 @@ class OpenStreams {
   std::list<std::function<void()>> streams_ ABSL_GUARDED_BY(mu_);
 };
 
-using StreamReactor = grpc::ServerBidiReactor<v1::EmbedStreamRequest, v1::EmbedStreamResponse>;
+// Of bytes: where gRPC reads messages, one that is none of ours looks like the end of the stream.
+using StreamReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // Starts the stream. The reactor owns itself.
 StreamReactor* StartEmbedStream(Road* road, OpenStreams* streams, grpc::CallbackServerContext* context);

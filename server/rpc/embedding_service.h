@@ -11,7 +11,12 @@
 
 namespace embedd {
 
-class EmbeddingServiceImpl final : public v1::EmbeddingService::CallbackService {
+// As the generated CallbackService, but for EmbedStream.
+using EmbeddingServiceBase = v1::EmbeddingService::WithCallbackMethod_EmbedBatch<
+    v1::EmbeddingService::WithRawCallbackMethod_EmbedStream<
+        v1::EmbeddingService::WithCallbackMethod_GetServerInfo<v1::EmbeddingService::Service>>>;
+
+class EmbeddingServiceImpl final : public EmbeddingServiceBase {
  public:
   // `road` must outlive this.
   EmbeddingServiceImpl(Road* road, FactsSource facts);

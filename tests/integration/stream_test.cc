@@ -213,6 +213,40 @@ TEST_CASE("A stream whose message finds the waiting room full is told to come ba
   CHECK(refused == 13);
 }
 
+TEST_CASE("Bytes that are no message fail alone, and what comes behind them is answered") {
+  InProcessServer server;
+  grpc::ClientContext context;
+  auto stream = server.stub().EmbedStream(&context);
+  v1::EmbedStreamRequest broken = Message(1);
+  broken.mutable_input()->set_id("\xff");  // protobuf refuses to read it
+  stream->Write(Message(0));
+  stream->Write(broken);
+  stream->Write(Message(2));
+  stream->Write(broken);
+  stream->WritesDone();
+  std::vector<v1::EmbedStreamResponse> answers(1);
+  while (stream->Read(&answers.back())) answers.emplace_back();
+  CHECK(stream->Finish().ok());
+  REQUIRE(answers.size() == 5);
+  for (const size_t i : {0, 2})
+    CHECK(First(answers[i]) == Approx(UnitRow(static_cast<uint8_t>(i))[0]).margin(1e-6));
+  for (const size_t i : {1, 3}) {
+    CHECK(answers[i].index() == i);
+    CHECK(answers[i].error().code() == static_cast<int>(grpc::StatusCode::INVALID_ARGUMENT));
+    CHECK_THAT(answers[i].error().message(), ContainsSubstring("must be UTF-8"));
+  }
+
+  grpc::ClientContext other;
+  auto first = server.stub().EmbedStream(&other);
+  first->Write(broken);
+  first->Write(Message(2));
+  first->WritesDone();
+  CHECK_FALSE(first->Read(&answers.back()));
+  CHECK(first->Finish().error_code() == grpc::StatusCode::INVALID_ARGUMENT);
+  CHECK(server.Metric("embedd_images_total{outcome=\"ok\"}") == 2);
+  CHECK(server.Metric("embedd_images_total{outcome=\"rejected\"}") == 3);
+}
+
 TEST_CASE("A stream that mixes images and texts takes the pair of fingerprints alone") {
   InProcessServer server({}, /*serve=*/true, /*devices=*/1, /*texts=*/true);
   const auto end = [&](const std::string& fingerprint, bool image, bool text) {
