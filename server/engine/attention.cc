@@ -182,7 +182,8 @@ at::Tensor Attention(const at::Tensor& query, const at::Tensor& key, const at::T
   const int64_t head_dim = query.size(2) / heads;
   if (query.device().is_cpu() && query.scalar_type() == at::kFloat && head_dim % 4 == 0) {
     const PanelKernel* kernel = PanelKernelFor(head_dim);
-    if (kernel == nullptr) kernel = WidestPanelKernel();
+    if (kernel == nullptr) kernel = Avx512PanelKernel();
+    if (kernel == nullptr) kernel = Avx2PanelKernel();
     if (kernel != nullptr) return InPanels(*kernel, query, key, value, heads, causal, own);
   }
   const auto split = [&](const at::Tensor& x) {

@@ -46,7 +46,7 @@ const PanelKernel* PanelKernelFor(int64_t columns) {
 }
 
 const PanelKernel* WidestPanelKernel() {
-  const PanelKernel* wide = Avx512PanelKernel();
+  const PanelKernel* wide = WideAvx512PanelKernel();
   return wide != nullptr ? wide : Avx2PanelKernel();
 }
 

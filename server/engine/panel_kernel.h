@@ -43,12 +43,14 @@ struct PanelKernel {
 };
 
 // Null where this processor, or this build, has not got the instructions (AVX2 and FMA; AVX-512F).
-const PanelKernel* Avx2PanelKernel();
-const PanelKernel* Avx512PanelKernel();
+const PanelKernel* Avx2PanelKernel();        // 6 rows x 16 columns
+const PanelKernel* Avx512PanelKernel();      // 10 x 32
+const PanelKernel* WideAvx512PanelKernel();  // 9 x 48
 
-// The widest of them into whose panels so many columns divide; null without any.
+// For few columns, such as those of a head: the wider of the first two into whose panels they divide; null
+// without any.
 const PanelKernel* PanelKernelFor(int64_t columns);
-// The widest of them; null without any.
+// For many columns; null without any.
 const PanelKernel* WidestPanelKernel();
 
 // The tile of 1 to kernel.rows rows.

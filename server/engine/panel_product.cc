@@ -15,7 +15,7 @@
 namespace embedd {
 namespace {
 
-// 96 rows by 768 inputs of x are 288 KiB and a panel 48 or 96 KiB: both stay in a second-level cache of
+// 96 rows by 768 inputs of x are 288 KiB and a panel 48 to 144 KiB: both stay in a second-level cache of
 // 512 KiB. Rounded down to whole tiles.
 constexpr int64_t kRows = 96;
 constexpr int64_t kDepth = 768;
@@ -24,7 +24,7 @@ constexpr int64_t kDepth = 768;
 constexpr int64_t kPieces = 12;
 constexpr int64_t kPieceWork = 1 << 22;
 // Of the largest tile of any kernel.
-constexpr int64_t kMostRows = 16, kMostColumns = 32;
+constexpr int64_t kMostRows = 16, kMostColumns = 48;
 
 // The rows [begin, end), at most kRows, in tiles of almost equal height, so that no small one is left over.
 struct Tiles {
@@ -45,8 +45,9 @@ struct Matrices {
   bool add;
 };
 
-// A product in pieces: so many panels by so many chunks of rows each. Rows are divided only where there are
-// too few panels for the threads, or every thread would read the whole weight.
+// A product in pieces: a chunk of rows by so many panels each. The rows of a chunk stay in the cache
+// meanwhile, and panels come in the order in which they are fetched ahead; pieces of the same panels follow
+// each other, so that what one thread brought from memory the next finds nearer.
 class Pieces {
  public:
   Pieces(const PanelKernel& kernel, const Matrices& m, int64_t threads)
@@ -54,38 +55,34 @@ class Pieces {
         m_(m),
         panels_(DivideUp(m.out, kernel.columns)),
         chunks_(DivideUp(m.rows, kRows / kernel.rows * kernel.rows)) {
-    const int64_t panel_work = m.rows * m.in * kernel.columns, wanted = kPieces * threads;
-    piece_panels_ = std::max(DivideUp(panels_, wanted), DivideUp(kPieceWork, panel_work));
-    row_parts_ = std::clamp<int64_t>(std::min(wanted / panels_, panel_work / kPieceWork), 1, chunks_);
+    const int64_t panel_work = DivideUp(m.rows, chunks_) * m.in * kernel.columns;
+    piece_panels_ = std::min(
+        panels_, std::max(DivideUp(panels_ * chunks_, kPieces * threads), DivideUp(kPieceWork, panel_work)));
   }
 
-  int64_t count() const { return DivideUp(panels_, piece_panels_) * row_parts_; }
+  int64_t count() const { return DivideUp(panels_, piece_panels_) * chunks_; }
 
   // Computes piece i; the first untaken one is what this thread will most likely take then.
   void Run(int64_t i, const std::atomic<int64_t>& untaken) const {
-    const int64_t begin = FirstPanel(i), end = std::min(begin + piece_panels_, panels_);
-    const int64_t part = i % row_parts_, last_chunk = (part + 1) * chunks_ / row_parts_;
-    for (int64_t chunk = part * chunks_ / row_parts_; chunk < last_chunk; ++chunk) {
-      const Tiles tiles(chunk * m_.rows / chunks_, (chunk + 1) * m_.rows / chunks_, kernel_.rows);
-      for (int64_t first = 0; first < m_.in; first += kDepth) {
-        for (int64_t p = begin; p < end; ++p) {
-          const float* following = nullptr;
-          if (p + 1 < end) {
-            following = Panel(first, p + 1);
-          } else if (first + kDepth < m_.in) {
-            following = Panel(first + kDepth, begin);
-          } else {
-            following =
-                Panel(0, chunk + 1 < last_chunk ? begin : FirstPanel(std::min(untaken.load(), count() - 1)));
-          }
-          Multiply(tiles, first, p, following);
+    const int64_t begin = FirstPanel(i), end = std::min(begin + piece_panels_, panels_), chunk = i % chunks_;
+    const Tiles tiles(chunk * m_.rows / chunks_, (chunk + 1) * m_.rows / chunks_, kernel_.rows);
+    for (int64_t first = 0; first < m_.in; first += kDepth) {
+      for (int64_t p = begin; p < end; ++p) {
+        const float* following = nullptr;
+        if (p + 1 < end) {
+          following = Panel(first, p + 1);
+        } else if (first + kDepth < m_.in) {
+          following = Panel(first + kDepth, begin);
+        } else {
+          following = Panel(0, FirstPanel(std::min(untaken.load(), count() - 1)));
         }
+        Multiply(tiles, first, p, following);
       }
     }
   }
 
  private:
-  int64_t FirstPanel(int64_t piece) const { return piece / row_parts_ * piece_panels_; }
+  int64_t FirstPanel(int64_t piece) const { return piece / chunks_ * piece_panels_; }
   int64_t Depth(int64_t first) const { return std::min(kDepth, m_.in - first); }
   const float* Panel(int64_t first, int64_t p) const {
     return m_.panels + first * panels_ * kernel_.columns + p * Depth(first) * kernel_.columns;
@@ -141,7 +138,7 @@ class Pieces {
   const PanelKernel& kernel_;
   const Matrices& m_;
   const int64_t panels_, chunks_;
-  int64_t piece_panels_, row_parts_;
+  int64_t piece_panels_;
 };
 
 }  // namespace

@@ -2,12 +2,12 @@
 //
 // PanelProduct: x W^T in f32 for x86 processors with AVX2 and FMA, or AVX-512. Part of LinearLayer.
 //
-// The weight is kept in panels of 16 or 32 output columns, each stored in the order in which the kernel reads
-// it, so it streams through the cache once per 96 rows, the next panel being fetched while one is computed,
-// and nothing is rearranged at run time. MKL rearranges a plain weight in every call, in every thread: two
-// fifths of the processor time of a single image (50 rows), on Zen 3. Loops after Goto and van de Geijn,
-// "Anatomy of High-Performance Matrix Multiplication" (ACM TOMS 34:3, 2008), without their copy of x, which
-// did not pay.
+// The weight is kept in panels of 16, 32 or 48 output columns, each stored in the order in which the kernel
+// reads it, so it streams through the cache once per 96 rows, the next panel being fetched while one is
+// computed, and nothing is rearranged at run time. MKL rearranges a plain weight in every call, in every
+// thread: two fifths of the processor time of a single image (50 rows), on Zen 3. Loops after Goto and van de
+// Geijn, "Anatomy of High-Performance Matrix Multiplication" (ACM TOMS 34:3, 2008), without their copy of x,
+// which did not pay.
 //
 // The panels are ordinary memory of LibTorch's allocator. Thread-safe once made.
 
