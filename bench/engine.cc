@@ -21,7 +21,7 @@
 #include "server/engine/torch_executor.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/log.h"
-#include "server/support/process.h"
+#include "server/support/openmp_spinning.h"
 #include "tests/support/towers.h"
 
 namespace embedd::bench {

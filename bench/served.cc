@@ -30,6 +30,7 @@
 #include "server/prepare/image/file_decoder.h"
 #include "server/release/torch_device_memory.h"
 #include "server/support/log.h"
+#include "server/support/openmp_spinning.h"
 #include "server/support/process.h"
 
 namespace embedd::bench {

@@ -29,6 +29,7 @@
 #include "server/support/cgroup.h"
 #include "server/support/log.h"
 #include "server/support/mutex.h"
+#include "server/support/openmp_spinning.h"
 #include "server/support/process.h"
 #include "server/support/signals.h"
 
@@ -265,6 +266,12 @@ int Main(int argc, char** argv) {
   (*server)->LastWords();
   std::_Exit(*seen.loaded);
 }
+
+// Sanitizers start before the libraries, too.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+[[gnu::section(".preinit_array"),
+  gnu::used]] void (*const before_libraries)(int, char**, char**) = LimitSpinningBeforeLibraries;
+#endif
 
 }  // namespace
 }  // namespace embedd

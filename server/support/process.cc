@@ -10,9 +10,6 @@
 #include <cstring>
 #include <ctime>
 
-#if defined(__GLIBC__)
-#include <malloc.h>
-#endif
 #if defined(__APPLE__)
 #include <mach/mach.h>
 #include <malloc/malloc.h>
@@ -141,17 +138,6 @@ void SetThreadName(const char* name) {
 void InstallForkGuard() {
   static std::atomic<bool> installed{false};
   if (!installed.exchange(true)) pthread_atfork(nullptr, nullptr, EndChild);
-}
-
-void LimitSpinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  setenv("GOMP_SPINCOUNT", "2000", /*overwrite=*/1);
-  setenv("KMP_BLOCKTIME", "0", /*overwrite=*/0);  // LLVM's library, which counts in ms
-#ifdef __linux__
-  execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
-#else
-  (void)argv;
-#endif
 }
 
 void KeepFreedMemory() {

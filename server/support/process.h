@@ -39,14 +39,6 @@ void SetThreadName(const char* name);
 // model is loaded; later calls do nothing.
 void InstallForkGuard();
 
-// Lets OpenMP's threads spin only some tens of microseconds while they wait for each other, and then sleep,
-// unless the environment says otherwise (GOMP_SPINCOUNT, OMP_WAIT_POLICY). Waking a thread that sleeps took a
-// sixth of the time of a single image; one that spins on takes the processor from the one it waits for, and
-// with other programs on the machine a batch took up to 60 times longer (docs/performance.md). GNU's library
-// reads its environment when it is loaded, so the program replaces itself once. Call first in main, before
-// any thread.
-void LimitSpinning(char** argv);
-
 // Has the heap keep up to 64 MiB of freed memory instead of giving it back at once, and take buffers below 32
 // MiB from there. Pixels are such buffers, made by one thread and freed by another: left alone, glibc returns
 // them to the system each time, and 37 page faults are two fifths of the cost of a raw image

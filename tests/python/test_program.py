@@ -34,6 +34,17 @@ def run(*arguments, env=None, timeout=60):
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP")
+def test_threads_spin_briefly_and_libraries_start_once():
+    # A program that replaces itself after its libraries have started takes LibTorch's start, 0.2 s, twice.
+    result = run("--version", env={"LD_DEBUG": "libs", "OMP_DISPLAY_ENV": "verbose"})
+    assert "GOMP_SPINCOUNT = '2000'" in result.stderr
+    starts = [line for line in result.stderr.splitlines() if "calling init:" in line and "libtorch_cpu" in line]
+    assert len(starts) == 1
+    chosen = run("--version", env={"GOMP_SPINCOUNT": "77", "OMP_DISPLAY_ENV": "verbose"})
+    assert "GOMP_SPINCOUNT = '77'" in chosen.stderr
+
+
 def test_bad_flags_exit_with_2_and_name_the_flag():
     result = run("--model", str(MODEL), "--max-batch", "0")
     assert result.returncode == 2

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "server/support/openmp_spinning.h"
+
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdlib>
+
+namespace embedd {
+namespace {
+
+// GNU's library, and LLVM's, which counts in milliseconds.
+char gnu_setting[] = "GOMP_SPINCOUNT=2000";
+char llvm_setting[] = "KMP_BLOCKTIME=0";
+
+[[maybe_unused]] bool StartsWith(const char* text, const char* prefix) {
+  while (*prefix != '\0' && *text == *prefix) ++text, ++prefix;
+  return *prefix == '\0';
+}
+
+[[maybe_unused]] bool Contains(char** environment, const char* prefix) {
+  for (; *environment != nullptr; ++environment) {
+    if (StartsWith(*environment, prefix)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void LimitSpinningBeforeLibraries([[maybe_unused]] int argc, [[maybe_unused]] char** argv,
+                                  [[maybe_unused]] char** environment) {
+#ifdef __linux__
+  // The C library is there and has not started: no heap, and setenv would be undone.
+  if (Contains(environment, "OMP_WAIT_POLICY=") || Contains(environment, "GOMP_SPINCOUNT=")) return;
+  size_t count = 0;
+  while (environment[count] != nullptr) ++count;
+  char** const extended = static_cast<char**>(__builtin_alloca((count + 3) * sizeof(char*)));
+  for (size_t i = 0; i < count; ++i) extended[i] = environment[i];
+  extended[count++] = gnu_setting;
+  if (!Contains(environment, "KMP_BLOCKTIME=")) extended[count++] = llvm_setting;
+  extended[count] = nullptr;
+  execve("/proc/self/exe", argv, extended);  // comes back only when it failed
+#endif
+}
+
+void LimitSpinning([[maybe_unused]] char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+  putenv(gnu_setting);
+  if (std::getenv("KMP_BLOCKTIME") == nullptr) putenv(llvm_setting);
+#ifdef __linux__
+  execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
+#endif
+}
+
+}  // namespace embedd
