@@ -46,8 +46,11 @@ const PanelKernel* PanelKernelFor(int64_t columns) {
 }
 
 const PanelKernel* WidestPanelKernel() {
-  const PanelKernel* wide = WideAvx512PanelKernel();
-  return wide != nullptr ? wide : Avx2PanelKernel();
+  static const PanelKernel* const kKernels[] = {AmxPanelKernel(), WideAvx512PanelKernel()};
+  for (const PanelKernel* kernel : kKernels) {
+    if (kernel != nullptr) return kernel;
+  }
+  return Avx2PanelKernel();
 }
 
 void MultiplyTile(const PanelKernel& kernel, const PanelTile& tile, int64_t rows) {

@@ -38,6 +38,8 @@ struct PanelKernel {
   int64_t rows;     // at most, of a tile
   // multiply[rows - 1] computes out = x panel + bias of so many rows. Through MultiplyTile only.
   void (*const* multiply)(const PanelTile& tile);
+  // Products of more than a few rows are computed by SplitTiles, `multiply` is for the others.
+  bool in_tiles;
   // Softmax of scale * row[0, count) in place; what lies behind it, up to whole panels, may be overwritten.
   void (*softmax)(float* row, int64_t count, float scale);
 };
@@ -46,6 +48,7 @@ struct PanelKernel {
 const PanelKernel* Avx2PanelKernel();        // 6 rows x 16 columns
 const PanelKernel* Avx512PanelKernel();      // 10 x 32
 const PanelKernel* WideAvx512PanelKernel();  // 9 x 48
+const PanelKernel* AmxPanelKernel();         // 32 x 32
 
 // For few columns, such as those of a head: the wider of the first two into whose panels they divide; null
 // without any.

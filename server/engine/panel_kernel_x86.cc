@@ -5,6 +5,7 @@
 
 #include "server/engine/panel_kernel.h"
 #include "server/engine/softmax_row.h"
+#include "server/engine/split_tiles.h"
 
 #if defined(__x86_64__)
 
@@ -127,7 +128,11 @@ __attribute__((target("avx512f"))) void SoftmaxAvx512(float* row, int64_t count,
 const PanelKernel* Avx2PanelKernel() {
   static constexpr void (*kMultiply[])(const PanelTile&) = {
       MultiplyAvx2<1>, MultiplyAvx2<2>, MultiplyAvx2<3>, MultiplyAvx2<4>, MultiplyAvx2<5>, MultiplyAvx2<6>};
-  static constexpr PanelKernel kKernel = {"avx2", 2 * kLanes<Floats8>, std::size(kMultiply), kMultiply,
+  static constexpr PanelKernel kKernel = {"avx2",
+                                          2 * kLanes<Floats8>,
+                                          std::size(kMultiply),
+                                          kMultiply,
+                                          /*in_tiles=*/false,
                                           SoftmaxAvx2};
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kKernel : nullptr;
 }
@@ -136,8 +141,9 @@ const PanelKernel* Avx512PanelKernel() {
   static constexpr void (*kMultiply[])(const PanelTile&) = {
       MultiplyAvx512<1>, MultiplyAvx512<2>, MultiplyAvx512<3>, MultiplyAvx512<4>, MultiplyAvx512<5>,
       MultiplyAvx512<6>, MultiplyAvx512<7>, MultiplyAvx512<8>, MultiplyAvx512<9>, MultiplyAvx512<10>};
-  static constexpr PanelKernel kKernel = {"avx512", 2 * kLanes<Floats16>, std::size(kMultiply), kMultiply,
-                                          SoftmaxAvx512};
+  static constexpr PanelKernel kKernel = {"avx512",           2 * kLanes<Floats16>, std::size(kMultiply),
+                                          kMultiply,
+                                          /*in_tiles=*/false, SoftmaxAvx512};
   return __builtin_cpu_supports("avx512f") ? &kKernel : nullptr;
 }
 
@@ -147,8 +153,23 @@ const PanelKernel* WideAvx512PanelKernel() {
       MultiplyWideAvx512<4>, MultiplyWideAvx512<5>, MultiplyWideAvx512<6>,
       MultiplyWideAvx512<7>, MultiplyWideAvx512<8>, MultiplyWideAvx512<9>};
   static constexpr PanelKernel kKernel = {"avx512 wide", 3 * kLanes<Floats16>, std::size(kMultiply),
-                                          kMultiply, SoftmaxAvx512};
+                                          kMultiply,     /*in_tiles=*/false,   SoftmaxAvx512};
   return __builtin_cpu_supports("avx512f") ? &kKernel : nullptr;
+}
+
+const PanelKernel* AmxPanelKernel() {
+  static const PanelKernel* const kKernel = []() -> const PanelKernel* {
+    const PanelKernel* few_rows = Avx512PanelKernel();
+    if (few_rows == nullptr || !SplitTiles::Available()) return nullptr;
+    static const PanelKernel kInTiles = {"amx",
+                                         few_rows->columns,
+                                         few_rows->rows,
+                                         few_rows->multiply,
+                                         /*in_tiles=*/true,
+                                         few_rows->softmax};
+    return &kInTiles;
+  }();
+  return kKernel;
 }
 
 }  // namespace embedd
@@ -159,6 +180,7 @@ namespace embedd {
 const PanelKernel* Avx2PanelKernel() { return nullptr; }
 const PanelKernel* Avx512PanelKernel() { return nullptr; }
 const PanelKernel* WideAvx512PanelKernel() { return nullptr; }
+const PanelKernel* AmxPanelKernel() { return nullptr; }
 }  // namespace embedd
 
 #endif

@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 
 #include "server/engine/parallel_for.h"
+#include "server/engine/split_tiles.h"
 
 namespace embedd {
 namespace {
@@ -22,6 +24,8 @@ constexpr int64_t kDepth = 768;
 // Threads take pieces of a product until none is left, since the processors of a shared machine are not
 // equally fast: so many for each thread, of at least so many multiply-adds (30 to 80 microseconds).
 constexpr int64_t kPieces = 12;
+// In tiles a piece begins with splitting its rows, which costs what some panels do.
+constexpr int64_t kPiecesInTiles = 4;
 constexpr int64_t kPieceWork = 1 << 22;
 // Of the largest tile of any kernel.
 constexpr int64_t kMostRows = 16, kMostColumns = 48;
@@ -53,20 +57,27 @@ class Pieces {
   Pieces(const PanelKernel& kernel, const Matrices& m, int64_t threads)
       : kernel_(kernel),
         m_(m),
+        in_tiles_(kernel.in_tiles && m.rows >= SplitTiles::kLeastRows),
         panels_(DivideUp(m.out, kernel.columns)),
-        chunks_(DivideUp(m.rows, kRows / kernel.rows * kernel.rows)) {
+        chunks_(DivideUp(m.rows, in_tiles_ ? SplitTiles::kRows : kRows / kernel.rows * kernel.rows)) {
     const int64_t panel_work = DivideUp(m.rows, chunks_) * m.in * kernel.columns;
-    piece_panels_ = std::min(
-        panels_, std::max(DivideUp(panels_ * chunks_, kPieces * threads), DivideUp(kPieceWork, panel_work)));
+    const int64_t pieces = (in_tiles_ ? kPiecesInTiles : kPieces) * threads;
+    piece_panels_ =
+        std::min(panels_, std::max(DivideUp(panels_ * chunks_, pieces), DivideUp(kPieceWork, panel_work)));
   }
+
+  bool in_tiles() const { return in_tiles_; }
 
   int64_t count() const { return DivideUp(panels_, piece_panels_) * chunks_; }
 
-  // Computes piece i; the first untaken one is what this thread will most likely take then.
-  void Run(int64_t i, const std::atomic<int64_t>& untaken) const {
+  // Computes piece i; the first untaken one is what this thread will most likely take then. `split`: of this
+  // thread, where pieces are computed in tiles.
+  void Run(int64_t i, const std::atomic<int64_t>& untaken, SplitTiles* split) const {
     const int64_t begin = FirstPanel(i), end = std::min(begin + piece_panels_, panels_), chunk = i % chunks_;
-    const Tiles tiles(chunk * m_.rows / chunks_, (chunk + 1) * m_.rows / chunks_, kernel_.rows);
+    const int64_t top = chunk * m_.rows / chunks_, bottom = (chunk + 1) * m_.rows / chunks_;
+    const Tiles tiles(top, bottom, kernel_.rows);
     for (int64_t first = 0; first < m_.in; first += kDepth) {
+      if (split != nullptr) split->TakeRows(m_.x + top * m_.in + first, m_.in, bottom - top, Depth(first));
       for (int64_t p = begin; p < end; ++p) {
         const float* following = nullptr;
         if (p + 1 < end) {
@@ -76,7 +87,11 @@ class Pieces {
         } else {
           following = Panel(0, FirstPanel(std::min(untaken.load(), count() - 1)));
         }
-        Multiply(tiles, first, p, following);
+        if (split != nullptr) {
+          MultiplySplit(*split, top, first, p, following);
+        } else {
+          Multiply(tiles, first, p, following);
+        }
       }
     }
   }
@@ -113,6 +128,17 @@ class Pieces {
     }
   }
 
+  void MultiplySplit(SplitTiles& split, int64_t top, int64_t first, int64_t p, const float* following) const {
+    const int64_t column = p * kernel_.columns;
+    split.Multiply({.data = Panel(first, p),
+                    .bias = m_.bias != nullptr && first == 0 ? m_.bias + column : nullptr,
+                    .out = m_.y + top * m_.out + column,
+                    .out_stride = m_.out,
+                    .columns = std::min(kernel_.columns, m_.out - column),
+                    .add = m_.add || first > 0,
+                    .next = following});
+  }
+
   // The last panel of a weight whose outputs do not divide into panels: its columns go through a tile of
   // their own, or they would be written into the row below.
   void MultiplyPart(PanelTile tile, int64_t rows, int64_t columns) const {
@@ -137,6 +163,7 @@ class Pieces {
 
   const PanelKernel& kernel_;
   const Matrices& m_;
+  const bool in_tiles_;
   const int64_t panels_, chunks_;
   int64_t piece_panels_;
 };
@@ -156,6 +183,7 @@ const PanelKernel* PanelProduct::KernelFor(const at::Tensor& weight) {
 
 PanelProduct::PanelProduct(const at::Tensor& weight, const PanelKernel& kernel)
     : kernel_(kernel), out_(weight.size(0)), in_(weight.size(1)) {
+  static_assert(kDepth == SplitTiles::kDepth);
   TORCH_CHECK(kernel.rows <= kMostRows && kernel.columns <= kMostColumns);
   const int64_t padded = DivideUp(out_, kernel.columns) * kernel.columns;
   panels_ = at::empty({padded * in_}, weight.options());
@@ -196,8 +224,16 @@ void PanelProduct::Run(const at::Tensor& x_any, const at::Tensor& bias_any, bool
   const int64_t threads = at::get_num_threads();
   const Pieces pieces(kernel_, matrices, threads);
   std::atomic<int64_t> untaken = 0;
-  ParallelFor(std::min(threads, pieces.count()), 1, [&](int64_t, int64_t) {
-    for (int64_t i; (i = untaken.fetch_add(1)) < pieces.count();) pieces.Run(i, untaken);
+  const int64_t workers = std::min(threads, pieces.count());
+  at::Tensor scratch;
+  if (pieces.in_tiles())
+    scratch = at::empty({workers, SplitTiles::kScratchBytes}, x.options().dtype(at::kByte));
+  ParallelFor(workers, 1, [&](int64_t worker, int64_t) {
+    std::optional<SplitTiles> split;
+    if (pieces.in_tiles())
+      split.emplace(scratch.mutable_data_ptr<uint8_t>() + worker * SplitTiles::kScratchBytes);
+    for (int64_t i; (i = untaken.fetch_add(1)) < pieces.count();)
+      pieces.Run(i, untaken, split ? &*split : nullptr);
   });
 }
 
