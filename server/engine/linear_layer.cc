@@ -7,9 +7,12 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/silu.h>
 
+#include <algorithm>
 #include <optional>
 #include <string_view>
 #include <utility>
+
+#include "server/engine/parallel_for.h"
 
 namespace embedd {
 namespace {
@@ -48,6 +51,16 @@ const OneDnn& Ops() {
 at::Tensor Pack(const at::Tensor& weight) {
   static const std::optional<c10::SymInt> kAnyRows;  // a temporary makes GCC 12 warn at -O3
   return Ops().pack->call(weight, kAnyRows);
+}
+
+// LibTorch's tanh took a sixteenth of a batch of SigLIP, this takes half of that.
+void GeluTanh(const at::Tensor& x, const PanelKernel& kernel) {
+  constexpr int64_t kPiece = 8192;
+  float* const data = x.mutable_data_ptr<float>();
+  const int64_t count = x.numel();
+  ParallelFor(DivideUp(count, kPiece), 1, [&](int64_t begin, int64_t end) {
+    kernel.gelu_tanh(data + begin * kPiece, std::min(end * kPiece, count) - begin * kPiece);
+  });
 }
 
 std::optional<at::Tensor> Optional(const at::Tensor& tensor) {
@@ -91,6 +104,10 @@ at::Tensor LinearLayer::ApplyActivation(const at::Tensor& x, Activation activati
                  : Ops().product->call(x, weight_, Optional(bias_), "gelu", Scalars(), approximate);
   }
   at::Tensor out = Apply(x);
+  if (panels_ != nullptr && activation == Activation::kGeluTanh) {
+    GeluTanh(out, panels_->kernel());
+    return out;
+  }
   return swish ? at::silu_(out) : at::gelu_(out, approximate);
 }
 

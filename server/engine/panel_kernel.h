@@ -42,6 +42,8 @@ struct PanelKernel {
   bool in_tiles;
   // Softmax of scale * row[0, count) in place; what lies behind it, up to whole panels, may be overwritten.
   void (*softmax)(float* row, int64_t count, float scale);
+  // GELU by tanh of row[0, count) in place.
+  void (*gelu_tanh)(float* row, int64_t count);
 };
 
 // Null where this processor, or this build, has not got the instructions (AVX2 and FMA; AVX-512F).

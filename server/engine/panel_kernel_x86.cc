@@ -4,7 +4,7 @@
 // target. Intrinsics and a portable library were weighed (docs/performance.md, "One source for the kernels").
 
 #include "server/engine/panel_kernel.h"
-#include "server/engine/softmax_row.h"
+#include "server/engine/row_math.h"
 #include "server/engine/split_tiles.h"
 
 #if defined(__x86_64__)
@@ -123,6 +123,14 @@ __attribute__((target("avx512f"))) void SoftmaxAvx512(float* row, int64_t count,
   SoftmaxRow<Floats16, Ints16>(row, count, scale);
 }
 
+__attribute__((target("avx2,fma"))) void GeluTanhAvx2(float* row, int64_t count) {
+  GeluTanhRow<Floats8, Ints8>(row, count);
+}
+
+__attribute__((target("avx512f"))) void GeluTanhAvx512(float* row, int64_t count) {
+  GeluTanhRow<Floats16, Ints16>(row, count);
+}
+
 }  // namespace
 
 const PanelKernel* Avx2PanelKernel() {
@@ -133,7 +141,8 @@ const PanelKernel* Avx2PanelKernel() {
                                           std::size(kMultiply),
                                           kMultiply,
                                           /*in_tiles=*/false,
-                                          SoftmaxAvx2};
+                                          SoftmaxAvx2,
+                                          GeluTanhAvx2};
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kKernel : nullptr;
 }
 
@@ -143,7 +152,7 @@ const PanelKernel* Avx512PanelKernel() {
       MultiplyAvx512<6>, MultiplyAvx512<7>, MultiplyAvx512<8>, MultiplyAvx512<9>, MultiplyAvx512<10>};
   static constexpr PanelKernel kKernel = {"avx512",           2 * kLanes<Floats16>, std::size(kMultiply),
                                           kMultiply,
-                                          /*in_tiles=*/false, SoftmaxAvx512};
+                                          /*in_tiles=*/false, SoftmaxAvx512,        GeluTanhAvx512};
   return __builtin_cpu_supports("avx512f") ? &kKernel : nullptr;
 }
 
@@ -153,7 +162,8 @@ const PanelKernel* WideAvx512PanelKernel() {
       MultiplyWideAvx512<4>, MultiplyWideAvx512<5>, MultiplyWideAvx512<6>,
       MultiplyWideAvx512<7>, MultiplyWideAvx512<8>, MultiplyWideAvx512<9>};
   static constexpr PanelKernel kKernel = {"avx512 wide", 3 * kLanes<Floats16>, std::size(kMultiply),
-                                          kMultiply,     /*in_tiles=*/false,   SoftmaxAvx512};
+                                          kMultiply,     /*in_tiles=*/false,   SoftmaxAvx512,
+                                          GeluTanhAvx512};
   return __builtin_cpu_supports("avx512f") ? &kKernel : nullptr;
 }
 
@@ -166,7 +176,8 @@ const PanelKernel* AmxPanelKernel() {
                                          few_rows->rows,
                                          few_rows->multiply,
                                          /*in_tiles=*/true,
-                                         few_rows->softmax};
+                                         few_rows->softmax,
+                                         few_rows->gelu_tanh};
     return &kInTiles;
   }();
   return kKernel;

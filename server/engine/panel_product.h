@@ -33,6 +33,8 @@ class PanelProduct {
   // Copies the weight.
   PanelProduct(const at::Tensor& weight, const PanelKernel& kernel);
 
+  const PanelKernel& kernel() const { return kernel_; }
+
   // x [..., in] f32, contiguous -> x W^T + bias [..., out]; bias [out] or undefined.
   at::Tensor Apply(const at::Tensor& x, const at::Tensor& bias) const;
 

@@ -13,7 +13,7 @@
 #include <atomic>
 #include <cstring>
 
-#include "server/engine/softmax_row.h"
+#include "server/engine/row_math.h"
 
 #define EMBEDD_AVX512 __attribute__((target("avx512f")))
 #define EMBEDD_AMX __attribute__((target("avx512f,amx-tile,amx-bf16")))

@@ -109,6 +109,29 @@ TEST_CASE("Products in tiles of bf16 are as exact as those of f32") {
   CHECK(run(*AmxPanelKernel()) <= plain);  // with two parts instead of three it is a hundred times as much
 }
 
+TEST_CASE("GELU by tanh is what its formula says, to the last digits") {
+  for (const PanelKernel* kernel : {Avx2PanelKernel(), Avx512PanelKernel()}) {
+    if (kernel == nullptr) continue;
+    std::vector<float> x;  // a length that no vector divides
+    for (int i = -2000; i <= 2000; ++i) x.push_back(static_cast<float>(i) * 0.0101f);
+    x.push_back(1e30f);
+    x.push_back(-1e30f);
+    std::vector<float> y = x;
+    y.push_back(7);
+    kernel->gelu_tanh(y.data(), static_cast<int64_t>(x.size()));
+    CHECK(y.back() == 7);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double v = x[i],
+                   wanted = v / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v)));
+      INFO(kernel->name << " of " << v);
+      REQUIRE(std::abs(y[i] - wanted) <= 1e-6 * std::max(0.1, std::abs(wanted)));
+    }
+    float nan = std::nanf("");
+    kernel->gelu_tanh(&nan, 1);
+    CHECK(std::isnan(nan));
+  }
+}
+
 TEST_CASE("A few columns take the widest kernel into whose panels they divide") {
   CHECK(PanelKernelFor(24) == nullptr);
   CHECK(PanelKernelFor(48) == Avx2PanelKernel());  // 32 does not divide it
