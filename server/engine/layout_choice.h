@@ -21,14 +21,14 @@ struct MeasuredLayout {
   double microseconds_per_token;  // of the MLP of one block
 };
 
-// Measures one block of a tower of this shape on cpu in each layout that can be used, for one image and for a
-// full batch, and takes panels unless another is a tenth faster. Takes some tens of milliseconds, under two
-// seconds for the largest towers. Call it with the thread count of the executor. Throws what LibTorch throws.
+// Measures one block of a tower of this shape on cpu in each layout that may be the fastest, for one image
+// and for a full batch, and takes panels unless another is a tenth faster. Takes some tens of milliseconds,
+// under two seconds for the largest towers; the same shape is measured once in a process. Call it with the
+// thread count of the executor. Throws what LibTorch throws.
 MeasuredLayout MeasureLayouts(const TowerConfig& config, at::ScalarType dtype);
 
-// The fastest layout for a tower on cpu: what MeasureLayouts takes, but for f32 with AVX2 and no AVX-512,
-// where it is panels without asking (on Zen 3, two threads, plain over panels: 1.5 to 2 at one image, 1.03
-// to 1.1 at sixteen; oneDNN's layout loses there). Throws what LibTorch throws.
+// The fastest layout for a tower on cpu: what MeasureLayouts takes, where there is a choice. Throws what
+// LibTorch throws.
 WeightLayout FastestLayout(const TowerConfig& config, at::ScalarType dtype);
 
 }  // namespace embedd
