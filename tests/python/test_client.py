@@ -42,6 +42,15 @@ def test_several_calls_are_under_way_at_once_but_never_too_many(server, make_cli
     assert [len(request.inputs) for request in server.requests] == [64] * 8
 
 
+def test_an_infinite_timeout_is_no_limit(server, make_client):
+    endless = float("inf")
+    client = make_client(server.target, timeout=endless)
+    assert np.array_equal(client.embed_images(images(3)), vectors(images(3)))
+    assert client.server_info().limits == client.wait_ready(endless).limits
+    with pytest.raises(ValueError, match="timeout is None; pass seconds"):
+        make_client(server.target, timeout=None).embed_images(images(3))
+
+
 def test_nothing_gives_an_empty_array_of_the_models_dimension(server, make_client):
     client = make_client(server.target)
     assert client.embed_images([]).shape == client.embed_images(iter(())).shape == (0, DIMENSION)

@@ -95,7 +95,7 @@ class Connection:
         replica = attempt.replica
         method = await self._method(replica, wanted.method)
         try:
-            answer = await method(wanted.payload, timeout=wanted.timeout, metadata=self.endpoint.metadata())
+            answer = await method(wanted.payload, timeout=wanted.grpc_timeout, metadata=self.endpoint.metadata())
         except grpc.RpcError as error:
             failure = _status.from_rpc_error(error, replica.target, wanted.timeout)
             raise attempt.failed(failure, wanted.method) from error

@@ -135,8 +135,8 @@ def make_options(
     _one_of("on_error", on_error, ("raise", "return"))
     if batch_size is not None and batch_size <= 0:
         raise ValueError(f"batch_size is {batch_size}; pass 1 or more, or None for the client's choice")
-    if not timeout > 0:
-        raise ValueError(f"timeout is {timeout}; pass seconds, more than 0")
+    if timeout is None or not timeout > 0:
+        raise ValueError(f"timeout is {timeout}; pass seconds, more than 0, or float('inf') for no limit")
     if retry_for is not None and retry_for < 0:
         raise ValueError(f"retry_for is {retry_for}; pass seconds, 0 for no retries")
     if priority is None:

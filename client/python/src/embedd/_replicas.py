@@ -43,6 +43,11 @@ class Call(NamedTuple):
     images: int = 0
     largest_file: int = 0  # bytes
 
+    @property
+    def grpc_timeout(self) -> Optional[float]:
+        """`timeout` as gRPC takes it, which makes of infinity a time that is over."""
+        return None if self.timeout == float("inf") else self.timeout
+
 
 class Answer(NamedTuple):
     """What a server said, and which."""

@@ -96,9 +96,9 @@ class Connection:
         metadata = self.endpoint.metadata()
         try:
             if workers is None:
-                answer = method(wanted.payload, timeout=wanted.timeout, metadata=metadata)
+                answer = method(wanted.payload, timeout=wanted.grpc_timeout, metadata=metadata)
             else:
-                answer = workers.result_of(method.future(wanted.payload, timeout=wanted.timeout, metadata=metadata))
+                answer = workers.result_of(method.future(wanted.payload, timeout=wanted.grpc_timeout, metadata=metadata))
         except grpc.FutureCancelledError:
             raise errors.EmbedError("cancelled") from None
         except grpc.RpcError as error:
