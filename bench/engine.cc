@@ -5,6 +5,7 @@
 // Answers each line on stdin with one JSON line, so that a runner can take turns between contenders:
 //   BATCH CALLS        {"seconds": of each call}
 //   compare BATCH      {"max_delta": between unit vectors of this contender and the plain tower}
+//   profile BATCH CALLS  where the time of these calls goes, see ProfileCalls; of the engine and images
 // The engine also normalises from uint8, which the plain loop is spared. Of the text tower (--tower text)
 // only the engine is a contender.
 
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "bench/common.h"
+#include "bench/engine_profile.h"
 #include "server/engine/pixel_table.h"
 #include "server/engine/torch_device.h"
 #include "server/engine/torch_executor.h"
@@ -27,19 +29,20 @@
 namespace embedd::bench {
 namespace {
 
-// Noise as uint8 and, normalised, as the plain tower takes it.
+// Noise as uint8 and, where asked for, normalised, as the plain tower takes it.
 struct Pixels {
   std::vector<uint8_t> bytes;
   std::vector<const uint8_t*> images;
   std::vector<float> floats;
 
-  Pixels(const ImageSpec& spec, int n) {
+  Pixels(const ImageSpec& spec, int n, bool normalised) {
     const size_t plane = static_cast<size_t>(spec.height) * static_cast<size_t>(spec.width);
     bytes.resize(3 * plane * static_cast<size_t>(n));
-    floats.resize(bytes.size());
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>((i * 2654435761u) >> 13);
-    const PixelTable table(spec);
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) images.push_back(&bytes[3 * plane * i]);
+    if (!normalised) return;
+    const PixelTable table(spec);
+    floats.resize(bytes.size());
     for (size_t i = 0; i < 3 * static_cast<size_t>(n); ++i) {
       table.Normalize(static_cast<int>(i % 3), &bytes[plane * i], static_cast<int64_t>(plane),
                       &floats[plane * i]);
@@ -101,6 +104,8 @@ class Contender {
     return rows;
   }
 
+  bool normalised() const { return engine_ == nullptr; }
+
   double Compare(const Pixels& pixels, int batch) {
     const ModelFolder model = Must(ReadModelFolder(options_.model));
     return LargestUnitDifference(PlainTower(model).Run(batch, pixels.floats), Run(pixels, batch),
@@ -154,7 +159,16 @@ int Main(int argc, char** argv) {
     int batch = 0, calls = 0;
     if (line.rfind("compare", 0) == 0) {
       words >> word >> batch;
-      std::printf("{\"max_delta\": %.3g}\n", contender.Compare(Pixels(folder.image, batch), batch));
+      std::printf("{\"max_delta\": %.3g}\n", contender.Compare(Pixels(folder.image, batch, true), batch));
+      std::fflush(stdout);
+      continue;
+    }
+    if (line.rfind("profile", 0) == 0) {
+      words >> word >> batch >> calls;
+      const Pixels inputs(folder.image, batch, contender.normalised());
+      std::puts(ProfileCalls(calls, options.device == DeviceKind::kCuda, [&] {
+                  contender.Run(inputs, batch);
+                }).c_str());
       std::fflush(stdout);
       continue;
     }
@@ -164,7 +178,7 @@ int Main(int argc, char** argv) {
       const Texts inputs(folder.text.value().config, batch);
       seconds = TimesOf(calls, [&] { contender.Run(inputs.texts, batch); });
     } else {
-      const Pixels inputs(folder.image, batch);
+      const Pixels inputs(folder.image, batch, contender.normalised());
       seconds = TimesOf(calls, [&] { contender.Run(inputs, batch); });
     }
     std::printf("{\"seconds\": %s}\n", seconds.c_str());

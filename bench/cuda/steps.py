@@ -6,13 +6,17 @@ from __future__ import annotations
 import os
 import pathlib
 import platform
+import re
 import subprocess
+import sys
+import threading
 
 import pack
 from report import Report, Skipped, require
 
-# Each with what it is asked for: Remedy 6 is that an older LibTorch is refused, and this build is told not to.
-TORCH_TESTS = {"unit_release_torch": (), "unit_executor_torch": (), "unit_remedies": ("~Remedy 6*", "~[nightly]"), "device_torch": ()}
+# Tests that compute on the cpu, beside a card that is there, with what they are asked for: Remedy 6 is that an older LibTorch is
+# refused, and this build is told not to.
+ON_THE_CPU = {"unit_executor_torch": (), "unit_release_torch": (), "unit_remedies": ("~Remedy 6*", "~[nightly]")}
 
 
 def output_of(*command, seconds=20) -> str:
@@ -42,6 +46,7 @@ class Run:
         self.root, self.options = root, options
         self.cpu = options.device == "cpu"
         self.report = Report(options.out.resolve(), options.minutes)
+        sys.path[:0] = [str(root / "bench/soak"), str(root / "client/python/src")]
         self.build = root / "build/cuda/tree"
         self.build.mkdir(parents=True, exist_ok=True)
         self.cores = len(os.sched_getaffinity(0))
@@ -63,12 +68,16 @@ class Run:
         import torch
 
         m = self.report.machine
-        m["device"] = output_of("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or "cpu"
+        m["device"] = "cpu"
         m["processor"] = f"{platform.processor() or platform.machine()}, {self.cores} cores"
         m["PyTorch"], m["system"] = torch.__version__, platform.platform()
+        m["Python"] = platform.python_version()
         m["commit"] = output_of("git", "-C", str(self.root), "rev-parse", "--short", "HEAD") or "not known"
         if not self.cpu:
             require(torch.cuda.is_available(), "PyTorch finds no GPU")
+            card = torch.cuda.get_device_properties(0)  # of a slice of a card, the slice
+            m["device"] = f"{card.name}, {card.total_memory >> 20} MiB"
+            m["driver"] = output_of("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader")
             m["GPUs"] = torch.cuda.device_count()
         return m["device"]
 
@@ -78,9 +87,26 @@ class Run:
         self.prefix = pack.unpack(self.options.archive, self.root / "build/cuda/prefix")
         return str(self.prefix.relative_to(self.root))
 
+    @property
+    def libtorch(self) -> str:
+        """What programs are built for: another minor version takes none of them."""
+        import torch
+
+        return ".".join(torch.__version__.split(".")[:2])
+
+    def lie_there(self, targets) -> bool:
+        """With --built: programs of an earlier run, or of the rehearsal, for this LibTorch."""
+        programs, mark = self.build / "bin", self.build / "bin/libtorch"
+        return (self.options.built and mark.exists() and mark.read_text() == self.libtorch
+                and all((programs / t).exists() for t in targets))
+
     def configure(self) -> str:
-        if self.options.built and (self.build / "bin").exists():
-            return "built before"
+        if self.lie_there(()):
+            return "when something is to be built"
+        self.make_build()
+        return ""
+
+    def make_build(self) -> None:
         import torch
 
         flags = ["-DCMAKE_BUILD_TYPE=Release", "-DEMBEDD_OLDER_LIBTORCH=ON", "-DEMBEDD_WERROR=OFF",
@@ -99,56 +125,83 @@ class Run:
             env = {"PKG_CONFIG_PATH": f"{libraries}/pkgconfig:{self.prefix}/usr/share/pkgconfig:{self.prefix}/usr/lib/pkgconfig",
                    "PKG_CONFIG": str(self.prefix / "usr/bin/pkgconf"), "PKG_CONFIG_ALLOW_SYSTEM_CFLAGS": "1",
                    "PATH": f"{self.prefix}/usr/bin:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(libraries)}
-        run_limited(["cmake", "-S", self.root, "-B", self.build, "-G", "Ninja", *flags], 90, self.log("configure"), env)
-        return ""
+        self.run_logged(["cmake", "-S", self.root, "-B", self.build, "-G", "Ninja", *flags], 90, "configure", env)
 
     def compile(self, *targets: str) -> str:
-        missing = [t for t in targets if not (self.build / "bin" / t).exists()]
-        if self.options.built and not missing:
+        if self.lie_there(targets):
             return "built before"
+        if not (self.build / "build.ninja").exists():
+            self.make_build()
         # The compilers of protobuf run while building, with the libraries beside them.
         env = {"LD_LIBRARY_PATH": str(self.prefix / "usr/lib/x86_64-linux-gnu")} if self.prefix else {}
-        run_limited(["ninja", "-C", self.build, "-j", self.cores, *targets], self.report.left(),
-                    self.log("build-" + targets[0]), env)
+        self.run_logged(["ninja", "-C", self.build, "-j", self.cores, *targets], self.report.left(), "build-" + targets[0], env)
+        (self.build / "bin/libtorch").write_text(self.libtorch)
         return ", ".join(targets)
 
     def log(self, name: str) -> pathlib.Path:
-        folder = self.report.out / "logs"
+        folder = self.root / "build/cuda/logs"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}.log"
+        return folder / (re.sub(r"[^A-Za-z0-9._-]+", "_", name) + ".log")
+
+    def run_logged(self, command, seconds: float, name: str, env=None, cwd=None) -> str:
+        log = self.log(name)
+        try:
+            return run_limited(command, seconds, log, env, cwd)
+        finally:
+            self.report.keep_log(name, log.read_text(errors="replace"))
 
     # ---- tests in C++ ----
 
     def test(self, program: str, *arguments: str, env=None) -> str:
-        return run_limited([self.build / "bin" / program, *arguments], min(180, self.report.left()), self.log("-".join((program, *arguments)).replace("/", "_")),
-                           {**self.environment, **(env or {})}, self.root)
+        return self.run_logged([self.build / "bin" / program, *arguments], min(180, self.report.left()),
+                               "-".join((program, *arguments)), {**self.environment, **(env or {})}, self.root)
+
+
+def make_models(run: Run) -> None:
+    import models
+
+    for shape in (models.TINY,) if run.cpu else (models.B32, models.L14):
+        models.make(shape, run.root / "build/cuda/models")
 
 
 def run(root: pathlib.Path, options) -> int:
+    """In the order of worth: a run that is cut off after four minutes has told what no run told before."""
     r = Run(root, options)
     step = r.report.step
     step("the machine", r.machine)
     step("the archive", r.unpack)
     if step("configure", r.configure):
-        if step("build: the Torch side", lambda: r.compile(*TORCH_TESTS, "bench_engine"), needs=40):
-            for program, asked in TORCH_TESTS.items():
-                step(f"{program} on {options.device}", lambda p=program, a=asked: r.test(p, *a), needs=20)
-            # The limit of a CUDA allocator is fixed when it starts: a process of its own.
-            step("out of memory at a limit, for real",
-                 lambda: r.test("device_torch", "[limit]", env={"EMBEDD_TEST_LIMIT": str(48 << 20)}), needs=10)
-            if not r.cpu:
-                step("a device that is lost", lambda: r.test("device_torch", "[.lost]"), needs=10)
-        if step("build: the server", lambda: r.compile("embedd", "bench_served"), needs=60):
-            import checks
-
-            checks.run(r)
-    if (r.build / "bin/bench_engine").exists():
+        making = threading.Thread(target=make_models, args=(r,), daemon=True)  # while the compiler runs
+        making.start()
+        served = step("build: the server and the loop", lambda: r.compile("embedd", "bench_engine", "bench_served"), needs=40)
+        making.join(60)
+        loop = served or step("build: the loop alone", lambda: r.compile("bench_engine"), needs=40)
+        import checks
         import figures
 
-        figures.run(r)
-    r.report.write()
+        measured = figures.Figures(r)
+        first, *others = figures.shapes(r)
+        if loop:
+            figures.goals(r, measured, first)
+        checked = checks.mended(r) if served else None
+        for shape in others if loop else ():
+            figures.goals(r, measured, shape)
+        if step("build: device_torch", lambda: r.compile("device_torch"), needs=20):
+            step("device_torch", lambda: r.test("device_torch"), needs=15)
+            # The limit of a CUDA allocator is fixed when it starts: a process of its own.
+            limit = {"EMBEDD_TEST_LIMIT": str(48 << 20)}
+            step("out of memory at a limit, for real", lambda: r.test("device_torch", "[limit]", env=limit), needs=10)
+            if not r.cpu:
+                step("a device that is lost", lambda: r.test("device_torch", "[.lost]"), needs=10)
+        if checked:
+            checks.held(r, checked)
+        if loop:
+            figures.rest(r, measured)
+        if step("build: the other tests", lambda: r.compile(*ON_THE_CPU), needs=60):
+            for program, asked in ON_THE_CPU.items():
+                step(program, lambda p=program, a=asked: r.test(p, *a), needs=100 if program == "unit_remedies" else 20)
     failed = r.report.failed()
+    missed = [g["goal"] for g in r.report.goals if g[""] == "MISSED"]
     print(f"{len(r.report.steps)} steps, {len(failed)} failed{': ' if failed else ''}{', '.join(failed)}")
+    print(f"{len(r.report.goals)} goals, {len(missed)} missed{': ' if missed else ''}{'; '.join(missed)}")
     return 1 if failed else 0
-
-
