@@ -15,14 +15,12 @@ _PACKAGES = "g++,cmake,ninja-build,python3-venv,ca-certificates,xz-utils"
 _PYTHON = ["torch==2.11.0", "numpy", "pillow", "safetensors", "grpcio", "protobuf"]
 
 
+# In a mount namespace of its own: whoever kills the run, or deletes the root while it lasts, does not reach this machine's /dev.
+_ENTER = 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"'
+
+
 def _chroot(root: pathlib.Path, *command: str) -> int:
-    return subprocess.run(["chroot", str(root), "/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=/root", *command]).returncode
-
-
-def _mounted(root: pathlib.Path, where: str) -> pathlib.Path:
-    target = root / where.lstrip("/")
-    target.mkdir(parents=True, exist_ok=True)
-    return target
+    return subprocess.run(["unshare", "--mount", "sh", "-c", _ENTER, str(root), *command]).returncode
 
 
 def make_root(cache: pathlib.Path) -> pathlib.Path:
@@ -51,8 +49,8 @@ def run(repository: pathlib.Path, archive: pathlib.Path, minutes: float) -> int:
     if not archive.exists():
         sys.exit(f"{archive} is missing: scripts/cuda-acceptance --pack")
     root = make_root(repository / ".cache/cuda-rehearsal")
-    tree = _mounted(root, "/tree")
-    shutil.rmtree(tree)
+    tree = root / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
     # What travels: the files that git knows, and the archive.
     files = subprocess.run(["git", "-C", str(repository), "ls-files", "-z"], capture_output=True, check=True).stdout
@@ -65,15 +63,7 @@ def run(repository: pathlib.Path, archive: pathlib.Path, minutes: float) -> int:
         sys.exit("the tree could not be copied")
     (tree / "build").mkdir()
     shutil.copy(archive, tree / "build/cuda-pack.tar.xz")
-    mounts = [_mounted(root, m) for m in ("/proc", "/dev")]
-    for mount in mounts:
-        subprocess.run(["mount", "--bind", f"/{mount.name}", str(mount)], check=True)
-    try:
-        code = _chroot(root, "/opt/torch/bin/python3", "/tree/scripts/cuda-acceptance", "--device", "cpu", "--minutes",
-                       str(minutes))
-    finally:
-        for mount in mounts:
-            subprocess.run(["umount", str(mount)], check=False)
+    code = _chroot(root, "/opt/torch/bin/python3", "/tree/scripts/cuda-acceptance", "--device", "cpu", "--minutes", str(minutes))
     out = repository / "build/cuda"
     shutil.copytree(tree / "build/cuda", out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prefix", "tree", "models"))
     # To take along where minutes count: they need no building on a machine with the same LibTorch.
