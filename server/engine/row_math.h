@@ -32,31 +32,33 @@ __attribute__((always_inline)) inline void Exp(Floats& x) {
   x = y * (Floats)(((Ints)shifted << 23) + 0x3F800000);
 }
 
-// x[0, count) / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3), in place: GELU by tanh (Hendrycks and
-// Gimpel, arXiv:1606.08415), since 1 + tanh(u) is 2 / (1 + exp(-2 u)).
+// x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): GELU by tanh (Hendrycks and Gimpel,
+// arXiv:1606.08415), since 1 + tanh(u) is 2 / (1 + exp(-2 u)).
+template <typename Floats, typename Ints>
+__attribute__((always_inline)) inline void GeluTanh(Floats& x) {
+  const Floats most = Floats{} + 87.0f;
+  Floats minus_2u = x * (x * x * -0.0713548162726f - 1.59576912160573f);
+  minus_2u = minus_2u > most ? most : minus_2u;
+  minus_2u = minus_2u < -most ? -most : minus_2u;
+  Exp<Floats, Ints>(minus_2u);
+  x /= minus_2u + 1.0f;
+}
+
+// The same of row[0, count) in place.
 template <typename Floats, typename Ints>
 __attribute__((always_inline)) inline void GeluTanhRow(float* row, int64_t count) {
   constexpr int64_t kLanes = sizeof(Floats) / sizeof(float);
-  const Floats most = Floats{} + 87.0f;
-  for (int64_t i = 0; i < count; i += kLanes) {
-    const size_t bytes = static_cast<size_t>(count - i < kLanes ? count - i : kLanes) * sizeof(float);
-    Floats x = {};
-    if (bytes == sizeof(x)) {
-      std::memcpy(&x, row + i, sizeof(x));
-    } else {
-      std::memcpy(&x, row + i, bytes);
-    }
-    Floats minus_2u = x * (x * x * -0.0713548162726f - 1.59576912160573f);
-    minus_2u = minus_2u > most ? most : minus_2u;
-    minus_2u = minus_2u < -most ? -most : minus_2u;
-    Exp<Floats, Ints>(minus_2u);
-    const Floats y = x / (minus_2u + 1.0f);
-    if (bytes == sizeof(y)) {
-      std::memcpy(row + i, &y, sizeof(y));
-    } else {
-      std::memcpy(row + i, &y, bytes);
-    }
+  const int64_t whole = count / kLanes * kLanes;
+  Floats x = {};
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    std::memcpy(&x, row + i, sizeof(x));
+    GeluTanh<Floats, Ints>(x);
+    std::memcpy(row + i, &x, sizeof(x));
   }
+  const size_t rest = static_cast<size_t>(count - whole) * sizeof(float);
+  std::memcpy(&x, row + whole, rest);
+  GeluTanh<Floats, Ints>(x);
+  std::memcpy(row + whole, &x, rest);
 }
 
 // Softmax of scale * row[0, count) in place, scale > 0. What lies behind it is overwritten up to a whole

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "server/engine/panel_kernel.h"
 #include "server/engine/row_math.h"
 
 #define EMBEDD_AVX512 __attribute__((target("avx512f")))
@@ -25,9 +26,6 @@ constexpr int64_t kSide = 16;             // rows of a tile, and columns of sums
 constexpr int64_t kStep = 32;             // inputs of a tile
 constexpr int64_t kTile = kSide * kStep;  // numbers
 constexpr int64_t kParts = 3;
-constexpr int64_t kLine = 16;  // f32 in a line of a cache
-
-int64_t Steps(int64_t depth) { return (depth + kStep - 1) / kStep; }
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -181,7 +179,7 @@ SplitTiles::~SplitTiles() { GiveBackTiles(); }
 void SplitTiles::TakeRows(const float* x, int64_t stride, int64_t rows, int64_t depth) {
   count_ = rows;
   depth_ = depth;
-  steps_ = Steps(depth);
+  steps_ = DivideUp(depth, kStep);
   for (int64_t r = 0; r < rows; r += kSide) {
     SplitRows(x + r * stride, stride, rows - r, depth, rows_ + r * steps_ * kParts * kStep);
   }
@@ -189,8 +187,7 @@ void SplitTiles::TakeRows(const float* x, int64_t stride, int64_t rows, int64_t 
 
 void SplitTiles::Multiply(const Panel& panel) {
   SplitPanel(panel.data, depth_, panel_);
-  const int64_t blocks = (count_ + 2 * kSide - 1) / (2 * kSide);
-  const int64_t lines = (depth_ * kColumns / kLine + blocks * steps_ - 1) / (blocks * steps_);
+  const int64_t lines = DivideUp(depth_ * kColumns / kLine, DivideUp(count_, 2 * kSide) * steps_);
   const float* fetch = panel.next;
   for (int64_t r = 0; r < count_; r += 2 * kSide, fetch += lines * steps_ * kLine) {
     const uint16_t* const upper = rows_ + r * steps_ * kParts * kStep;

@@ -127,8 +127,11 @@ at::Tensor PixelStaging::CopyBytes(absl::Span<const uint8_t* const> images, int6
   if (at::Tensor bytes = CopyThroughAlias(images, shape, device_); bytes.defined()) return bytes;
 #endif
   if (!host_.defined() || host_.size(0) < count) {
-    if (device_.is_cuda()) PinBytes(shape, &host_);
-    if (!device_.is_cuda()) host_ = at::empty(shape, at::kByte);
+    if (device_.is_cuda()) {
+      PinBytes(shape, &host_);
+    } else {
+      host_ = at::empty(shape, at::kByte);
+    }
   }
   const at::Tensor bytes = host_.narrow(0, 0, count);
   WriteBytes(images, count, image_bytes, bytes.mutable_data_ptr<uint8_t>());

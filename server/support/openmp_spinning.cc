@@ -8,18 +8,20 @@
 #include <cstdlib>
 
 namespace embedd {
+
+#ifdef __linux__
 namespace {
 
 // GNU's library, and LLVM's, which counts in milliseconds.
 char gnu_setting[] = "GOMP_SPINCOUNT=2000";
 char llvm_setting[] = "KMP_BLOCKTIME=0";
 
-[[maybe_unused]] bool StartsWith(const char* text, const char* prefix) {
+bool StartsWith(const char* text, const char* prefix) {
   while (*prefix != '\0' && *text == *prefix) ++text, ++prefix;
   return *prefix == '\0';
 }
 
-[[maybe_unused]] bool Contains(char** environment, const char* prefix) {
+bool Contains(char** environment, const char* prefix) {
   for (; *environment != nullptr; ++environment) {
     if (StartsWith(*environment, prefix)) return true;
   }
@@ -28,10 +30,8 @@ char llvm_setting[] = "KMP_BLOCKTIME=0";
 
 }  // namespace
 
-void LimitSpinningBeforeLibraries([[maybe_unused]] int argc, [[maybe_unused]] char** argv,
-                                  [[maybe_unused]] char** environment) {
-#ifdef __linux__
-  // The C library is there and has not started: no heap, and setenv would be undone.
+// The C library is there and has not started: no heap, and setenv would be undone.
+void LimitSpinningBeforeLibraries(int /*argc*/, char** argv, char** environment) {
   if (Contains(environment, "OMP_WAIT_POLICY=") || Contains(environment, "GOMP_SPINCOUNT=")) return;
   size_t count = 0;
   while (environment[count] != nullptr) ++count;
@@ -40,17 +40,20 @@ void LimitSpinningBeforeLibraries([[maybe_unused]] int argc, [[maybe_unused]] ch
   extended[count++] = gnu_setting;
   if (!Contains(environment, "KMP_BLOCKTIME=")) extended[count++] = llvm_setting;
   extended[count] = nullptr;
-  execve("/proc/self/exe", argv, extended);  // comes back only when it failed
-#endif
+  execve("/proc/self/exe", argv, extended);  // comes back only when it failed; then the threads spin
 }
 
-void LimitSpinning([[maybe_unused]] char** argv) {
+void LimitSpinning(char** argv) { LimitSpinningBeforeLibraries(0, argv, environ); }
+
+#else
+
+void LimitSpinningBeforeLibraries(int, char**, char**) {}
+
+void LimitSpinning(char** /*argv*/) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
-  putenv(gnu_setting);
-  if (std::getenv("KMP_BLOCKTIME") == nullptr) putenv(llvm_setting);
-#ifdef __linux__
-  execv("/proc/self/exe", argv);  // comes back only when it failed; then the threads spin
-#endif
+  setenv("KMP_BLOCKTIME", "0", /*overwrite=*/0);
 }
+
+#endif
 
 }  // namespace embedd

@@ -100,6 +100,15 @@ struct OwnStream {
   const c10::Stream before;
 };
 
+// The same random tower on the cpu, and on the device as it records graphs.
+struct Recorded {
+  TempFolder folder;
+  const ModelFolder model = RandomModel(folder);
+  Rig cpu{model, at::kCPU, false};
+  const OwnStream own;
+  Rig rig{model, kCuda, true};
+};
+
 TEST_CASE(
     "Images have their rows in a batch of any size, in one piece and in parts, one batch after another") {
   TempFolder folder;
@@ -124,12 +133,9 @@ TEST_CASE(
 }
 
 TEST_CASE("Recorded graphs give each batch its own rows, and go when they are dropped") {
-  TempFolder folder;
-  const ModelFolder model = RandomModel(folder);
-  Rig cpu(model, at::kCPU, false);
-  const OwnStream own;
   FakeCuda& cuda = FakeCuda::Get();
-  Rig rig(model, kCuda, true);
+  Recorded both;
+  Rig &cpu = both.cpu, &rig = both.rig;
   const int64_t without = cuda.live_bytes;
   int trims = 0;
   rig.staging.RecordGraphs(rig.tower, [&] { ++trims; });
@@ -179,12 +185,9 @@ TEST_CASE("A batch that finds no memory, wherever, leaves nothing behind, and th
 }
 
 TEST_CASE("A recording that finds no memory leaves a tower that works without graphs") {
-  TempFolder folder;
-  const ModelFolder model = RandomModel(folder);
-  Rig cpu(model, at::kCPU, false);
-  const OwnStream own;
   FakeCuda& cuda = FakeCuda::Get();
-  Rig rig(model, kCuda, true);
+  Recorded both;
+  Rig &cpu = both.cpu, &rig = both.rig;
   const int64_t rest = cuda.live_bytes;
   const Images images(2);
   const std::vector<float> wanted = cpu.Run(images.pointers, 2);
@@ -212,6 +215,7 @@ TEST_CASE("Images of any shape and texts compute on the device alone, masks and 
     Rig cpu(naflex, at::kCPU, false), rig(naflex, kCuda, parts);
     const auto pictures = CalibrationPictures(naflex.image, 20, 5);
     std::vector<const uint8_t*> pointers;
+    pointers.reserve(pictures.size());
     for (const auto& picture : pictures) pointers.push_back(picture.data());
     CHECK(Largest(rig.Run(pointers, 32), cpu.Run(pointers, 20)) <= kClose);
   }

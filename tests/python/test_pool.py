@@ -35,6 +35,14 @@ def failed(kind=embedd.ServerUnavailable, pushback=None):
     return error
 
 
+def take_turns(shared, clock, seconds):
+    """One call of 64 images at each replica, which takes so long there."""
+    for replica, took in zip(shared.replicas, seconds, strict=True):
+        attempt = shared.begin_at(replica, call(64))
+        clock.time += took
+        attempt.succeeded("EmbedBatch")
+
+
 def test_a_replica_that_takes_five_times_as_long_gets_a_fifth():
     shared, clock = pool()
     seconds = {shared.replicas[0]: 1.0, shared.replicas[1]: 5.0}
@@ -56,20 +64,14 @@ def test_in_a_job_with_calls_to_spare_a_slow_replica_does_not_idle():
     """It has its next call at hand, though the quick one would be through with it earlier."""
     shared, clock = pool()
     quick, slow = shared.replicas
-    for replica, seconds in ((quick, 0.08), (slow, 0.8)):
-        attempt = shared.begin_at(replica, call(64))
-        clock.time += seconds
-        attempt.succeeded("EmbedBatch")
+    take_turns(shared, clock, (0.08, 0.8))
     for _ in range(6):
         shared.begin_at(quick, call(64))
     assert [shared.begin(call(64)).replica for _ in range(2)] == [slow] * 2
     # But one picture that somebody waits for goes where it is answered first.
     other, clock = pool()
     quick, slow = other.replicas
-    for replica, seconds in ((quick, 0.08), (slow, 0.8)):
-        attempt = other.begin_at(replica, call(64))
-        clock.time += seconds
-        attempt.succeeded("EmbedBatch")
+    take_turns(other, clock, (0.08, 0.8))
     assert [other.begin(call(1)).replica for _ in range(3)] == [quick] * 3
 
 

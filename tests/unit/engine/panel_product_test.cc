@@ -96,6 +96,7 @@ TEST_CASE("Products in tiles of bf16 are as exact as those of f32") {
     WARN("skipped: this processor, or its system, has no AMX for bf16");
     return;
   }
+  CHECK(WidestPanelKernel() == AmxPanelKernel());  // what layers take
   constexpr int kRows = 70, kIn = 768, kOut = 64;
   // Numbers of very different sizes, as activations are: what one product loses another does not hide.
   std::vector<float> x = Noise(size_t{kRows} * kIn, 5), w = Noise(size_t{kOut} * kIn, 6);
