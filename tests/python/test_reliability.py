@@ -119,7 +119,9 @@ def test_interactive_calls_end_by_their_timeout_retries_included(server, make_cl
     began = time.monotonic()
     with pytest.raises(embedd.Overloaded, match="attempts") as caught:
         make_client(server.target).embed_images(b"x", timeout=3)
-    assert time.monotonic() - began < 10 and caught.value.attempts == len(server.requests) > 1
+    assert time.monotonic() - began < 10 and len(server.requests) > 1
+    # The last attempt may begin so late that it ends before the server hears of it.
+    assert caught.value.attempts - len(server.requests) in (0, 1)
 
 
 def test_a_job_ends_when_the_server_stays_away(make_client):
