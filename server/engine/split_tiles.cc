@@ -84,8 +84,9 @@ EMBEDD_AVX512 void SplitPanel(const float* panel, int64_t depth, uint16_t* to) {
   }
 }
 
-// sums [32, kColumns] = two tiles of rows times a panel; `lines` of `fetch` are brought into the cache at
-// each step. Parts are loaded so that each step changes one side only, the small products first.
+// sums [32, kColumns] = one or two tiles of rows times a panel; `lines` of `fetch` are brought into the cache
+// at each step. Parts are loaded so that each step changes one side only, the small products first.
+template <bool kTwo>
 EMBEDD_AMX void MultiplyTiles(const uint16_t* upper, const uint16_t* lower, const uint16_t* left,
                               int64_t steps, const float* fetch, int64_t lines, float* sums) {
   MemoryFence();
@@ -100,15 +101,17 @@ EMBEDD_AMX void MultiplyTiles(const uint16_t* upper, const uint16_t* lower, cons
     const uint16_t* const right = left + kParts * kTile;
 #define EMBEDD_ROWS(part)                          \
   _tile_loadd(4, upper + (part)*kTile, 2 * kStep); \
-  _tile_loadd(5, lower + (part)*kTile, 2 * kStep)
+  if constexpr (kTwo) _tile_loadd(5, lower + (part)*kTile, 2 * kStep)
 #define EMBEDD_COLUMNS(part)                      \
   _tile_loadd(6, left + (part)*kTile, 2 * kStep); \
   _tile_loadd(7, right + (part)*kTile, 2 * kStep)
-#define EMBEDD_PRODUCTS    \
-  _tile_dpbf16ps(0, 4, 6); \
-  _tile_dpbf16ps(1, 4, 7); \
-  _tile_dpbf16ps(2, 5, 6); \
-  _tile_dpbf16ps(3, 5, 7)
+#define EMBEDD_PRODUCTS      \
+  _tile_dpbf16ps(0, 4, 6);   \
+  _tile_dpbf16ps(1, 4, 7);   \
+  if constexpr (kTwo) {      \
+    _tile_dpbf16ps(2, 5, 6); \
+    _tile_dpbf16ps(3, 5, 7); \
+  }
     EMBEDD_ROWS(2);
     EMBEDD_COLUMNS(0);
     EMBEDD_PRODUCTS;
@@ -132,8 +135,10 @@ EMBEDD_AMX void MultiplyTiles(const uint16_t* upper, const uint16_t* lower, cons
   constexpr int64_t kBytesOfRow = SplitTiles::kColumns * sizeof(float);
   _tile_stored(0, sums, kBytesOfRow);
   _tile_stored(1, sums + kSide, kBytesOfRow);
-  _tile_stored(2, sums + kSide * SplitTiles::kColumns, kBytesOfRow);
-  _tile_stored(3, sums + kSide * SplitTiles::kColumns + kSide, kBytesOfRow);
+  if constexpr (kTwo) {
+    _tile_stored(2, sums + kSide * SplitTiles::kColumns, kBytesOfRow);
+    _tile_stored(3, sums + kSide * SplitTiles::kColumns + kSide, kBytesOfRow);
+  }
   MemoryFence();
 }
 
@@ -177,6 +182,8 @@ SplitTiles::SplitTiles(void* scratch)
 SplitTiles::~SplitTiles() { GiveBackTiles(); }
 
 void SplitTiles::TakeRows(const float* x, int64_t stride, int64_t rows, int64_t depth) {
+  if (x == x_ && rows == count_ && depth == depth_) return;
+  x_ = x;
   count_ = rows;
   depth_ = depth;
   steps_ = DivideUp(depth, kStep);
@@ -191,8 +198,8 @@ void SplitTiles::Multiply(const Panel& panel) {
   const float* fetch = panel.next;
   for (int64_t r = 0; r < count_; r += 2 * kSide, fetch += lines * steps_ * kLine) {
     const uint16_t* const upper = rows_ + r * steps_ * kParts * kStep;
-    const bool one = r + kSide >= count_;  // a second tile is not there: the first one again
-    MultiplyTiles(upper, one ? upper : upper + steps_ * kParts * kTile, panel_, steps_, fetch, lines, sums_);
+    const auto multiply = r + kSide < count_ ? MultiplyTiles<true> : MultiplyTiles<false>;
+    multiply(upper, upper + steps_ * kParts * kTile, panel_, steps_, fetch, lines, sums_);
     StoreSums(sums_, panel, panel.out + r * panel.out_stride, std::min(count_ - r, 2 * kSide));
   }
 }

@@ -34,7 +34,8 @@ class SplitTiles {
   SplitTiles(const SplitTiles&) = delete;
   SplitTiles& operator=(const SplitTiles&) = delete;
 
-  // Takes x: at most kRows rows, which lie `stride` apart, of at most kDepth inputs.
+  // Takes x: at most kRows rows, which lie `stride` apart, of at most kDepth inputs. Nothing is done for
+  // those taken last, which therefore must not change.
   void TakeRows(const float* x, int64_t stride, int64_t rows, int64_t depth);
 
   // The `columns` (of kColumns) of out that a panel stands for.
@@ -55,6 +56,7 @@ class SplitTiles {
   [[maybe_unused]] uint16_t* const rows_;   // [tiles of rows][steps of inputs][parts][16][32]
   [[maybe_unused]] uint16_t* const panel_;  // [steps of inputs][halves of columns][parts][16][32]
   [[maybe_unused]] float* const sums_;      // [32, kColumns]
+  [[maybe_unused]] const float* x_ = nullptr;
   [[maybe_unused]] int64_t count_ = 0, steps_ = 0, depth_ = 0;
 };
 
