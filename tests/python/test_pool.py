@@ -12,8 +12,10 @@ from embedd._options import Limits
 class Clock:
     def __init__(self):
         self.time = 100.0
+        self.step = 0.0  # from one look to the next
 
     def __call__(self):
+        self.time += self.step
         return self.time
 
 
@@ -73,6 +75,18 @@ def test_in_a_job_with_calls_to_spare_a_slow_replica_does_not_idle():
     quick, slow = other.replicas
     take_turns(other, clock, (0.08, 0.8))
     assert [other.begin(call(1)).replica for _ in range(3)] == [quick] * 3
+
+
+def test_time_that_passes_between_two_looks_at_a_rate_sends_nothing_to_the_fuller_replica():
+    """A thread may be put aside in the middle of its choice. What is not known yet of one is the rate of the other."""
+    shared, clock = pool()
+    known, unknown = shared.replicas
+    shared.begin_at(known, call(10)).succeeded("EmbedBatch")
+    for replica, calls in ((known, 7), (unknown, 8)):
+        for _ in range(calls):
+            shared.begin_at(replica, call(10))
+    clock.step = 1.0
+    assert shared.begin(call(10)).replica is known
 
 
 def test_a_replica_that_owes_an_answer_is_avoided_more_the_longer_it_does():

@@ -209,14 +209,14 @@ class Pool:
         return limits
 
     def _order(self, free: List[Replica], call: Call, stream: bool) -> Callable[[Replica], tuple]:
-        known = [rate for rate in (one.rate() for one in self.replicas) if rate is not None]
-        usual = max(known, default=1.0)
+        rates = {one: one.rate() for one in self.replicas}  # once: they fall while a thread is put aside
+        usual = max((rate for rate in rates.values() if rate is not None), default=1.0)
         # Where it is answered first. In a job with calls to spare: to whom runs dry first but for one call, so that a slow
         # one has its next call at hand, too, and its batches are full.
         plenty = sum(one.images for one in free) >= 2 * len(free) * max(1, call.images)
 
         def order(one: Replica) -> tuple:
-            rate = one.rate() or usual
+            rate = rates[one] or usual
             dry, end = max(0, one.images - call.images) / rate, (one.images + call.images) / rate
             return (one.streams if stream else 0, dry if plenty else end, end, one.turn)
 
