@@ -13,7 +13,6 @@
 #include "server/device/device_lost.h"
 #include "server/expected_time.h"
 #include "server/facts_reader.h"
-#include "server/ops/http_server.h"
 #include "server/ops/ops_pages.h"
 #include "server/ops/otlp_exporter.h"
 #include "server/prepare/prepare_pool.h"
@@ -208,14 +207,13 @@ struct EmbeddServer::Stages {
 
   absl::Status StartHttp() {
     if (config.http == "off") return absl::OkStatus();
-    HttpServer::Options options;
-    options.address = config.http;
-    options.routes = MakeOpsRoutes({.metrics = [this] { return metrics.Scrape(); },
-                                    .batches = [this] { return ToJson(ledger.Last()); },
-                                    .facts = [this] { return facts.Read(); },
-                                    .model = [this] { return road.model.load(); },
-                                    .state = &state});
-    absl::StatusOr<std::unique_ptr<HttpServer>> started_http = HttpServer::Start(std::move(options));
+    HttpRoutes routes = MakeOpsRoutes({.metrics = [this] { return metrics.Scrape(); },
+                                       .batches = [this] { return ToJson(ledger.Last()); },
+                                       .facts = [this] { return facts.Read(); },
+                                       .model = [this] { return road.model.load(); },
+                                       .state = &state});
+    absl::StatusOr<std::unique_ptr<HttpServer>> started_http =
+        HttpServer::Start(ServePages(config.http, std::move(routes)));
     if (!started_http.ok()) return started_http.status();
     http = *std::move(started_http);
     http_address = absl::StrCat(config.http.substr(0, config.http.rfind(':')), ":", http->port());

@@ -2,16 +2,30 @@
 
 #include "server/ops/ops_pages.h"
 
+#include <exception>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/support/log.h"
 
 namespace embedd {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr char kText[] = "text/plain; charset=utf-8";
+// Everything on the status page is inline and comes from here, so nothing else may load or run on it.
+constexpr std::pair<const char*, const char*> kSecurityHeaders[] = {
+    {"Cache-Control", "no-store"},
+    {"X-Content-Type-Options", "nosniff"},
+    {"X-Frame-Options", "DENY"},
+    {"Referrer-Policy", "no-referrer"},
+    {"Content-Security-Policy",
+     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+     "img-src data:"}};
 
 Json Batch(const ServerFacts& facts, const ServerFacts::Device& device) {
   return {{"cap", device.cap}, {"set_by", device.cap_set_by}, {"max", facts.max_batch}};
@@ -79,9 +93,24 @@ std::string InfoJson(const ServerFacts& facts, const ModelSpec* model) {
 }
 
 HttpResponse Health(const StateBoard& state) {
-  if (state.serving()) return {200, "text/plain; charset=utf-8", "SERVING\n"};
-  return {503, "text/plain; charset=utf-8",
-          absl::StrCat(std::string(StateName(state.state())), ": ", state.why(), "\n")};
+  if (state.serving()) return {200, kText, "SERVING\n"};
+  return {503, kText, absl::StrCat(std::string(StateName(state.state())), ": ", state.why(), "\n")};
+}
+
+HttpResponse Call(const std::function<HttpResponse()>& route) {
+  try {
+    return route();
+  } catch (const std::exception& error) {
+    LogError("a page of the HTTP server failed", {{"error", error.what()}});
+  } catch (...) {
+    LogError("a page of the HTTP server failed");
+  }
+  return {500, kText, "internal error\n"};
+}
+
+HttpResponse Secured(HttpResponse response) {
+  response.headers.insert(response.headers.end(), std::begin(kSecurityHeaders), std::end(kSecurityHeaders));
+  return response;
 }
 
 }  // namespace
@@ -99,6 +128,28 @@ HttpRoutes MakeOpsRoutes(OpsContent content) {
   };
   routes["/"] = [] { return HttpResponse{200, "text/html; charset=utf-8", kStatusPage}; };
   return routes;
+}
+
+HttpResponse AnswerPage(const HttpHead& head, const HttpRoutes& routes) {
+  if (head.method != "GET" && head.method != "HEAD")
+    return Secured({405, kText, "use GET\n", {{"Allow", "GET, HEAD"}}});
+  const auto route = routes.find(head.path);
+  return Secured(route == routes.end() ? HttpResponse{404, kText, "there is no such page\n"}
+                                       : Call(route->second));
+}
+
+HttpServer::Options ServePages(std::string address, HttpRoutes routes) {
+  HttpServer::Options options{.name = "http", .address = std::move(address)};
+  options.admit = [routes = std::move(routes)](const HttpHead& head, std::shared_ptr<void>*) {
+    return AnswerPage(head, routes);
+  };
+  options.error = [](const HttpProblem& problem) {
+    return Secured({problem.status, kText, absl::StrCat(problem.text, "\n")});
+  };
+  options.max_connections = 32;
+  options.idle_time = absl::ZeroDuration();
+  options.transfer_time = absl::Seconds(10);
+  return options;
 }
 
 }  // namespace embedd

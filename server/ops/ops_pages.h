@@ -1,18 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the HTTP server shows: /metrics, /healthz, /batches, /info and the status page /. Used by EmbeddServer
-// only.
+// The door for people, Prometheus and balancers: /metrics, /healthz, /batches, /info and the status page /,
+// each answered at once on the thread of its own HttpServer. Used by EmbeddServer only.
 
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
+#include "server/http/http_server.h"
 #include "server/model/model_spec.h"
-#include "server/ops/http_message.h"
 #include "server/telemetry/server_facts.h"
 
 namespace embedd {
+
+// Path, for example "/metrics", to what makes its answer. Must not block.
+using HttpRoutes = std::map<std::string, std::function<HttpResponse()>>;
 
 struct OpsContent {
   std::function<std::string()> metrics;  // Prometheus text
@@ -25,6 +29,12 @@ struct OpsContent {
 
 // `content` is called on the thread of the HTTP server.
 HttpRoutes MakeOpsRoutes(OpsContent content);
+
+// What a request gets: the answer of its route; 404 or 405 where there is none; 500 when it threw.
+HttpResponse AnswerPage(const HttpHead& head, const HttpRoutes& routes);
+
+// A server of `routes`: one request a connection, so that few places are enough for everybody.
+HttpServer::Options ServePages(std::string address, HttpRoutes routes);
 
 // The page itself, made from status_page.html by the build.
 extern const char kStatusPage[];

@@ -304,4 +304,19 @@ std::string WriteModel(const std::string& model, int64_t created, bool in_list) 
   return in_list ? absl::StrCat("{\"object\":\"list\",\"data\":[", one, "]}") : one;
 }
 
+HttpResponse ErrorResponse(int status, absl::string_view message, absl::string_view param,
+                           absl::string_view code) {
+  const auto text = [](absl::string_view value) { return value.empty() ? json() : json(std::string(value)); };
+  const char* const type = status == 429   ? "rate_limit_error"
+                           : status >= 500 ? "server_error"
+                                           : "invalid_request_error";
+  const json body = {
+      {"error",
+       {{"message", std::string(message)}, {"type", type}, {"param", text(param)}, {"code", text(code)}}}};
+  HttpResponse response{.status = status};
+  // What is no UTF-8 in a quoted name becomes U+FFFD; it must not end the process.
+  response.body = body.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
+  return response;
+}
+
 }  // namespace embedd

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Bodies of POST /v1/embeddings, in the shapes that clients of OpenAI's API, Infinity, NV-CLIP and Jina send,
-// and its answer. Pure functions; what comes in is hostile.
+// and its answers. Pure functions; what comes in is hostile.
 
 #pragma once
 
@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "server/http/http_message.h"
 
 namespace embedd {
 
@@ -40,5 +41,10 @@ std::string WriteEmbeddings(absl::string_view data, int dimension, bool base64, 
 
 // The answer to GET /v1/models, and, alone, to GET /v1/models/NAME.
 std::string WriteModel(const std::string& model, int64_t created, bool in_list);
+
+// An error as OpenAI's API writes it: {"error": {"message", "type", "param", "code"}}. `param` and `code` are
+// null where empty.
+HttpResponse ErrorResponse(int status, absl::string_view message, absl::string_view param = "",
+                           absl::string_view code = "");
 
 }  // namespace embedd

@@ -46,7 +46,7 @@ int HttpStatus(const absl::Status& status) {
 // One POST /v1/embeddings. Holds itself while it is on the road; its answer holds it until that has left.
 class Embedding final : public std::enable_shared_from_this<Embedding> {
  public:
-  Embedding(Road* road, std::shared_ptr<RestCall> http)
+  Embedding(Road* road, std::shared_ptr<HttpCall> http)
       : road_(road), http_(std::move(http)), call_(road, kEmbeddings) {}
 
   void Start() {
@@ -108,9 +108,9 @@ class Embedding final : public std::enable_shared_from_this<Embedding> {
       failure = JoinFailures(result.failures);
       failure->field = absl::StrCat("input[", result.failures[0].index, "]");
     }
-    RestResponse response;
+    HttpResponse response;
     if (failure.has_value()) {
-      response = ToRestResponse(*failure);
+      response = ToHttpResponse(*failure);
     } else {
       response.body = WriteEmbeddings(result.data, call_.model().dimension, base64_, call_.model().name,
                                       call_.fingerprint());
@@ -122,7 +122,7 @@ class Embedding final : public std::enable_shared_from_this<Embedding> {
   }
 
   Road* const road_;
-  const std::shared_ptr<RestCall> http_;
+  const std::shared_ptr<HttpCall> http_;
   v1::EmbedBatchRequest request_;
   bool base64_ = false;
   BatchCall call_;
@@ -130,7 +130,7 @@ class Embedding final : public std::enable_shared_from_this<Embedding> {
 
 }  // namespace
 
-RestResponse ToRestResponse(const CallFailure& failure) {
+HttpResponse ToHttpResponse(const CallFailure& failure) {
   const bool unknown_model = absl::IsNotFound(failure.status) && failure.field != "";
   const std::string code = absl::IsUnauthenticated(failure.status) ? "invalid_api_key"
                            : unknown_model                         ? "model_not_found"
@@ -138,7 +138,7 @@ RestResponse ToRestResponse(const CallFailure& failure) {
   // A queue that is full, and what one input lacks, have one code; only the first is worth another try.
   const bool queue = failure.reason == Reason::kQueueFull;
   const int status = absl::IsResourceExhausted(failure.status) && !queue ? 500 : HttpStatus(failure.status);
-  RestResponse response =
+  HttpResponse response =
       ErrorResponse(status, failure.status.message(), unknown_model ? "model" : failure.field, code);
   if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   if (!failure.retry_after.has_value()) return response;
@@ -161,39 +161,42 @@ RestDoor::RestDoor(const Options& options, Road* road)
 absl::StatusOr<std::unique_ptr<RestDoor>> RestDoor::Start(const Options& options, Road* road) {
   std::unique_ptr<RestDoor> self(new RestDoor(options, road));
   RestDoor* const door = self.get();
-  absl::StatusOr<std::unique_ptr<RestServer>> server =
-      RestServer::Start({.address = options.address,
-                         .tls_cert = options.tls_cert,
-                         .tls_key = options.tls_key,
-                         .tls_client_ca = options.tls_client_ca,
-                         .admit = [door](const RestHead& head,
-                                         std::shared_ptr<void>* place) { return door->Admit(head, place); },
-                         .handle = [door](std::shared_ptr<RestCall> http) { door->Handle(std::move(http)); },
-                         .clock = road->clock});
+  absl::StatusOr<std::unique_ptr<HttpServer>> server = HttpServer::Start(
+      {.name = "rest",
+       .address = options.address,
+       .tls_cert = options.tls_cert,
+       .tls_key = options.tls_key,
+       .tls_client_ca = options.tls_client_ca,
+       .admit = [door](const HttpHead& head,
+                       std::shared_ptr<void>* place) { return door->Admit(head, place); },
+       .handle = [door](std::shared_ptr<HttpCall> http) { door->Handle(std::move(http)); },
+       .work_threads = 2,
+       .error = [](const HttpProblem& problem) { return ErrorResponse(problem.status, problem.text); },
+       .clock = road->clock});
   if (!server.ok()) return server.status();
   self->server_ = *std::move(server);
   return self;
 }
 
-RestResponse RestDoor::Counted(const char* method, RestResponse response, int code) {
+HttpResponse RestDoor::Counted(const char* method, HttpResponse response, int code) {
   road_->metrics->CountRequest(method, CodeName(code), absl::ZeroDuration());
   return response;
 }
 
-std::optional<RestResponse> RestDoor::Admit(const RestHead& head, std::shared_ptr<void>* place) {
+std::optional<HttpResponse> RestDoor::Admit(const HttpHead& head, std::shared_ptr<void>* place) {
   const bool embeddings = head.path == kEmbeddingsPath;
   if (!embeddings && head.path != kModelsPath && !absl::StartsWith(head.path, absl::StrCat(kModelsPath, "/")))
     return ErrorResponse(404, "there are POST /v1/embeddings and GET /v1/models here", "", "unknown_url");
   const char* const method = embeddings ? kEmbeddings : kModels;
   const char* const verb = embeddings ? "POST" : "GET";
   if (head.method != verb) {
-    RestResponse response = ErrorResponse(405, absl::StrCat("use ", verb), "", "method_not_allowed");
+    HttpResponse response = ErrorResponse(405, absl::StrCat("use ", verb), "", "method_not_allowed");
     response.headers.emplace_back("Allow", verb);
     return response;
   }
   const auto refuse = [&](const CallFailure& failure) {
     road_->metrics->CountRejected(failure.reason);
-    return Counted(method, ToRestResponse(failure), ToRpcCode(failure.status));
+    return Counted(method, ToHttpResponse(failure), ToRpcCode(failure.status));
   };
   if (!road_->tokens->AllowsHeader(head.authorization)) return refuse(Unauthenticated());
   if (auto failure = CheckServing(*road_)) return refuse(*failure);
@@ -213,7 +216,7 @@ std::optional<RestResponse> RestDoor::Admit(const RestHead& head, std::shared_pt
   return std::nullopt;
 }
 
-void RestDoor::Handle(std::shared_ptr<RestCall> http) {
+void RestDoor::Handle(std::shared_ptr<HttpCall> http) {
   if (http->head.path == kEmbeddingsPath) {
     std::make_shared<Embedding>(road_, std::move(http))->Start();
     return;
@@ -229,10 +232,10 @@ void RestDoor::Handle(std::shared_ptr<RestCall> http) {
   const std::string name = PercentDecoded(path);
   if (!all && name != model->name) {
     const CallFailure failure = *CheckModelName(name, "", *model);
-    http->Answer(Counted(kModels, ToRestResponse(failure), ToRpcCode(failure.status)));
+    http->Answer(Counted(kModels, ToHttpResponse(failure), ToRpcCode(failure.status)));
     return;
   }
-  RestResponse response;
+  HttpResponse response;
   response.body = WriteModel(model->name, absl::ToUnixSeconds(started_), all);
   http->Answer(Counted(kModels, std::move(response), 0));
 }

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "server/http/http_server.h"
 #include "server/queue/places.h"
-#include "server/rest/rest_server.h"
 #include "server/rpc/call_failure.h"
 #include "server/rpc/road.h"
 
@@ -25,25 +25,25 @@ class RestDoor {
     int64_t body_bytes = int64_t{256} << 20;       // that all bodies may take at once
   };
 
-  // Errors as RestServer's. `road` must outlive this.
+  // Errors as HttpServer's. `road` must outlive this.
   static absl::StatusOr<std::unique_ptr<RestDoor>> Start(const Options& options, Road* road);
 
   int port() const { return server_->port(); }
 
  private:
   RestDoor(const Options& options, Road* road);
-  std::optional<RestResponse> Admit(const RestHead& head, std::shared_ptr<void>* place);
-  void Handle(std::shared_ptr<RestCall> http);
+  std::optional<HttpResponse> Admit(const HttpHead& head, std::shared_ptr<void>* place);
+  void Handle(std::shared_ptr<HttpCall> http);
   // An answer at once, counted.
-  RestResponse Counted(const char* method, RestResponse response, int code);
+  HttpResponse Counted(const char* method, HttpResponse response, int code);
 
   Road* const road_;
   const absl::Time started_;
   PlaceBudget bodies_;
-  std::unique_ptr<RestServer> server_;  // last: its threads use the others
+  std::unique_ptr<HttpServer> server_;  // last: its threads use the others
 };
 
 // What a failure is in HTTP: status, error, and when to come back.
-RestResponse ToRestResponse(const CallFailure& failure);
+HttpResponse ToHttpResponse(const CallFailure& failure);
 
 }  // namespace embedd

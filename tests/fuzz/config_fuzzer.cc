@@ -8,7 +8,7 @@
 #include "server/config/config_file.h"
 #include "server/model/hf_config.h"
 #include "server/model/open_clip_config.h"
-#include "server/ops/http_message.h"
+#include "server/ops/ops_pages.h"
 
 namespace embedd {
 namespace {
@@ -42,11 +42,14 @@ void Read(uint8_t reader, absl::string_view text) {
       for (const ConfigFileEntry& entry : *entries) Require(entry.line >= 1 && !entry.key.empty());
       return;
     }
-    default:
-      if (HasWholeHead(text)) {
-        const std::string answer = Answer(text, {{"/metrics", [] { return HttpResponse{.body = "x"}; }}});
-        Require(answer.compare(0, 9, "HTTP/1.1 ") == 0);
-      }
+    default: {
+      HttpHead head;
+      const HeadState state = ParseHead(text, &head);
+      Require(state.size <= text.size() && head.content_length >= 0);
+      if (state.size == 0) return;
+      const HttpResponse answer = AnswerPage(head, {{"/metrics", [] { return HttpResponse{.body = "x"}; }}});
+      Require(WriteResponse(answer, head.keep_alive, head.method != "HEAD").compare(0, 9, "HTTP/1.1 ") == 0);
+    }
   }
 }
 

@@ -3,10 +3,6 @@
 // What a client of OpenAI's API gets at the REST door: answers, errors, refusals, and what becomes of a call
 // whose client goes away.
 
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -16,6 +12,7 @@
 #include "httplib.h"
 #include "tests/support/catch.h"
 #include "tests/support/in_process_server.h"
+#include "tests/support/raw_client.h"
 #include "tests/support/temp_folder.h"
 
 namespace embedd {
@@ -71,36 +68,6 @@ void CheckRow(const json& data, size_t i, int value) {
   REQUIRE(row.size() == expected.size());
   for (size_t k = 0; k < row.size(); ++k) CHECK(row[k] == Approx(expected[k]).margin(1e-6));
 }
-
-// A connection of a client that does as it likes.
-class RawClient {
- public:
-  explicit RawClient(int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in to = {};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(static_cast<uint16_t>(port));
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    REQUIRE(connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0);
-  }
-  ~RawClient() { Close(); }
-  void Close() {
-    if (fd_ >= 0) close(fd_);
-    fd_ = -1;
-  }
-  void Send(const std::string& bytes) const {
-    REQUIRE(send(fd_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-  }
-  // Until `end` has come, or the connection is closed.
-  std::string ReadUntil(const std::string& end) const {
-    std::string all;
-    char byte = 0;
-    while (all.find(end) == std::string::npos && recv(fd_, &byte, 1, 0) == 1) all += byte;
-    return all;
-  }
-
- private:
-  int fd_;
-};
 
 std::string Request(const std::string& body, const std::string& more = "") {
   return absl::StrCat("POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(), "\r\n",

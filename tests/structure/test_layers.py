@@ -14,7 +14,8 @@ MAY_INCLUDE = {
     "support": set(),
     "telemetry": set(),
     "config": {"prepare/image/image_format.h", "release/release_kind.h"},
-    "ops": {"config", "model/model_spec.h"},
+    "http": {"config/listen_address.h"},
+    "ops": {"config", "http", "model/model_spec.h"},
     "model": set(),
     "queue": set(),
     "prepare": {"model", "queue"},
@@ -23,8 +24,8 @@ MAY_INCLUDE = {
     "device": {"queue", "batching", "release"},
     "engine": {"model", "release", "device/executor.h"},
     "reply": {"queue"},
-    "rest": {"config", "ops/http_phrase.h", "ops/listen_socket.h"},
-    "rpc": {"prepare", "model", "queue", "reply", "rest"},
+    "rest": {"http"},
+    "rpc": {"prepare", "model", "queue", "reply", "rest", "http"},
 }
 EVERYBODY = {"support", "telemetry"}
 

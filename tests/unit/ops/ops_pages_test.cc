@@ -6,7 +6,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "server/support/log.h"
 #include "tests/support/catch.h"
+#include "tests/support/raw_client.h"
 
 namespace embedd {
 namespace {
@@ -111,6 +113,64 @@ TEST_CASE("The status page is whole and loads nothing from elsewhere") {
     INFO(key);
     CHECK(page.find(key) != std::string::npos);
   }
+}
+
+// What the server of these pages sends for `request` before it closes.
+std::string Answer(const std::string& request) {
+  HttpRoutes routes;
+  routes["/"] = [] { return HttpResponse{200, "text/html", "home"}; };
+  routes["/down"] = [] { return HttpResponse{503, "text/plain", "LOADING\n"}; };
+  routes["/throws"] = []() -> HttpResponse { throw std::runtime_error("secret detail"); };
+  const auto server = HttpServer::Start(ServePages("127.0.0.1:0", std::move(routes))).value();
+  RawClient client(server->port());
+  client.Send(request);
+  const std::string answer = client.ReadAll();
+  CHECK(client.closed());
+  REQUIRE(answer.rfind("HTTP/1.1 ", 0) == 0);
+  return answer;
+}
+
+std::string StatusOf(const std::string& request) { return Answer(request).substr(9, 3); }
+
+TEST_CASE("GET and HEAD of a known path are answered, with the length and without caching") {
+  const std::string answer = Answer("GET /?x=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+  CHECK(answer.rfind("HTTP/1.1 200 OK\r\n", 0) == 0);
+  for (const char* header : {"Content-Type: text/html\r\n", "Content-Length: 4\r\n", "Connection: close\r\n",
+                             "Cache-Control: no-store\r\n", "X-Content-Type-Options: nosniff\r\n"}) {
+    CHECK(answer.find(header) != std::string::npos);
+  }
+  CHECK(answer.substr(answer.size() - 8) == "\r\n\r\nhome");
+  const std::string head = Answer("HEAD / HTTP/1.0\r\n\r\n");
+  CHECK(head.find("Content-Length: 4\r\n") != std::string::npos);
+  CHECK(head.substr(head.size() - 4) == "\r\n\r\n");
+  CHECK(StatusOf("GET /down HTTP/1.1\r\n\r\n") == "503");
+  CHECK(StatusOf("GET / HTTP/1.1\n\n") == "200");
+}
+
+TEST_CASE("Everything else is refused") {
+  CHECK(StatusOf("GET /nothing HTTP/1.1\r\n\r\n") == "404");
+  CHECK(StatusOf("GET /../etc/passwd HTTP/1.1\r\n\r\n") == "404");
+  const std::string post = Answer("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+  CHECK(post.rfind("HTTP/1.1 405", 0) == 0);
+  CHECK(post.find("Allow: GET, HEAD\r\n") != std::string::npos);
+  CHECK(post.find("X-Frame-Options: DENY\r\n") != std::string::npos);
+  CHECK(StatusOf("get / HTTP/1.1\r\n\r\n") == "405");
+  for (const char* head :
+       {"\r\n\r\n", "GET\r\n\r\n", "GET /\r\n\r\n", "GET / HTTP/2\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n",
+        "GET http://host/ HTTP/1.1\r\n\r\n", "\x16\x03\x01\n\n", "GET * HTTP/1.1\r\n\r\n"}) {
+    INFO(head);
+    const std::string refused = Answer(head);
+    CHECK(refused.substr(9, 3) == "400");
+    CHECK(refused.find("X-Frame-Options: DENY\r\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("A page that throws is an internal error, and says nothing about it") {
+  ConfigureLogging("error", "json");
+  const std::string answer = Answer("GET /throws HTTP/1.1\r\n\r\n");
+  ConfigureLogging("info", "text");
+  CHECK(answer.rfind("HTTP/1.1 500 ", 0) == 0);
+  CHECK(answer.find("secret") == std::string::npos);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RestCall: one request on its way through the REST door: its head and body, and the way back to the
-// connection it came on. Made by RestServer; its handler answers it once, from any thread. Lives as long as
+// HttpCall: one request on its way through its door: its head and body, and the way back to the connection it
+// came on. Made by HttpServer; its handler answers it once, from any thread. Lives as long as
 // anybody holds it.
 
 #pragma once
@@ -11,33 +11,33 @@
 #include <memory>
 #include <string>
 
-#include "server/rest/http_head.h"
+#include "server/http/http_message.h"
 #include "server/support/mutex.h"
 
 namespace embedd {
 
-class RestCall {
+class HttpCall {
  public:
-  // What RestServer gives it; each may be called from any thread, also when the server is gone.
+  // What HttpServer gives it; each may be called from any thread, also when the server is gone.
   struct Ways {
-    std::function<void(RestResponse)> answer;        // sends it; called once
+    std::function<void(HttpResponse)> answer;        // sends it; called once
     std::function<void(std::function<void()>)> run;  // runs work on a thread of the door
   };
 
-  RestCall(RestHead head, std::string body, std::shared_ptr<void> place, uint64_t flow, Ways ways)
+  HttpCall(HttpHead head, std::string body, std::shared_ptr<void> place, uint64_t flow, Ways ways)
       : head(std::move(head)),
         body(std::move(body)),
         place(std::move(place)),
         flow(flow),
         ways_(std::move(ways)) {}
 
-  const RestHead head;
+  const HttpHead head;
   std::string body;             // the handler's to drop
   std::shared_ptr<void> place;  // what the body takes of a budget; to be dropped with it
   const uint64_t flow;          // of the connection
 
   // Sends the answer, unless the client has gone.
-  void Answer(RestResponse response) {
+  void Answer(HttpResponse response) {
     Forget();
     ways_.answer(std::move(response));
   }

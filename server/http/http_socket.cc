@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/rest/rest_socket.h"
+#include "server/http/http_socket.h"
 
 #include <openssl/err.h>
 #include <sys/socket.h>
@@ -47,19 +47,19 @@ absl::StatusOr<TlsContext> MakeTlsContext(const std::string& cert, const std::st
   return context;
 }
 
-RestSocket::RestSocket(int fd, SSL_CTX* tls) : fd_(fd), tls_(tls != nullptr) {
+HttpSocket::HttpSocket(int fd, SSL_CTX* tls) : fd_(fd), tls_(tls != nullptr) {
   if (tls != nullptr) ssl_.reset(SSL_new(tls));
   if (ssl_ == nullptr) return;
   SSL_set_fd(ssl_.get(), fd);
   SSL_set_accept_state(ssl_.get());
 }
 
-RestSocket::~RestSocket() {
+HttpSocket::~HttpSocket() {
   ssl_.reset();
   close(fd_);
 }
 
-int RestSocket::Read(char* to, size_t size) {
+int HttpSocket::Read(char* to, size_t size) {
   wants_write_ = false;
   if (tls_) {
     if (ssl_ == nullptr) return kClosed;
@@ -71,7 +71,7 @@ int RestSocket::Read(char* to, size_t size) {
   return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? kAgain : kClosed;
 }
 
-int RestSocket::Write(const char* from, size_t size) {
+int HttpSocket::Write(const char* from, size_t size) {
   wants_read_ = false;
   if (tls_) {
     if (ssl_ == nullptr) return kClosed;
@@ -83,7 +83,7 @@ int RestSocket::Write(const char* from, size_t size) {
   return sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? kAgain : kClosed;
 }
 
-int RestSocket::Outcome(int result) {
+int HttpSocket::Outcome(int result) {
   if (result > 0) return result;
   switch (SSL_get_error(ssl_.get(), result)) {
     case SSL_ERROR_WANT_READ:
@@ -98,7 +98,7 @@ int RestSocket::Outcome(int result) {
   }
 }
 
-void RestSocket::Shut() {
+void HttpSocket::Shut() {
   if (ssl_ != nullptr) {
     ERR_clear_error();
     SSL_shutdown(ssl_.get());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/rest/rest_server.h"
+#include "server/http/http_server.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -10,7 +10,7 @@
 #include <cerrno>
 
 #include "absl/status/status.h"
-#include "server/ops/listen_socket.h"
+#include "absl/strings/str_cat.h"
 #include "server/support/process.h"
 
 namespace embedd {
@@ -22,14 +22,14 @@ constexpr size_t kTurn = size_t{1} << 20;
 }  // namespace
 
 // Holds the pipe that wakes the network thread; a call may outlive the server.
-struct RestServer::Outbox {
+struct HttpServer::Outbox {
   Outbox(int read, int write) : wake_read(read), wake_write(write) {}
   ~Outbox() {
     close(wake_read);
     close(wake_write);
   }
 
-  void Put(uint64_t connection, RestResponse response) {
+  void Put(uint64_t connection, HttpResponse response) {
     {
       MutexLock lock(&mu);
       if (closed) return;
@@ -43,10 +43,10 @@ struct RestServer::Outbox {
   std::atomic<bool> stop{false};
   Mutex mu;
   bool closed ABSL_GUARDED_BY(mu) = false;
-  std::vector<std::pair<uint64_t, RestResponse>> answers ABSL_GUARDED_BY(mu);
+  std::vector<std::pair<uint64_t, HttpResponse>> answers ABSL_GUARDED_BY(mu);
 };
 
-struct RestServer::Connection {
+struct HttpServer::Connection {
   enum class Phase {
     kHead,     // the head is not whole yet, or nothing has come
     kBody,     // the body is not whole yet
@@ -59,25 +59,24 @@ struct RestServer::Connection {
   Connection(int fd, SSL_CTX* tls, uint64_t number, absl::Time accepted)
       : socket(fd, tls), number(number), active(accepted) {}
 
-  RestSocket socket;
+  HttpSocket socket;
   const uint64_t number;
   Phase phase = Phase::kHead;
-  absl::Time active;  // when bytes last came or went
+  absl::Time active;  // when it was last not silent; see Step
   absl::Time until;   // when the time of the phase is over
   std::string in;     // not looked at yet
-  RestHead head;
+  HttpHead head;
   std::string body;
   std::shared_ptr<void> place;
-  std::shared_ptr<RestCall> call;  // while it waits
+  std::shared_ptr<HttpCall> call;  // while it waits
   std::string out;
   std::shared_ptr<void> hold;  // of the answer
   size_t sent = 0;
-  size_t length = 0;  // of the body
-  bool keep_alive = true;
-  bool more = false;  // there is more to read that poll() does not know of
+  size_t length = 0;                         // of the body
+  bool keep_alive = true, with_body = true;  // of the answer
 };
 
-absl::StatusOr<std::unique_ptr<RestServer>> RestServer::Start(Options options) {
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(Options options) {
   TlsContext tls;
   if (!options.tls_cert.empty()) {
     absl::StatusOr<TlsContext> made =
@@ -85,24 +84,29 @@ absl::StatusOr<std::unique_ptr<RestServer>> RestServer::Start(Options options) {
     if (!made.ok()) return made.status();
     tls = *std::move(made);
   }
-  const absl::StatusOr<HttpListener> on = OpenHttpListener(options.address);
+  const absl::StatusOr<ListenSocket> on = OpenListenSocket(options.address);
   if (!on.ok()) return on.status();
-  return std::unique_ptr<RestServer>(new RestServer(std::move(options), std::move(tls), on->socket.fd,
-                                                    on->socket.port,
-                                                    std::make_shared<Outbox>(on->wake_read, on->wake_write)));
+  int wake[2];
+  if (pipe(wake) != 0) {
+    close(on->fd);
+    return absl::ResourceExhaustedError("cannot open a pipe: too many open files");
+  }
+  PrepareSocket(wake[0]);
+  PrepareSocket(wake[1]);
+  return std::unique_ptr<HttpServer>(
+      new HttpServer(std::move(options), std::move(tls), *on, std::make_shared<Outbox>(wake[0], wake[1])));
 }
 
-RestServer::RestServer(Options options, TlsContext tls, int listen_fd, int port,
-                       std::shared_ptr<Outbox> outbox)
+HttpServer::HttpServer(Options options, TlsContext tls, ListenSocket on, std::shared_ptr<Outbox> outbox)
     : options_(std::move(options)),
       tls_(std::move(tls)),
-      listen_fd_(listen_fd),
-      port_(port),
+      listen_fd_(on.fd),
+      port_(on.port),
       outbox_(std::move(outbox)),
-      work_(std::make_shared<WorkThreads>(options_.work_threads)),
+      work_(std::make_shared<WorkThreads>(options_.work_threads, absl::StrCat(options_.name, "-work"))),
       thread_([this] { Run(); }) {}
 
-RestServer::~RestServer() {
+HttpServer::~HttpServer() {
   outbox_->stop = true;
   outbox_->Wake();
   thread_.join();
@@ -111,7 +115,7 @@ RestServer::~RestServer() {
   }
   connections_.clear();
   work_->Stop();
-  std::vector<std::pair<uint64_t, RestResponse>> dropped;
+  std::vector<std::pair<uint64_t, HttpResponse>> dropped;
   {
     MutexLock lock(&outbox_->mu);
     outbox_->closed = true;
@@ -120,34 +124,30 @@ RestServer::~RestServer() {
   close(listen_fd_);
 }
 
-void RestServer::Run() {
-  SetThreadName("rest");
+void HttpServer::Run() {
+  SetThreadName(options_.name.c_str());
   using Phase = Connection::Phase;
   std::vector<pollfd> fds;
   while (!outbox_->stop) {
     fds.clear();
     fds.push_back({outbox_->wake_read, POLLIN, 0});
     fds.push_back({paused_ ? -1 : listen_fd_, POLLIN, 0});  // poll skips -1
-    bool at_once = false;
     for (const auto& connection : connections_) {
-      const RestSocket& socket = connection->socket;
+      const HttpSocket& socket = connection->socket;
       int events = connection->phase == Phase::kWriting ? POLLOUT : POLLIN;
       if (connection->phase == Phase::kWriting && socket.wants_read()) events = POLLIN;
       if (connection->phase != Phase::kWriting && socket.wants_write()) events |= POLLOUT;
       // A request ahead of its time: read on when the one before is answered.
-      if (connection->phase == Phase::kWaiting && connection->in.size() > kMaxRestHead) events = 0;
-      at_once = at_once || (connection->more && events != 0);
+      if (connection->phase == Phase::kWaiting && connection->in.size() > kMaxHead) events = 0;
       fds.push_back({socket.fd(), static_cast<short>(events), 0});  // NOLINT(google-runtime-int)
     }
-    const int timeout = at_once ? 0 : paused_ ? 100 : PollTimeout();
-    if (poll(fds.data(), static_cast<nfds_t>(fds.size()), timeout) < 0) {
+    if (poll(fds.data(), static_cast<nfds_t>(fds.size()), paused_ ? 100 : PollTimeout()) < 0) {
       if (errno != EINTR) paused_ = true;  // out of kernel memory: go on, slowly
       continue;
     }
     size_t i = 2;
     for (auto it = connections_.begin(); it != connections_.end(); ++i) {
-      const bool ready = fds[i].revents != 0 || ((*it)->more && fds[i].events != 0);
-      if (ready && !Step(it->get())) {
+      if (fds[i].revents != 0 && !Step(it->get())) {
         if ((*it)->call != nullptr) (*it)->call->Gone();
         it = connections_.erase(it);
       } else {
@@ -166,7 +166,7 @@ void RestServer::Run() {
   }
 }
 
-int RestServer::PollTimeout() const {
+int HttpServer::PollTimeout() const {
   absl::Time first = absl::InfiniteFuture();
   for (const auto& connection : connections_) first = std::min(first, connection->until);
   if (first == absl::InfiniteFuture()) return -1;
@@ -174,7 +174,7 @@ int RestServer::PollTimeout() const {
   return static_cast<int>(std::clamp<int64_t>(left + 1, 1, 60'000));
 }
 
-void RestServer::AcceptAll() {
+void HttpServer::AcceptAll() {
   for (;;) {
     if (connections_.size() >= options_.max_connections && !MakeRoom()) {
       paused_ = true;  // the others wait in the backlog of the socket
@@ -193,7 +193,7 @@ void RestServer::AcceptAll() {
 }
 
 // Whoever has been silent for longest makes room for those who come.
-bool RestServer::MakeRoom() {
+bool HttpServer::MakeRoom() {
   auto silent = connections_.end();
   for (auto it = connections_.begin(); it != connections_.end(); ++it) {
     if ((*it)->phase == Connection::Phase::kWaiting) continue;  // it is our turn, not the client's
@@ -205,15 +205,15 @@ bool RestServer::MakeRoom() {
   return true;
 }
 
-void RestServer::CloseExpired() {
+void HttpServer::CloseExpired() {
   const absl::Time now = options_.clock->TimeNow();
   for (auto it = connections_.begin(); it != connections_.end();) {
     it = (*it)->until <= now ? connections_.erase(it) : std::next(it);
   }
 }
 
-void RestServer::TakeAnswers() {
-  std::vector<std::pair<uint64_t, RestResponse>> answers;
+void HttpServer::TakeAnswers() {
+  std::vector<std::pair<uint64_t, HttpResponse>> answers;
   {
     MutexLock lock(&outbox_->mu);
     answers.swap(outbox_->answers);
@@ -223,29 +223,28 @@ void RestServer::TakeAnswers() {
                                  [number = number](const auto& each) { return each->number == number; });
     if (it == connections_.end()) continue;  // the client has gone
     (*it)->call.reset();
-    Respond(it->get(), std::move(response), (*it)->keep_alive);
+    Respond(it->get(), std::move(response));
     if (!Step(it->get())) connections_.erase(it);
   }
 }
 
-bool RestServer::Step(Connection* connection) {
+bool HttpServer::Step(Connection* connection) {
   using Phase = Connection::Phase;
-  connection->active = options_.clock->TimeNow();
+  // A head is so short that whoever sends it in drops is silent, and so is who has had the last answer.
+  const bool begins = connection->phase == Phase::kHead && connection->in.empty();
+  if (begins || connection->phase == Phase::kBody || connection->phase == Phase::kWriting)
+    connection->active = options_.clock->TimeNow();
   if (connection->phase == Phase::kWriting) return WriteSome(connection);
   return ReadSome(connection);
 }
 
-bool RestServer::ReadSome(Connection* connection) {
+bool HttpServer::ReadSome(Connection* connection) {
   using Phase = Connection::Phase;
   char buffer[65536];
-  connection->more = true;
   for (size_t turn = 0; turn < kTurn;) {
     const int got = connection->socket.Read(buffer, sizeof(buffer));
-    if (got == RestSocket::kClosed) return false;
-    if (got == RestSocket::kAgain) {
-      connection->more = false;
-      break;
-    }
+    if (got == HttpSocket::kClosed) return false;
+    if (got == HttpSocket::kAgain) break;
     turn += static_cast<size_t>(got);
     if (connection->phase == Phase::kClosing) continue;
     if (connection->phase == Phase::kBody) {
@@ -258,7 +257,7 @@ bool RestServer::ReadSome(Connection* connection) {
     }
     connection->in.append(buffer, static_cast<size_t>(got));
     if (connection->phase == Phase::kWaiting) {
-      if (connection->in.size() > kMaxRestHead) return true;
+      if (connection->in.size() > kMaxHead) return true;
       continue;
     }
     if (!OnHead(connection)) return false;
@@ -268,11 +267,14 @@ bool RestServer::ReadSome(Connection* connection) {
 }
 
 // `in` has grown while a head is awaited.
-bool RestServer::OnHead(Connection* connection) {
+bool HttpServer::OnHead(Connection* connection) {
   using Phase = Connection::Phase;
   const HeadState state = ParseHead(connection->in, &connection->head);
-  if (state.error != 0) {
-    Respond(connection, ErrorResponse(state.error, state.problem), /*keep_alive=*/false);
+  const HttpHead& head = connection->head;
+  connection->keep_alive = false;
+  connection->with_body = head.method != "HEAD";
+  if (state.problem.status != 0) {
+    Respond(connection, options_.error(state.problem));
     return true;
   }
   const absl::Time now = options_.clock->TimeNow();
@@ -282,16 +284,21 @@ bool RestServer::OnHead(Connection* connection) {
     return true;
   }
   connection->in.erase(0, state.size);
-  connection->keep_alive = connection->head.keep_alive;
-  if (std::optional<RestResponse> refused = options_.admit(connection->head, &connection->place)) {
+  const bool readable = head.body.status == 0,
+             keep_alive = head.keep_alive && options_.idle_time > absl::ZeroDuration();
+  std::optional<HttpResponse> early = options_.admit(head, &connection->place);
+  if (!early.has_value() && !readable) early = options_.error(head.body);
+  if (early.has_value()) {
     // The body that still comes is read and thrown away, so that the client reads this.
-    const bool whole = static_cast<int64_t>(connection->in.size()) >= connection->head.content_length;
-    if (whole) connection->in.erase(0, static_cast<size_t>(connection->head.content_length));
-    if (connection->head.method == "HEAD") refused->body.clear();  // it would be taken for the next answer
-    Respond(connection, *std::move(refused), connection->keep_alive && whole);
+    const bool whole = readable && static_cast<int64_t>(connection->in.size()) >= head.content_length;
+    if (whole) connection->in.erase(0, static_cast<size_t>(head.content_length));
+    connection->place.reset();
+    connection->keep_alive = keep_alive && whole;
+    Respond(connection, *std::move(early));
     return true;
   }
-  const size_t length = connection->length = static_cast<size_t>(connection->head.content_length);
+  connection->keep_alive = keep_alive;
+  const size_t length = connection->length = static_cast<size_t>(head.content_length);
   connection->phase = Phase::kBody;
   connection->until = now + TransferTime(length);
   connection->body.reserve(length);
@@ -300,22 +307,22 @@ bool RestServer::OnHead(Connection* connection) {
   connection->in.erase(0, taken);
   if (taken == length) {
     Dispatch(connection);
-  } else if (connection->head.expect_continue) {
+  } else if (head.expect_continue) {
     constexpr char kContinue[] = "HTTP/1.1 100 Continue\r\n\r\n";
     // Into an empty buffer of the kernel: it fits.
-    if (connection->socket.Write(kContinue, sizeof(kContinue) - 1) == RestSocket::kClosed) return false;
+    if (connection->socket.Write(kContinue, sizeof(kContinue) - 1) == HttpSocket::kClosed) return false;
   }
   return true;
 }
 
-void RestServer::Dispatch(Connection* connection) {
+void HttpServer::Dispatch(Connection* connection) {
   connection->phase = Connection::Phase::kWaiting;
   connection->until = absl::InfiniteFuture();  // the call has a deadline, or a client that waits
-  const auto call = std::make_shared<RestCall>(
+  const auto call = std::make_shared<HttpCall>(
       std::move(connection->head), std::exchange(connection->body, std::string()),
       std::exchange(connection->place, nullptr), uint64_t{1} << 63 | connection->number,
-      RestCall::Ways{.answer = [outbox = outbox_, number = connection->number](
-                                   RestResponse response) { outbox->Put(number, std::move(response)); },
+      HttpCall::Ways{.answer = [outbox = outbox_, number = connection->number](
+                                   HttpResponse response) { outbox->Put(number, std::move(response)); },
                      .run =
                          [work = std::weak_ptr<WorkThreads>(work_)](std::function<void()> job) {
                            if (const auto threads = work.lock()) threads->Run(std::move(job));
@@ -324,23 +331,22 @@ void RestServer::Dispatch(Connection* connection) {
   work_->Run([this, call] { options_.handle(call); });
 }
 
-void RestServer::Respond(Connection* connection, RestResponse response, bool keep_alive) {
+void HttpServer::Respond(Connection* connection, HttpResponse response) {
   connection->hold = std::move(response.hold);
-  connection->out = WriteResponse(response, keep_alive);
-  connection->keep_alive = keep_alive;
+  connection->out = WriteResponse(response, connection->keep_alive, connection->with_body);
   connection->sent = 0;
   connection->phase = Connection::Phase::kWriting;
   connection->active = options_.clock->TimeNow();
   connection->until = connection->active + TransferTime(connection->out.size());
 }
 
-bool RestServer::WriteSome(Connection* connection) {
+bool HttpServer::WriteSome(Connection* connection) {
   using Phase = Connection::Phase;
   for (size_t turn = 0; connection->sent < connection->out.size();) {
     const int sent = connection->socket.Write(connection->out.data() + connection->sent,
                                               connection->out.size() - connection->sent);
-    if (sent == RestSocket::kClosed) return false;
-    if (sent == RestSocket::kAgain || (turn += static_cast<size_t>(sent)) > kTurn) {
+    if (sent == HttpSocket::kClosed) return false;
+    if (sent == HttpSocket::kAgain || (turn += static_cast<size_t>(sent)) > kTurn) {
       if (sent > 0) connection->sent += static_cast<size_t>(sent);
       return true;
     }
@@ -359,13 +365,12 @@ bool RestServer::WriteSome(Connection* connection) {
   connection->until = now + options_.idle_time;
   // The next request may be here already.
   if (!connection->in.empty()) {
-    if (!OnHead(connection)) return false;
-    if (connection->phase == Phase::kWriting) connection->more = true;
+    return OnHead(connection);
   }
   return true;
 }
 
-absl::Duration RestServer::TransferTime(size_t bytes) const {
+absl::Duration HttpServer::TransferTime(size_t bytes) const {
   return options_.transfer_time +
          absl::Seconds(static_cast<double>(bytes) / static_cast<double>(options_.least_rate));
 }

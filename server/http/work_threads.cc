@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/rest/work_threads.h"
+#include "server/http/work_threads.h"
 
 #include <utility>
 
@@ -8,8 +8,8 @@
 
 namespace embedd {
 
-WorkThreads::WorkThreads(int threads) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Loop(); });
+WorkThreads::WorkThreads(int threads, const std::string& name) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this, name] { Loop(name); });
 }
 
 void WorkThreads::Run(std::function<void()> work) {
@@ -31,8 +31,8 @@ void WorkThreads::Stop() {
   threads_.clear();
 }
 
-void WorkThreads::Loop() {
-  SetThreadName("rest-work");
+void WorkThreads::Loop(const std::string& name) {
+  SetThreadName(name.c_str());
   for (;;) {
     std::function<void()> work;
     {

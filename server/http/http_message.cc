@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/rest/http_head.h"
+#include "server/http/http_message.h"
 
+#include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -11,13 +11,60 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "server/ops/http_phrase.h"
+#include "absl/strings/strip.h"
 
 namespace embedd {
 namespace {
 
-HeadState Broken(int error, absl::string_view problem) {
-  return {.error = error, .problem = std::string(problem)};
+const char* ReasonPhrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 411:
+      return "Length Required";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    case 505:
+      return "HTTP Version Not Supported";
+    default:
+      return "Internal Server Error";
+  }
+}
+
+HeadState Broken(int status, const char* text) { return {.problem = {status, text}}; }
+
+// Of the head with its empty line; 0: it has not come yet. A lone LF ends a line too, as RFC 9112 allows.
+size_t HeadSize(absl::string_view bytes) {
+  for (size_t end = bytes.find('\n'); end != absl::string_view::npos; end = bytes.find('\n', end + 1)) {
+    const absl::string_view next = bytes.substr(end + 1);
+    if (absl::StartsWith(next, "\n")) return end + 2;
+    if (absl::StartsWith(next, "\r\n")) return end + 3;
+  }
+  return 0;
+}
+
+// "HTTP/1.1": RFC 9112's HTTP-version.
+bool IsVersion(absl::string_view text) {
+  return text.size() == 8 && absl::StartsWith(text, "HTTP/") && absl::ascii_isdigit(text[5]) &&
+         text[6] == '.' && absl::ascii_isdigit(text[7]);
 }
 
 // A name of a method or header: RFC 9110's token.
@@ -39,25 +86,26 @@ absl::Duration Seconds(absl::string_view value) {
 
 }  // namespace
 
-HeadState ParseHead(absl::string_view bytes, RestHead* head) {
-  const size_t end = bytes.find("\r\n\r\n");
-  if (end == absl::string_view::npos ? bytes.size() > kMaxRestHead : end > kMaxRestHead)
-    return Broken(431, "the head of the request is too long");
-  if (end == absl::string_view::npos) return {};
-  *head = RestHead();
-  bool first = true, has_length = false;
-  for (const absl::string_view line : absl::StrSplit(bytes.substr(0, end), "\r\n")) {
+HeadState ParseHead(absl::string_view bytes, HttpHead* head) {
+  *head = HttpHead();
+  const size_t size = HeadSize(bytes);
+  if ((size == 0 ? bytes.size() : size) > kMaxHead) return Broken(431, "the head of the request is too long");
+  if (size == 0) return {};
+  bool first = true, has_length = false, lone_lf = false;
+  for (absl::string_view line : absl::StrSplit(bytes.substr(0, size), '\n')) {
+    lone_lf |= !absl::ConsumeSuffix(&line, "\r");
     if (first) {
       first = false;
       const std::vector<absl::string_view> parts = absl::StrSplit(line, ' ');
-      if (parts.size() != 3 || !IsToken(parts[0]) || !absl::StartsWith(parts[1], "/"))
+      if (parts.size() != 3 || !IsToken(parts[0]) || !absl::StartsWith(parts[1], "/") || !IsVersion(parts[2]))
         return Broken(400, "the request line is no METHOD /PATH HTTP/1.1");
-      if (parts[2] != "HTTP/1.1" && parts[2] != "HTTP/1.0") return Broken(505, "use HTTP/1.1");
+      if (parts[2][5] != '1') return Broken(505, "use HTTP/1.1");
       head->method = std::string(parts[0]);
-      head->path = std::string(parts[1].substr(0, parts[1].find('?')));
-      head->keep_alive = parts[2] == "HTTP/1.1";
+      head->path = std::string(parts[1].substr(0, parts[1].find_first_of("?#")));
+      head->keep_alive = parts[2][7] != '0';
       continue;
     }
+    if (line.empty()) break;
     const size_t colon = line.find(':');
     if (colon == absl::string_view::npos || !IsToken(line.substr(0, colon)))
       return Broken(400, "a header has no name");
@@ -73,11 +121,11 @@ HeadState ParseHead(absl::string_view bytes, RestHead* head) {
       head->content_length = length;
       has_length = true;
     } else if (absl::EqualsIgnoreCase(name, "transfer-encoding")) {
-      return Broken(411, "send the body with a Content-Length, not in chunks");
+      head->body = {411, "send the body with a Content-Length, not in chunks"};
     } else if (absl::EqualsIgnoreCase(name, "content-encoding")) {
       if (!absl::EqualsIgnoreCase(value, "identity"))
-        return Broken(415,
-                      "send the body as it is, without Content-Encoding: pictures are compressed already");
+        head->body = {415,
+                      "send the body as it is, without Content-Encoding: pictures are compressed already"};
     } else if (absl::EqualsIgnoreCase(name, "connection")) {
       for (const absl::string_view word : absl::StrSplit(value, ',')) {
         const absl::string_view bare = absl::StripAsciiWhitespace(word);
@@ -95,7 +143,9 @@ HeadState ParseHead(absl::string_view bytes, RestHead* head) {
       head->timeout = std::min(head->timeout, Seconds(value));
     }
   }
-  return {.size = end + 4};
+  // Not every proxy sees a line's end there, and one that does not may take what follows for another head.
+  if (lone_lf) head->keep_alive = false;
+  return {.size = size};
 }
 
 std::string PercentDecoded(absl::string_view part) {
@@ -114,29 +164,13 @@ std::string PercentDecoded(absl::string_view part) {
   return out;
 }
 
-std::string WriteResponse(const RestResponse& response, bool keep_alive) {
-  std::string head =
-      absl::StrCat("HTTP/1.1 ", response.status, " ", HttpPhrase(response.status),
-                   "\r\nContent-Type: application/json\r\nContent-Length: ", response.body.size(), "\r\n");
+std::string WriteResponse(const HttpResponse& response, bool keep_alive, bool with_body) {
+  std::string head = absl::StrCat("HTTP/1.1 ", response.status, " ", ReasonPhrase(response.status),
+                                  "\r\nContent-Type: ", response.content_type,
+                                  "\r\nContent-Length: ", response.body.size(), "\r\n");
   for (const auto& [name, value] : response.headers) absl::StrAppend(&head, name, ": ", value, "\r\n");
   if (!keep_alive) absl::StrAppend(&head, "Connection: close\r\n");
-  return absl::StrCat(head, "\r\n", response.body);
-}
-
-RestResponse ErrorResponse(int status, absl::string_view message, absl::string_view param,
-                           absl::string_view code) {
-  using nlohmann::json;
-  const auto text = [](absl::string_view value) { return value.empty() ? json() : json(std::string(value)); };
-  const char* const type = status == 429   ? "rate_limit_error"
-                           : status >= 500 ? "server_error"
-                                           : "invalid_request_error";
-  const json body = {
-      {"error",
-       {{"message", std::string(message)}, {"type", type}, {"param", text(param)}, {"code", text(code)}}}};
-  RestResponse response{.status = status};
-  // What is no UTF-8 in a quoted name becomes U+FFFD; it must not end the process.
-  response.body = body.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace);
-  return response;
+  return absl::StrCat(head, "\r\n", with_body ? absl::string_view(response.body) : "");
 }
 
 }  // namespace embedd

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "server/ops/listen_socket.h"
+#include "server/http/listen_socket.h"
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/config/listen_address.h"
 
 namespace embedd {
 namespace {
@@ -53,7 +54,12 @@ void PrepareSocket(int fd) {
   fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-absl::StatusOr<ListenSocket> OpenListenSocket(const ListenAddress& address) {
+absl::StatusOr<ListenSocket> OpenListenSocket(const std::string& text) {
+  const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(text);
+  if (!parsed.ok()) return parsed.status();
+  const ListenAddress& address = *parsed;
+  if (!address.unix_path.empty())
+    return absl::InvalidArgumentError("HTTP needs HOST:PORT, not a Unix socket");
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -78,23 +84,6 @@ absl::StatusOr<ListenSocket> OpenListenSocket(const ListenAddress& address) {
     return ListenSocket{fd, PortOf(bound)};
   }
   return BindError(address, error);
-}
-
-absl::StatusOr<HttpListener> OpenHttpListener(const std::string& address) {
-  const absl::StatusOr<ListenAddress> parsed = ParseListenAddress(address);
-  if (!parsed.ok()) return parsed.status();
-  if (!parsed->unix_path.empty())
-    return absl::InvalidArgumentError("HTTP needs HOST:PORT, not a Unix socket");
-  const absl::StatusOr<ListenSocket> socket = OpenListenSocket(*parsed);
-  if (!socket.ok()) return socket.status();
-  int wake[2];
-  if (pipe(wake) != 0) {
-    close(socket->fd);
-    return absl::ResourceExhaustedError("cannot open a pipe: too many open files");
-  }
-  PrepareSocket(wake[0]);
-  PrepareSocket(wake[1]);
-  return HttpListener{.socket = *socket, .wake_read = wake[0], .wake_write = wake[1]};
 }
 
 }  // namespace embedd

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WorkThreads: a few threads that run what the REST door has to compute (JSON, base64), so that neither its
-// network thread nor the stages of the road wait for it. Thread-safe; work may be given after Stop, and is
+// WorkThreads: a few threads that run what a door has to compute (JSON, base64), so that neither its network
+// thread nor the stages of the road wait for it. Thread-safe; work may be given after Stop, and is
 // dropped then.
 
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -17,7 +18,7 @@ namespace embedd {
 
 class WorkThreads {
  public:
-  explicit WorkThreads(int threads);
+  WorkThreads(int threads, const std::string& name);
   ~WorkThreads() { Stop(); }
 
   void Run(std::function<void()> work);
@@ -25,7 +26,7 @@ class WorkThreads {
   void Stop();
 
  private:
-  void Loop();
+  void Loop(const std::string& name);
 
   Mutex mu_;
   CondVar changed_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RestSocket: one connection of the REST door, plain or with TLS, that never blocks. Owns the descriptor.
+// HttpSocket: one connection, plain or with TLS, that never blocks. Owns the descriptor.
 
 #pragma once
 
@@ -23,18 +23,19 @@ using TlsContext = std::unique_ptr<SSL_CTX, SslContextDeleter>;
 absl::StatusOr<TlsContext> MakeTlsContext(const std::string& cert, const std::string& key,
                                           const std::string& client_ca);
 
-class RestSocket {
+class HttpSocket {
  public:
   enum Result : int { kClosed = 0, kAgain = -1 };  // else how many bytes
 
   // `tls` may be null: plain. `fd` must not block.
-  RestSocket(int fd, SSL_CTX* tls);
-  ~RestSocket();
-  RestSocket(const RestSocket&) = delete;
-  RestSocket& operator=(const RestSocket&) = delete;
+  HttpSocket(int fd, SSL_CTX* tls);
+  ~HttpSocket();
+  HttpSocket(const HttpSocket&) = delete;
+  HttpSocket& operator=(const HttpSocket&) = delete;
 
   int fd() const { return fd_; }
-  // kClosed also for any error: nothing more is to be had from this connection.
+  // kClosed also for any error: nothing more is to be had from this connection. Read with room for a record
+  // of TLS, 16 KiB: what is left of one, poll() does not know of.
   int Read(char* to, size_t size);
   int Write(const char* from, size_t size);
   // The last Read or Write needs poll() for the other direction, as a TLS handshake may.
