@@ -44,7 +44,9 @@ int64_t WaitingBytes(const Config& config) {
 
 // Bodies on their way in: a quarter of the queue, and any single one with what is read out of it.
 int64_t RestBodyBytes(const Config& config) {
-  return config.rest == "off" ? 0 : std::max(config.queue_bytes / 4, 3 * config.max_message_bytes);
+  return config.rest == "off"
+             ? 0
+             : std::max(config.queue_bytes / 4, RestDoor::kCopiesOfBody * config.max_message_bytes);
 }
 
 PerTower<std::vector<uint8_t>> BlankInputs(const ModelSpec& spec) {

@@ -55,14 +55,13 @@ void BatchCall::Start(const Caller& caller, v1::EmbedBatchRequest& request, std:
 
   flow_ = caller.flow;
   done_ = std::move(done);
-  call_ = std::make_shared<PendingCall>(
-      PendingCall::Options{.inputs = static_cast<uint32_t>(inputs_),
-                           .dimension = model_->dimension,
-                           .encoding = settings_.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16
-                                                                                  : RowEncoding::kFloat32,
-                           .normalize = settings_.normalize,
-                           .trace = trace_},
-      road_->metrics, [this](CallResult result) { OnResult(std::move(result)); });
+  call_ = std::make_shared<PendingCall>(PendingCall::Options{.inputs = static_cast<uint32_t>(inputs_),
+                                                             .dimension = model_->dimension,
+                                                             .encoding = RowsOf(settings_),
+                                                             .normalize = settings_.normalize,
+                                                             .trace = trace_},
+                                        road_->metrics,
+                                        [this](CallResult result) { OnResult(std::move(result)); });
   // From the last input on the call may end, and this with it: only locals are used in the loop.
   const std::shared_ptr<PendingCall> call = call_;
   const std::shared_ptr<void> held = std::move(hold);

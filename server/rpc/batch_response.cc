@@ -71,10 +71,14 @@ void FillStreamResponse(CallResult result, const CallSettings& settings, const M
   }
 }
 
+RowEncoding RowsOf(const CallSettings& settings) {
+  return settings.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16 : RowEncoding::kFloat32;
+}
+
 int64_t AnswerBytes(int64_t inputs, const CallSettings& settings, const ModelSpec& model) {
   constexpr int64_t kCopies = 2;
   constexpr int64_t kPerInput = 256;  // an error with its text
-  const int64_t number = settings.encoding == v1::ENCODING_FLOAT16 ? 2 : 4;
+  const auto number = static_cast<int64_t>(BytesPerNumber(RowsOf(settings)));
   return inputs * kCopies * (model.dimension * number + kPerInput);
 }
 

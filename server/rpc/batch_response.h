@@ -19,6 +19,9 @@ void FillStreamResponse(CallResult result, const CallSettings& settings, const M
                         uint64_t index, std::string id, absl::Duration total,
                         v1::EmbedStreamResponse* response);
 
+// How rows are packed; a list of floats is made of float32.
+RowEncoding RowsOf(const CallSettings& settings);
+
 // Bytes that the answer to `inputs` inputs takes in memory until it is sent: rows or what is said instead, as
 // a message and as the bytes of it that gRPC holds.
 int64_t AnswerBytes(int64_t inputs, const CallSettings& settings, const ModelSpec& model);

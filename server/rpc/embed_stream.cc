@@ -236,8 +236,7 @@ class Stream final : public StreamReactor, public std::enable_shared_from_this<S
     auto call = std::make_shared<PendingCall>(
         PendingCall::Options{.inputs = 1,
                              .dimension = model_->dimension,
-                             .encoding = settings_.encoding == v1::ENCODING_FLOAT16 ? RowEncoding::kFloat16
-                                                                                    : RowEncoding::kFloat32,
+                             .encoding = RowsOf(settings_),
                              .normalize = settings_.normalize,
                              .trace = trace_},
         road_->metrics,

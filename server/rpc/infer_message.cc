@@ -19,7 +19,6 @@ using Tensor = Request::InferInputTensor;
 using Parameters = google::protobuf::Map<std::string, inference::InferParameter>;
 
 constexpr char kImage[] = "image", kText[] = "text", kEmbedding[] = "embedding";
-constexpr int64_t kMaxSide = 1 << 24;
 // Of failed inputs in a message: how many are explained, in how many bytes, and in how many the others are
 // listed.
 constexpr size_t kMostExplained = 16, kLongestExplained = 1400, kLongestList = 400;
@@ -146,7 +145,7 @@ class Reader {
 
   std::optional<CallFailure> ReadPixels(const Tensor& tensor, bool raw) {
     if (tensor.shape_size() != 4 || tensor.shape(3) != 3 || tensor.shape(1) < 1 || tensor.shape(2) < 1 ||
-        tensor.shape(1) > kMaxSide || tensor.shape(2) > kMaxSide) {
+        tensor.shape(1) > kMaxRawSide || tensor.shape(2) > kMaxRawSide) {
       return InvalidRequest("inputs[0].shape",
                             absl::StrCat("is ", ShapeText(tensor), "; UINT8 is [n, height, width, 3]"));
     }

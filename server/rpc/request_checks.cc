@@ -8,11 +8,6 @@
 #include "server/support/utf8.h"
 
 namespace embedd {
-namespace {
-
-constexpr uint32_t kMaxSide = 1u << 24;
-
-}  // namespace
 
 std::optional<CallFailure> ReadSettings(int encoding, std::optional<bool> normalize, int priority,
                                         const std::string& expect_fingerprint, CallSettings* out) {
@@ -58,11 +53,11 @@ std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string&
       return std::nullopt;
     case v1::Input::kRawImage: {
       const v1::RawImage& raw = input.raw_image();
-      if (raw.width() == 0 || raw.width() > kMaxSide) {
+      if (raw.width() == 0 || raw.width() > kMaxRawSide) {
         return InvalidRequest(absl::StrCat(path, ".raw_image.width"),
                               absl::StrCat("is ", raw.width(), "; must be 1 to 2^24"));
       }
-      if (raw.height() == 0 || raw.height() > kMaxSide) {
+      if (raw.height() == 0 || raw.height() > kMaxRawSide) {
         return InvalidRequest(absl::StrCat(path, ".raw_image.height"),
                               absl::StrCat("is ", raw.height(), "; must be 1 to 2^24"));
       }

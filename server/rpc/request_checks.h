@@ -26,6 +26,9 @@ struct CallSettings {
 std::optional<CallFailure> ReadSettings(int encoding, std::optional<bool> normalize, int priority,
                                         const std::string& expect_fingerprint, CallSettings* out);
 
+// Largest width and height of raw pixels: their bytes can be counted in 64 bits.
+inline constexpr int64_t kMaxRawSide = 1 << 24;
+
 // INVALID_ARGUMENT for an input that is malformed: empty, zero-sized, or raw pixels of the wrong size. `path`
 // is its place in the request, e.g. "inputs[3]".
 std::optional<CallFailure> CheckInput(const v1::Input& input, const std::string& path);

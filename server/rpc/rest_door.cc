@@ -19,8 +19,6 @@ namespace {
 
 constexpr char kEmbeddings[] = "embeddings", kModels[] = "models";  // `method` of the metrics
 constexpr char kEmbeddingsPath[] = "/v1/embeddings", kModelsPath[] = "/v1/models";
-// A body, the strings of it that the JSON reader holds, and the bytes decoded from them.
-constexpr int64_t kCopiesOfBody = 3;
 
 int HttpStatus(const absl::Status& status) {
   switch (status.code()) {
@@ -153,10 +151,7 @@ HttpResponse ToHttpResponse(const CallFailure& failure) {
 }
 
 RestDoor::RestDoor(const Options& options, Road* road)
-    : road_(road),
-      started_(WallTime()),
-      bodies_({.images = 1 << 30,
-               .bytes = std::max(options.body_bytes, kCopiesOfBody * road->limits.max_message_bytes)}) {}
+    : road_(road), started_(WallTime()), bodies_({.images = 1 << 30, .bytes = options.body_bytes}) {}
 
 absl::StatusOr<std::unique_ptr<RestDoor>> RestDoor::Start(const Options& options, Road* road) {
   std::unique_ptr<RestDoor> self(new RestDoor(options, road));

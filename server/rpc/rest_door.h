@@ -19,10 +19,13 @@ namespace embedd {
 
 class RestDoor {
  public:
+  // A body, the strings of it that the JSON reader holds, and the bytes decoded from them.
+  static constexpr int64_t kCopiesOfBody = 3;
+
   struct Options {
     std::string address;                           // HOST:PORT; port 0 takes a free one
     std::string tls_cert, tls_key, tls_client_ca;  // PEM files; empty: no TLS
-    int64_t body_bytes = int64_t{256} << 20;       // that all bodies may take at once
+    int64_t body_bytes = int64_t{256} << 20;       // that all bodies with their copies may take at once
   };
 
   // Errors as HttpServer's. `road` must outlive this.
