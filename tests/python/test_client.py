@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """embed_images against the fake server: order, splitting, limits, arguments. Both clients where it says make_client."""
 
+import asyncio
 import logging
 import threading
 
@@ -141,6 +142,8 @@ def test_few_images_are_interactive_and_many_are_bulk_unless_told(server, client
         {"timeout": 0},
         {"timeout": -1},
         {"retry_for": -1},
+        {"retry_for": float("nan")},
+        {"timeout": "soon"},
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_is_sent(server, make_client, arguments):
@@ -312,6 +315,45 @@ def test_a_closed_client_says_so(server, make_client):
     client.close()
     with pytest.raises(embedd.EmbedError, match="closed"):
         client.embed_images(b"x")
+
+
+@pytest.mark.parametrize("work", ["embed_images", "embed_stream"])
+@pytest.mark.parametrize("several", [False, True])
+def test_closing_a_client_that_others_use_ends_their_calls_and_says_so(server, make_client, work, several):
+    client = make_client(server.target)
+    client.embed_images(b"x")
+    once = threading.Lock()
+
+    def close(*_):
+        if not once.acquire(blocking=False):
+            return
+        if isinstance(client, EmbedClient):
+            client.close()
+        else:
+            asyncio.run_coroutine_threadsafe(client._client.close(), client._loop).result(20)
+
+    server.before = server.on_stream = close
+    with pytest.raises(embedd.EmbedError, match="closed") as caught:
+        list(getattr(client, work)(images(500 if several else 1)))
+    assert type(caught.value) is embedd.EmbedError
+
+
+@pytest.mark.parametrize("token", ["secret\n", "g\u00e9heim", "a\x00b"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(server, make_client, token):
+    with pytest.raises(ValueError, match="token") as told:
+        make_client(server.target, token=token)
+    with pytest.raises(ValueError, match="token"):
+        make_client(server.target, token=lambda: token).embed_images(b"x")
+    with pytest.raises(TypeError, match="function of the token gave bytes"):
+        make_client(server.target, token=lambda: b"secret").embed_images(b"x")
+    assert token.strip() not in str(told.value) and server.requests == []
+
+
+def test_seconds_may_be_numbers_of_any_kind(server, make_client):
+    client = make_client(server.target, timeout=np.float32(20))
+    assert client.embed_images(b"x").shape == (1, DIMENSION)
+    assert client.embed_images(images(100), timeout=np.float32(20), retry_for=np.int64(3)).shape == (100, DIMENSION)
+    assert client.wait_ready(np.float32(20)).model.name == client.server_info(timeout=np.float32(20)).model.name
 
 
 def test_callers_channel_options_win(server):

@@ -53,6 +53,15 @@ def test_an_arrow_table_has_nulls_where_there_is_no_vector(server):
         check(rows_of(columns["vector"]), columns["error"], columns["fingerprint"])
 
 
+def test_every_kind_of_null_of_pandas_is_missing(server):
+    pandas = pytest.importorskip("pandas")
+    column = EmbedColumn(server.target, column="caption", kind="text")
+    for kind, nulls in (("string", [pandas.NA, None]), (object, [pandas.NA, None, float("nan"), pandas.NaT])):
+        out = column(pandas.DataFrame({"caption": pandas.Series(["a cat", *nulls], dtype=kind)}))
+        assert out["error"].tolist()[1:] == ["MISSING"] * len(nulls)
+        assert np.array_equal(out["vector"].iloc[0], vectors([text_content("a cat")])[0])
+
+
 def test_texts_and_empty_batches(server):
     column = EmbedColumn(server.target, column="caption", kind="text")
     out = column({"caption": ["a cat", ""]})

@@ -103,6 +103,8 @@ def test_a_generator_may_reuse_or_close_what_it_gave_away(server, make_client, t
         (3, TypeError, "int"),
         ({"a": b"x"}, TypeError, "dict"),
         (None, TypeError, "NoneType"),
+        (np.array(3, np.uint8), TypeError, "cannot embed numpy.ndarray"),
+        (bytes, TypeError, "cannot embed type"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_fix(client, wrong, kind, says):
@@ -273,6 +275,26 @@ def test_formats_that_the_server_reads_travel_as_they_are_and_others_as_pixels_s
     assert np.array_equal(np.stack([one.vector for one in client.embed_stream(held)]), expected)
     assert caplog.text.count("does not read GIF") == caplog.text.count("does not read TIFF") == 1
     assert "BMP" not in caplog.text and "PNG" not in caplog.text
+
+
+def test_files_decoded_here_are_held_a_call_at_a_time(server, make_client):
+    pixel_bytes = 3 << 20
+    files = [file_bytes(Image.new("RGB", (1024, 1024), (number, 0, 0)), "GIF") for number in range(40)]
+    assert max(map(len, files)) < 100_000
+    server.formats = ["jpeg"]
+    client = make_client(server.target)
+    client.embed_images(files[:1])
+    rows = client.embed_images(files, batch_size=40)
+    assert np.array_equal(rows, vectors([bytes((number, 0, 0)) * (pixel_bytes // 3) for number in range(40)]))
+    assert max(server.sizes) <= 8 << 20
+
+
+def test_views_of_bytes_need_not_be_contiguous(client):
+    view = memoryview(b"a-b-c-d-")[::2]
+    grey = memoryview(np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)))
+    assert np.array_equal(client.embed_images([view, grey]), vectors([b"abcd", bytes(range(6))]))
+    empty = memoryview(np.zeros((0, 3), np.uint8))
+    assert client.embed_images_detailed([empty]).errors[0].reason == "EMPTY_IMAGE"
 
 
 def test_a_broken_or_too_large_file_of_a_format_decoded_here_fails_alone(server, client):

@@ -207,6 +207,17 @@ def test_where_the_sides_do_not_agree_on_tls_the_error_says_how(certificate, mak
         assert "speaks no TLS" in told(server.target, tls=cert) and "speaks no TLS" in told(f"grpcs://{server.target}")
 
 
+def test_a_file_that_holds_no_certificate_is_named(certificate, server, make_client):
+    cert, key = certificate / "cert.pem", certificate / "key.pem"
+    for tls, says in (
+        (key, "key.pem holds no CERTIFICATE"),
+        ({"ca": b"nothing"}, "what was passed holds no CERTIFICATE"),
+        ({"cert": cert, "key": cert}, "cert.pem holds no PRIVATE KEY"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            make_client(server.target, tls=tls).embed_images(b"x")
+
+
 @pytest.mark.parametrize("tls, error", [({"pem": "x"}, ValueError), ({"cert": "x"}, ValueError), (3, TypeError)])
 def test_wrong_tls_arguments_are_refused_at_once(tls, error):
     with pytest.raises(error):

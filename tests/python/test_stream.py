@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """embed_stream: every image answered once, in order, through broken streams, with a bounded look-ahead."""
 
+import asyncio
 import threading
 
 import grpc
@@ -98,6 +99,30 @@ def test_an_error_in_the_callers_iterator_comes_after_the_answers_before_it(serv
         for result in make_client(server.target).embed_stream(breaks()):
             results.append(result)
     check(results, images(5))
+
+
+class Halt(BaseException):
+    """What pools and event loops of others end their workers with."""
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, Halt])
+def test_whatever_ends_the_callers_iterator_ends_the_stream(server, make_client, kind):
+    def breaks():
+        yield b"x"
+        raise kind("mine")
+
+    ended = []
+
+    def read():
+        try:
+            list(make_client(server.target).embed_stream(breaks()))
+        except BaseException as error:
+            ended.append(error)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(60)
+    assert [type(error) for error in ended] == [kind]
 
 
 def test_options_travel_with_the_first_message(server, make_client):

@@ -56,6 +56,12 @@ def test_hosts_are_read_out_of_every_form(name, host, port, local):
     assert (target.host, target.port, target.local) == (host, port, local)
 
 
+def test_a_name_that_cannot_be_is_unreachable_like_any_other(make_client):
+    for name in ("a" * 64 + ".invalid:1", "xn--\u00e9.invalid:1"):
+        with pytest.raises(embedd.ServerUnavailable, match="cannot reach"):
+            make_client(name).embed_images(b"x", retry_for=0)
+
+
 def test_only_names_with_several_servers_are_balanced_by_grpc():
     def config(name, addresses=1, own=()):
         target = Target(name, None, own)

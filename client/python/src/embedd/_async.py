@@ -6,7 +6,8 @@ its counterparts.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, AsyncIterator, Callable, Dict, List, Optional
+from contextlib import contextmanager
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
 
 import grpc
 
@@ -30,13 +31,30 @@ class Connection:
         self._channels: Dict[str, Any] = {}
         self._methods: Dict[Any, Any] = {}
         self._health: "set[asyncio.Future[None]]" = set()  # questions under way
+        self._closed = False
 
     async def close(self) -> None:
+        self._closed = True
         for task in list(self._health):
             task.cancel()
         await asyncio.gather(*self._health, return_exceptions=True)
         for channel in self._channels.values():
             await channel.close()
+
+    @contextmanager
+    def noticing_close(self) -> Iterator[None]:
+        """Inside it, a call that ends because the connection was closed raises EmbedError."""
+        self._check_open()
+        try:
+            yield
+        except grpc.aio.UsageError:
+            self._check_open()
+            raise
+        except asyncio.CancelledError:
+            # grpc.aio cancels what is under way. Before Python 3.11 nothing tells that from the task's own end.
+            if not getattr(asyncio.current_task(), "cancelling", lambda: 1)():
+                self._check_open()
+            raise
 
     async def limits(self, options: Options) -> Limits:
         """What the servers take; asks for it once."""
@@ -73,6 +91,10 @@ class Connection:
         method = await self._method(attempt.replica, "EmbedStream")
         return method(messages, metadata=self.endpoint.metadata())
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise errors.EmbedError(errors.CLOSED)
+
     async def _perform(self, wanted: Any, turns: Optional[asyncio.Semaphore]) -> Any:
         if isinstance(wanted, _job.Sleep):
             if wanted.error is not None:
@@ -80,16 +102,20 @@ class Connection:
             await asyncio.sleep(wanted.seconds)
             return None
         async with turns or asyncio.Semaphore():
-            for replica in self.pool.health_due():
-                self._health.add(asyncio.ensure_future(self._ask_health(replica)))
-            attempt = self.pool.begin(wanted)
-            try:
-                if attempt.introduction is not None:
-                    await self._call(attempt.introduction, attempt)
-                    attempt.introduced()
-                return await self._call(wanted, attempt)
-            finally:
-                attempt.left()
+            with self.noticing_close():
+                return await self._attempt(wanted)
+
+    async def _attempt(self, wanted: Call) -> Answer:
+        for replica in self.pool.health_due():
+            self._health.add(asyncio.ensure_future(self._ask_health(replica)))
+        attempt = self.pool.begin(wanted)
+        try:
+            if attempt.introduction is not None:
+                await self._call(attempt.introduction, attempt)
+                attempt.introduced()
+            return await self._call(wanted, attempt)
+        finally:
+            attempt.left()
 
     async def _call(self, wanted: Call, attempt: Attempt) -> Answer:
         replica = attempt.replica
@@ -108,7 +134,7 @@ class Connection:
         try:
             method = await self._method(replica, _service.HEALTH)
             self.pool.health_told(replica, await method(b"", timeout=HEALTH_TIMEOUT_S))
-        except grpc.RpcError as error:
+        except (grpc.RpcError, grpc.aio.UsageError, errors.EmbedError) as error:
             self.pool.health_told(replica, None, _status.has_no_method(error))
         finally:
             self._health.discard(asyncio.current_task())
@@ -129,6 +155,7 @@ class Connection:
         key = (replica.target.name, name)
         if key not in self._methods:
             await asyncio.to_thread(replica.target.resolve)
+            self._check_open()
             channel = self._channels.get(replica.target.name)
             if channel is None:
                 channel = self._channels[replica.target.name] = _open(replica)
@@ -192,9 +219,11 @@ async def _batches(job: _job.Job, source: _inputs.Source) -> AsyncIterator[List[
 async def _embed(
     connection: Connection, job: _job.Job, batch: List[_inputs.Item], turns: asyncio.Semaphore
 ) -> List[_job.Part]:
-    loaded, rejections = await asyncio.to_thread(job.load, batch)
-    parts = await connection.drive(job.send_steps(loaded), turns)
-    return parts + [_job.unread(rejections)] if rejections else parts
+    parts: List[_job.Part] = []
+    while batch:
+        loaded, rejections, batch = await asyncio.to_thread(job.load, batch)
+        parts += await connection.drive(job.send_steps(loaded), turns) + _job.unread(rejections)
+    return parts
 
 
 class _Feeder:
@@ -260,7 +289,7 @@ class _Feeder:
                 made = await asyncio.to_thread(self._log.load, value)
         except StopAsyncIteration:
             end = True
-        except Exception as error:
+        except BaseException as error:  # it is the caller's, and is raised where the caller is
             failure, end = error, True
         async with self.changed:
             self._reader = None
@@ -281,7 +310,7 @@ async def stream(
     async def work(lane: _stream.Lane) -> None:
         try:
             await _work(connection, feeder, log, lane, options)
-        except Exception as error:
+        except BaseException as error:  # such as those of a function that gives the token
             log.broken = log.broken or error
         async with feeder.changed:
             feeder.changed.notify_all()
@@ -313,14 +342,16 @@ async def _work(
     while True:
         retry.attempts += 1
         attempt = connection.pool.begin(_stream.OPEN, stream=True)
-        call = await connection.open_stream(await feeder.begin(lane), attempt)
+        with connection.noticing_close():
+            call = await connection.open_stream(await feeder.begin(lane), attempt)
         try:
-            async for response in call:
-                attempt.succeeded("EmbedStream")
-                retry = Retry(options.retry_for)
-                async with feeder.changed:
-                    log.answer(lane, response, attempt.replica.target.name)
-                    feeder.changed.notify_all()
+            with connection.noticing_close():
+                async for response in call:
+                    attempt.succeeded("EmbedStream")
+                    retry = Retry(options.retry_for)
+                    async with feeder.changed:
+                        log.answer(lane, response, attempt.replica.target.name)
+                        feeder.changed.notify_all()
             error = log.cut_short(lane, attempt)
         except grpc.RpcError as failure:
             made = _status.from_rpc_error(failure, attempt.replica.target, None)

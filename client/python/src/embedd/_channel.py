@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import grpc
 
-from . import _trace
+from . import _shown, _trace
 from ._version import __version__
 
 DEFAULT_TARGET = "localhost:50051"
@@ -65,7 +65,7 @@ class Target:
         if not _is_literal(host) and not self.local and not self.name.startswith("xds:"):
             try:
                 found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            except OSError:
+            except (OSError, UnicodeError):  # the second: a label that no name can have
                 found = []  # gRPC says what is wrong with it
             # Of a host with both families each address counts once.
             per_family = Counter(family for family, *_rest in found)
@@ -138,9 +138,9 @@ class Target:
         if self.tls is None:
             return None
         return grpc.ssl_channel_credentials(
-            root_certificates=pem(self.tls.get("ca")),
-            private_key=pem(self.tls.get("key")),
-            certificate_chain=pem(self.tls.get("cert")),
+            root_certificates=pem(self.tls.get("ca"), "CERTIFICATE"),
+            private_key=pem(self.tls.get("key"), "PRIVATE KEY"),
+            certificate_chain=pem(self.tls.get("cert"), "CERTIFICATE"),
         )
 
     def proxy(self) -> str:
@@ -181,6 +181,8 @@ class Endpoint:
             raise ValueError("target names no server; pass HOST:PORT or unix:/path")
         if token is not None and not isinstance(token, str) and not callable(token):
             raise TypeError("token must be a string or a function without arguments that gives one")
+        if isinstance(token, str):
+            _check_token(token)
         self.targets = [Target(name, tls, channel_options) for name in names]
         self._token = token
 
@@ -191,8 +193,19 @@ class Endpoint:
 
     def metadata(self) -> Tuple[Tuple[str, str], ...]:
         """Metadata of the next call."""
-        token = self._token() if callable(self._token) else self._token
+        token = self._token
+        if callable(token):
+            token = token()
+            _check_token(token)
         return ((("authorization", f"Bearer {token}"),) if token else ()) + _trace.metadata()
+
+
+def _check_token(token: Any) -> None:
+    """Raises for what no header can carry. gRPC would say that the connection broke; the token is not shown."""
+    if token and not isinstance(token, str):
+        raise TypeError(f"the function of the token gave {type(token).__name__}; it must give a string")
+    if token and not (token.isascii() and token.isprintable()):
+        raise ValueError("the token holds a line end or a character outside ASCII; of a file's text pass text.strip()")
 
 
 def _is_literal(host: str) -> bool:
@@ -220,9 +233,16 @@ def _check_tls(tls: Tls) -> Optional[Dict[str, Any]]:
     return dict(tls)
 
 
-def pem(source: Any) -> Optional[bytes]:
-    """The content of a PEM file, or the bytes that were passed."""
-    if source is None or isinstance(source, bytes):
-        return source
-    with open(source, "rb") as file:
-        return file.read()
+def pem(source: Any, kind: str) -> Optional[bytes]:
+    """The content of a PEM file, or the bytes that were passed. Raises ValueError when there is no `kind` in them: gRPC
+    would only say that it cannot connect."""
+    if source is None:
+        return None
+    content, name = source, "what was passed"
+    if not isinstance(source, bytes):
+        name = _shown.path(os.fsdecode(os.fspath(source)))
+        with open(source, "rb") as file:
+            content = file.read()
+    if b"-----BEGIN " not in content or kind.encode() + b"-----" not in content:
+        raise ValueError(f"tls: {name} holds no {kind} in PEM form")
+    return content

@@ -80,7 +80,7 @@ def _context(target: Target) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
-    authority: Optional[bytes] = pem(target.tls.get("ca"))
+    authority: Optional[bytes] = pem(target.tls.get("ca"), "CERTIFICATE")
     if authority is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_alpn_protocols(["h2"])

@@ -75,6 +75,11 @@ class Loaded(NamedTuple):
     index: int
     content: Content
 
+    @property
+    def size(self) -> int:
+        """As that of its item, where it could be told."""
+        return len(self.content.body) + INPUT_OVERHEAD_BYTES
+
 
 class Source:
     """Turns what the caller passed into items, one at a time.
@@ -92,7 +97,7 @@ class Source:
         # Objects out of a list stay as they are while the call runs. A generator may close or overwrite what it gave
         # away as soon as it is asked for the next one, so what it gives is copied before that.
         self._stable = isinstance(self.inputs, (list, tuple, np.ndarray))
-        self.total: Optional[int] = len(self.inputs) if hasattr(self.inputs, "__len__") else None
+        self.total: Optional[int] = len(self.inputs) if _has(self.inputs, "__len__") else None
         self._count = 0
 
     def item(self, value: Any) -> Item:
@@ -109,7 +114,7 @@ class Source:
 def open_source(inputs: Any, kind: Kind = IMAGES) -> Source:
     """Raises TypeError when `inputs` is neither an input nor something to iterate over."""
     source = Source(inputs, kind)
-    iterable = hasattr(source.inputs, "__iter__") or hasattr(source.inputs, "__aiter__")
+    iterable = any(_has(source.inputs, one) for one in ("__iter__", "__aiter__"))
     if not iterable or (kind is TEXTS and isinstance(inputs, bytes)):
         accepted = "a string" if kind is TEXTS else _ACCEPTED
         raise TypeError(f"cannot embed {_type_name(inputs)}; pass {accepted}, or a list or iterator of those")
@@ -151,7 +156,7 @@ def _text_item(index: int, value: Any) -> Item:
 
 def _item(index: int, value: Any, stable: bool) -> Item:
     if isinstance(value, (bytes, bytearray, memoryview)):
-        view: Union[bytes, memoryview] = value if isinstance(value, bytes) else memoryview(value).cast("B")
+        view: Union[bytes, memoryview] = value if isinstance(value, bytes) else _bytes_of(memoryview(value))
         if not stable and not isinstance(view, bytes):
             view = bytes(view)
         return Item(index, view, len(view) + INPUT_OVERHEAD_BYTES, _type_name(value))
@@ -174,6 +179,10 @@ def _item(index: int, value: Any, stable: bool) -> Item:
         item = Item(index, value, 3 * width * height + INPUT_OVERHEAD_BYTES, _type_name(value))
         return item if stable else item._replace(value=_or_unreadable(_from_pil, item))
     raise TypeError(f"cannot embed images[{index}], {_type_name(value)}; pass {_ACCEPTED}")
+
+
+def _bytes_of(view: memoryview) -> Union[bytes, memoryview]:
+    return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
 
 
 def _or_unreadable(read: Callable[[Item], Any], item: Item) -> Any:
@@ -269,6 +278,11 @@ def _from_array(index: int, array: np.ndarray, stable: bool) -> Content:
         raise ValueError(f"images[{index}] has shape {shape}: no pixels")
     body = array.tobytes() if not stable else memoryview(np.ascontiguousarray(array)).cast("B")
     return raw_content(width, height, body)
+
+
+def _has(value: Any, method: str) -> bool:
+    # A class, and an array without axes, have __len__ and __iter__, and neither a length nor items.
+    return hasattr(value, method) and not isinstance(value, type) and getattr(value, "shape", None) != ()
 
 
 def _is_image(value: Any) -> bool:

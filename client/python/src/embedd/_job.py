@@ -95,10 +95,8 @@ class Job:
         self.limits = limits
         self._kind = source.kind
         size = options.batch_size or DEFAULT_BATCH_SIZE
-        self.planner = _inputs.Planner(
-            max_inputs=max(1, min(size, limits.inputs, limits.queue_images)),
-            max_bytes=min(TARGET_CALL_BYTES, limits.call_bytes - _wire.MESSAGE_OVERHEAD_BYTES),
-        )
+        self._call_bytes = min(TARGET_CALL_BYTES, limits.call_bytes - _wire.MESSAGE_OVERHEAD_BYTES)
+        self.planner = _inputs.Planner(max(1, min(size, limits.inputs, limits.queue_images)), self._call_bytes)
         self.progress = Progress(options.show_progress_bar, source.total)
         self._lock = threading.Lock()
         self._fingerprint = options.expect_fingerprint
@@ -112,17 +110,27 @@ class Job:
         each = max(MIN_CALLS_IN_FLIGHT, min(MAX_CALLS_IN_FLIGHT, TARGET_IMAGES_IN_FLIGHT // max(1, len(first))))
         return min(each * servers, MAX_CALLS_IN_ALL)
 
-    def load(self, items: List[_inputs.Item]) -> Tuple[List[_inputs.Loaded], List[errors.InputRejected]]:
-        """Reads and converts; what cannot be read is listed, or raised under on_error="raise"."""
-        loaded, rejected = [], []
-        for item in items:
+    def load(
+        self, items: List[_inputs.Item]
+    ) -> Tuple[List[_inputs.Loaded], List[errors.InputRejected], List[_inputs.Item]]:
+        """Reads and converts. Gives what is to be sent; what cannot be read, which it raises under on_error="raise"; and
+        what is left of `items` for another call: files that became pixels take many times their bytes."""
+        loaded: List[_inputs.Loaded] = []
+        rejected: List[errors.InputRejected] = []
+        size = 0
+        for position, item in enumerate(items):
             try:
-                loaded.append(_inputs.load(item, self.limits))
+                one = _inputs.load(item, self.limits)
             except errors.InputRejected as error:
                 if self.options.on_error == "raise":
                     raise
                 rejected.append(error)
-        return loaded, rejected
+                continue
+            size += one.size
+            if loaded and size > self._call_bytes:
+                return loaded, rejected, [item._replace(value=one.content), *items[position + 1 :]]
+            loaded.append(one)
+        return loaded, rejected, []
 
     def send_steps(self, loaded: List[_inputs.Loaded], retry: Optional[Retry] = None) -> Steps:
         """Has `loaded` embedded, whatever it takes; gives a list of parts."""
@@ -285,9 +293,9 @@ def name_both(error: errors.EmbedError, fingerprint: str, first: str) -> errors.
     return error
 
 
-def unread(rejections: List[errors.InputRejected]) -> Part:
-    """The part of images that were never sent."""
-    return Part([error.index for error in rejections], None, rejections, None)
+def unread(rejections: List[errors.InputRejected]) -> List[Part]:
+    """The part of images that were never sent, if there are any."""
+    return [Part([error.index for error in rejections], None, rejections, None)] if rejections else []
 
 
 def _timing(timing: pb.Timing, images: int, attempts: int, round_trip: float) -> CallTiming:

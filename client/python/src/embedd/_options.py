@@ -133,11 +133,12 @@ def make_options(
     dtype = np.dtype(dtype).name if not isinstance(dtype, str) else dtype
     _one_of("dtype", dtype, _wire.DTYPES)
     _one_of("on_error", on_error, ("raise", "return"))
+    timeout, retry_for = _seconds("timeout", timeout), _seconds("retry_for", retry_for)
     if batch_size is not None and batch_size <= 0:
         raise ValueError(f"batch_size is {batch_size}; pass 1 or more, or None for the client's choice")
     if timeout is None or not timeout > 0:
         raise ValueError(f"timeout is {timeout}; pass seconds, more than 0, or float('inf') for no limit")
-    if retry_for is not None and retry_for < 0:
+    if retry_for is not None and not retry_for >= 0:
         raise ValueError(f"retry_for is {retry_for}; pass seconds, 0 for no retries")
     if priority is None:
         few = source.total is not None and source.total <= INTERACTIVE_IMAGES
@@ -159,6 +160,14 @@ def make_options(
         # Where somebody waits, `timeout` covers retries too; a long job gets it for every attempt.
         deadline=time.monotonic() + timeout if interactive else None,
     )
+
+
+def _seconds(name: str, value: Any) -> Optional[float]:
+    """Python's float: NumPy's float32 would make moments of the clock that are minutes off."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {_shown.text(repr(value))}; pass seconds") from None
 
 
 def _one_of(name: str, value: Any, allowed: Tuple[str, ...]) -> None:

@@ -247,7 +247,7 @@ class _Feeder:
             made = self._log.load(next(self._iterator))
         except StopIteration:
             end = True
-        except Exception as error:
+        except BaseException as error:  # it is the caller's, and is raised where the caller is
             failure, end = error, True
         with self.changed:
             self._reading = False
@@ -268,7 +268,7 @@ def run(
     def work(number: int) -> None:
         try:
             _work(connection, feeder, log, number, calls, options)
-        except Exception as error:
+        except BaseException as error:  # such as those of a function that gives the token
             log.broken = log.broken or error
         with feeder.changed:
             feeder.changed.notify_all()
@@ -305,7 +305,8 @@ def _work(connection: Any, feeder: _Feeder, log: StreamLog, number: int, calls: 
     while not feeder.stopped.is_set():
         retry.attempts += 1
         attempt = connection.pool.begin(OPEN, stream=True)
-        calls[number] = call = connection.open_stream(feeder.begin(lane), attempt)
+        with connection.noticing_close():
+            calls[number] = call = connection.open_stream(feeder.begin(lane), attempt)
         try:
             if feeder.stopped.is_set():  # nobody else will cancel a call that was opened too late
                 return
@@ -319,6 +320,7 @@ def _work(connection: Any, feeder: _Feeder, log: StreamLog, number: int, calls: 
         except grpc.RpcError as failure:
             if feeder.stopped.is_set():
                 return
+            connection.check_open()
             made = _status.from_rpc_error(failure, attempt.replica.target, None)
             error = attempt.failed(made, "EmbedStream")
         finally:

@@ -8,8 +8,8 @@ import itertools
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
-from typing import Any, Dict, List, Optional
+from contextlib import contextmanager, nullcontext
+from typing import Any, Dict, Iterator, List, Optional
 
 import grpc
 
@@ -31,11 +31,22 @@ class Connection:
         self._lock = threading.Lock()
         self._channels: Dict[str, Any] = {}
         self._methods: Dict[Any, Any] = {}
+        self._closed = threading.Event()
 
     def close(self) -> None:
+        self._closed.set()
         with self._lock:
             for channel in self._channels.values():
                 channel.close()
+
+    @contextmanager
+    def noticing_close(self) -> Iterator[None]:
+        """Inside it, a call that ends because the connection was closed raises EmbedError."""
+        try:
+            yield
+        except (grpc.RpcError, ValueError):  # the second is what gRPC says of a channel that is closed
+            self.check_open()
+            raise
 
     def limits(self, options: Options) -> Limits:
         """What the servers take; asks for it once."""
@@ -70,15 +81,20 @@ class Connection:
     def open_stream(self, messages: Any, attempt: Attempt) -> Any:
         return self._method(attempt.replica, "EmbedStream")(messages, metadata=self.endpoint.metadata())
 
+    def check_open(self) -> None:
+        """Raises EmbedError when it is closed."""
+        if self._closed.is_set():
+            raise errors.EmbedError(errors.CLOSED)
+
     def _perform(self, wanted: Any, workers: Optional["Workers"]) -> Any:
         if isinstance(wanted, _job.Sleep):
             if wanted.error is not None:
                 self.pool.retrying(wanted.error)
-            pause = workers.cancelled if workers else threading.Event()
+            pause = workers.cancelled if workers else self._closed
             if pause.wait(wanted.seconds):
-                raise errors.EmbedError("cancelled")
+                raise errors.EmbedError("cancelled" if workers else errors.CLOSED)
             return None
-        with workers.turns if workers else nullcontext(), self.gate:
+        with workers.turns if workers else nullcontext(), self.gate, self.noticing_close():
             for replica in self.pool.health_due():
                 self._ask_health(replica)
             attempt = self.pool.begin(wanted)
@@ -102,6 +118,7 @@ class Connection:
         except grpc.FutureCancelledError:
             raise errors.EmbedError("cancelled") from None
         except grpc.RpcError as error:
+            self.check_open()
             failure = _status.from_rpc_error(error, replica.target, wanted.timeout)
             raise attempt.failed(failure, wanted.method) from error
         if wanted.method == "GetServerInfo":
@@ -120,8 +137,9 @@ class Connection:
                 self.pool.health_told(replica, None, _status.has_no_method(error))
 
         method = self._method(replica, _service.HEALTH)
+        call = method.future(b"", timeout=HEALTH_TIMEOUT_S)
         self.gate.enter_again()
-        method.future(b"", timeout=HEALTH_TIMEOUT_S).add_done_callback(answered)
+        call.add_done_callback(answered)
 
     def _ask_all(self, options: Options) -> None:
         """Asks all replicas at once what they take; who does not answer soon is left out for now."""
@@ -145,6 +163,7 @@ class Connection:
             return found
         replica.target.resolve()
         with self._lock:
+            self.check_open()
             channel = self._channels.get(replica.target.name)
             if channel is None:
                 channel = self._channels[replica.target.name] = _open(replica)
@@ -229,6 +248,8 @@ def run(connection: Connection, job: _job.Job, source: _inputs.Source) -> int:
 def _embed(
     connection: Connection, job: _job.Job, batch: List[_inputs.Item], workers: Optional[Workers]
 ) -> List[_job.Part]:
-    loaded, rejections = job.load(batch)
-    parts = connection.drive(job.send_steps(loaded), workers)
-    return parts + [_job.unread(rejections)] if rejections else parts
+    parts: List[_job.Part] = []
+    while batch:
+        loaded, rejections, batch = job.load(batch)
+        parts += connection.drive(job.send_steps(loaded), workers) + _job.unread(rejections)
+    return parts

@@ -145,12 +145,12 @@ class EmbedClient:
 
     async def server_info(self, *, timeout: Optional[float] = None) -> pb.GetServerInfoResponse:
         """As `embedd.EmbedClient.server_info`."""
-        seconds = self._timeout if timeout is None else timeout
+        seconds = float(self._timeout if timeout is None else timeout)
         return await self._connection().ask(seconds)
 
     async def wait_ready(self, timeout: float = 300.0) -> pb.GetServerInfoResponse:
         """As `embedd.EmbedClient.wait_ready`."""
-        return await self._connection().drive(_job.wait_ready_steps(timeout))
+        return await self._connection().drive(_job.wait_ready_steps(float(timeout)))
 
     async def close(self) -> None:
         """Closes the connection of this event loop. The client cannot be used after that."""
@@ -189,7 +189,7 @@ class EmbedClient:
 
     def _connection(self) -> _async.Connection:
         if self._closed:
-            raise errors.EmbedError("this client is closed; make a new one")
+            raise errors.EmbedError(errors.CLOSED)
         loop = asyncio.get_running_loop()
         if loop not in self._connections:
             # One client may serve many asyncio.run(); what belonged to a loop that is over goes.

@@ -89,6 +89,8 @@ class EmbedColumn:
         column = batch[self.column]
         if hasattr(column, "to_pylist"):  # Arrow
             return column.to_pylist()
+        if hasattr(column, "isna"):  # pandas, which has several kinds of null
+            return [None if null else one for one, null in zip(column, column.isna())]
         # A float column of missing values is how pandas holds nulls.
         return [None if isinstance(one, float) else one for one in column]
 

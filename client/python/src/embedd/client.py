@@ -219,12 +219,12 @@ class EmbedClient:
 
         Asks anew each time; the fields are explained in `proto/embedd/v1/embedding_service.proto`.
         """
-        seconds = self._timeout if timeout is None else timeout
+        seconds = float(self._timeout if timeout is None else timeout)
         return self._connection().ask(seconds)
 
     def wait_ready(self, timeout: float = 300.0) -> pb.GetServerInfoResponse:
         """Waits until the model serves. Raises ServerUnavailable when it does not within `timeout` seconds."""
-        return self._connection().drive(_job.wait_ready_steps(timeout))
+        return self._connection().drive(_job.wait_ready_steps(float(timeout)))
 
     def close(self) -> None:
         """Closes the connection of this process. The client cannot be used after that."""
@@ -261,7 +261,7 @@ class EmbedClient:
 
     def _connection(self) -> _sync.Connection:
         if self._closed:
-            raise errors.EmbedError("this client is closed; make a new one")
+            raise errors.EmbedError(errors.CLOSED)
         # The connection that a child inherits from its parent stays in the table, untouched: closing it would end the
         # parent's.
         key = _fork.process_key()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+CLOSED = "this client is closed; make a new one"
+
 
 def _rebuild(cls: type, args: tuple, state: dict) -> "EmbedError":
     error = cls.__new__(cls, *args)
