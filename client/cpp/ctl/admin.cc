@@ -19,9 +19,9 @@ template <typename Request, typename Response>
 int Move(const Common& common, grpc::Status (Stub::*call)(grpc::ClientContext*, const Request&, Response*),
          const char* done) {
   const auto options = ClientOptions(common);
-  if (!options.ok()) return Fail(options.status());
+  if (!options.ok()) return BadArguments(options.status());
   const auto places = Places(*options);
-  if (!places.ok()) return Fail(places.status());
+  if (!places.ok()) return BadArguments(places.status());
   int exit_code = kOk;
   for (const Place& place : *places) {
     const std::string prefix = places->size() > 1 ? place.target.name + ": " : "";

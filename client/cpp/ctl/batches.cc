@@ -80,6 +80,8 @@ absl::Status Show(const Flags& flags, absl::Duration timeout, bool named, Server
   const auto records = Fetch(server->url, timeout);
   if (!records.ok()) return records.status();
   std::span<const BatchRecord> fresh = *records;
+  if (!records->empty() && records->back().id < server->seen)
+    server->seen = 0;  // another start of the server
   if (server->header && fresh.size() > flags.last) fresh = fresh.last(flags.last);
   while (!server->header && !fresh.empty() && fresh.front().id <= server->seen) fresh = fresh.subspan(1);
   if (server->header || !fresh.empty()) {
@@ -95,7 +97,7 @@ int Run(const Common& common, const Flags& flags) {
   std::vector<Server> servers;
   for (const absl::string_view one : absl::StrSplit(common.http, ',', absl::SkipWhitespace())) {
     auto url = BaseUrl(std::string(absl::StripAsciiWhitespace(one)));
-    if (!url.ok()) return Fail(url.status());
+    if (!url.ok()) return BadArguments(url.status());
     servers.push_back({.url = *std::move(url)});
   }
   while (true) {
@@ -103,6 +105,7 @@ int Run(const Common& common, const Flags& flags) {
       if (auto status = Show(flags, common.timeout, servers.size() > 1, &server); !status.ok())
         return Fail(status);
     }
+    if (std::ferror(stdout) != 0) return kFailed;  // main says so
     if (!flags.follow) return kOk;
     absl::SleepFor(flags.every);
   }

@@ -91,9 +91,9 @@ void PrintText(const Flags& flags, const LoadResult& r, const client::ServerInfo
 
 int Run(const Common& common, Flags flags) {
   const auto options = ClientOptions(common);
-  if (!options.ok()) return Fail(options.status());
+  if (!options.ok()) return BadArguments(options.status());
   const auto client = client::Client::Create(*options);
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   const auto info = (*client)->GetServerInfo();
   if (!info.ok()) return Fail(info.status());
   const auto requests = MakeRequests(flags.input, *info);
@@ -115,7 +115,6 @@ int Run(const Common& common, Flags flags) {
 }
 
 void AddFlags(CLI::App& command, Flags* flags) {
-  const auto positive = CLI::PositiveNumber;
   command.add_option("files", flags->input.files, "Image files to send instead of drawn pictures")
       ->type_name("FILE");
   command.add_option("--callers", flags->load.callers, "Closed loop: calls in flight at all times")
@@ -127,7 +126,7 @@ void AddFlags(CLI::App& command, Flags* flags) {
       ->check(CLI::Range(0.0, 1e6));
   command.add_option("--images", flags->input.images, "Images per call")
       ->capture_default_str()
-      ->check(positive);
+      ->check(OneOrMore());
   command.add_option("--input", flags->input.kind, "Drawn pictures as raw pixels or as JPEG")
       ->capture_default_str()
       ->check(CLI::IsMember({"raw", "jpeg"}));

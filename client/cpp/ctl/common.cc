@@ -2,6 +2,7 @@
 
 #include "client/cpp/ctl/common.h"
 
+#include <cmath>
 #include <cstdio>
 #include <utility>
 
@@ -76,8 +77,10 @@ void AddCommonFlags(CLI::App& app, Common* common) {
       ->envname("EMBEDD_TOKEN_FILE")
       ->group(group);
   AddDuration(app, "--timeout", &common->timeout, "Longest that one request may take")->group(group);
-  AddDuration(app, "--retry-for", &common->retry_for,
-              "How long to go on when the server is not there or its queue is full; 0: give up at once")
+  AddDuration(
+      app, "--retry-for", &common->retry_for,
+      "How long a command that embeds goes on when the server is not there or its queue is full; 0: give "
+      "up at once")
       ->group(group);
 }
 
@@ -86,7 +89,7 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& name, absl::Duration*
   const auto parse = [name, value](const std::string& text) {
     absl::Duration parsed;
     double seconds = 0;
-    if (absl::SimpleAtod(text, &seconds)) {
+    if (absl::SimpleAtod(text, &seconds) && !std::isnan(seconds)) {
       parsed = absl::Seconds(seconds);
     } else if (!absl::ParseDuration(text, &parsed)) {
       throw CLI::ValidationError(name, "\"" + text + "\" is no duration; write 500ms, 30s or 2m");
@@ -97,6 +100,14 @@ CLI::Option* AddDuration(CLI::App& app, const std::string& name, absl::Duration*
   return app.add_option_function<std::string>(name, parse, help)
       ->type_name("DURATION")
       ->default_str(absl::FormatDuration(*value));
+}
+
+CLI::Validator OneOrMore() {
+  return {[](std::string& text) {
+            double number = 0;
+            return absl::SimpleAtod(text, &number) && number >= 1 ? "" : "\"" + text + "\" is not 1 or more";
+          },
+          ""};
 }
 
 absl::StatusOr<client::Options> ClientOptions(const Common& common) {
@@ -144,8 +155,20 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
+int BadArguments(const absl::Status& status) {
+  const int failed = Fail(status);
+  return absl::IsInvalidArgument(status) ? kUsage : failed;
+}
+
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  }
+  return text;
+}
+
 void TellFailed(const std::string& input, const client::InputError& error) {
-  absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", input, error.reason, error.message);
+  absl::FPrintF(stderr, "embedctl: %s: %s: %s\n", Printable(input), error.reason, error.message);
 }
 
 std::string CodeName(absl::StatusCode code) { return absl::StatusCodeToString(code); }

@@ -52,12 +52,19 @@ struct Place {
 };
 absl::StatusOr<std::vector<Place>> Places(const client::Options& options, bool own_connections = false);
 
+// What a count may be.
+CLI::Validator OneOrMore();
+
 // Prints what went wrong and what to do about it; returns kFailed.
 int Fail(const absl::Status& status);
+// The same of what came of the arguments alone; returns kUsage when they are wrong.
+int BadArguments(const absl::Status& status);
 
 // Says on stderr which input failed and why; the others go on.
 void TellFailed(const std::string& input, const client::InputError& error);
 
+// `text` on one line: without line ends and other control characters, which names of files may hold.
+std::string Printable(std::string text);
 // "INVALID_ARGUMENT" and its like.
 std::string CodeName(absl::StatusCode code);
 // "1.50 MiB".

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -36,7 +36,9 @@ struct Inputs {
   bool texts = false;
 
   const char* key() const { return texts ? "text" : "file"; }
-  std::string Name(size_t i) const { return texts ? absl::StrCat("\"", Shown(all[i]), "\"") : all[i]; }
+  std::string Name(size_t i) const {
+    return texts ? absl::StrCat("\"", Shown(all[i]), "\"") : Printable(all[i]);
+  }
 };
 
 std::string JsonLine(const char* key, const std::string& input, std::span<const float> row) {
@@ -79,15 +81,6 @@ void PrintSlice(const Flags& flags, const Inputs& inputs, size_t first, size_t c
   std::fflush(stdout);
 }
 
-absl::Status WriteFile(const std::string& path, const std::string& content) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out.write(content.data(), static_cast<std::streamsize>(content.size()));
-  out.close();
-  return out ? absl::OkStatus()
-             : absl::PermissionDeniedError(
-                   absl::StrCat(path, " cannot be written; check the folder and its space"));
-}
-
 absl::StatusOr<Inputs> InputsOf(const Flags& flags) {
   if (flags.files.empty() == !flags.texts.given()) {
     return absl::InvalidArgumentError("give either image files or texts (--text, --texts)");
@@ -100,31 +93,32 @@ absl::StatusOr<Inputs> InputsOf(const Flags& flags) {
 
 int Run(const Common& common, const Flags& flags) {
   const auto inputs = InputsOf(flags);
-  if (!inputs.ok()) {
-    Fail(inputs.status());
-    return absl::IsInvalidArgument(inputs.status()) ? kUsage : kFailed;
-  }
+  if (!inputs.ok()) return BadArguments(inputs.status());
   const auto client = Connect(common);
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   client::EmbedOptions options{.normalize = !flags.no_normalize, .float16 = flags.fp16, .bulk = flags.bulk};
-  std::vector<float> rows;
-  size_t dimension = 0;
+  std::optional<NpyFile> npy;
+  if (!flags.npy.empty()) {
+    npy.emplace(flags.npy);  // at once: a job of hours must not end at a path that is wrong
+    if (!npy->status().ok()) return Fail(npy->status());
+  }
   bool failed = false;
-  for (size_t first = 0; first < inputs->all.size(); first += kSlice) {
+  // No input, too, is a call: it gives the dimension.
+  for (size_t first = 0; first == 0 || first < inputs->all.size(); first += kSlice) {
     const auto slice = std::span(inputs->all).subspan(first, std::min(kSlice, inputs->all.size() - first));
     const auto result =
         inputs->texts ? (*client)->EmbedTexts(slice, options) : (*client)->EmbedFiles(slice, options);
     if (!result.ok()) return Fail(result.status());
     PrintSlice(flags, *inputs, first, slice.size(), *result);
+    if (std::ferror(stdout) != 0) return kFailed;  // main says so
     options.expect_fingerprint = result->fingerprint;
     failed |= !result->errors.empty();
-    dimension = result->dimension;
-    if (!flags.npy.empty()) rows.insert(rows.end(), result->rows.begin(), result->rows.end());
+    if (!npy) continue;
+    auto status = npy->Append(result->rows, inputs->all.size(), result->dimension);
+    if (!status.ok()) return Fail(status);
   }
-  if (!flags.npy.empty()) {
-    if (auto status = WriteFile(flags.npy, WriteNpy(rows, inputs->all.size(), dimension)); !status.ok()) {
-      return Fail(status);
-    }
+  if (npy) {
+    if (auto status = npy->Finish(); !status.ok()) return Fail(status);
   }
   return failed ? kFailed : kOk;
 }
@@ -139,8 +133,10 @@ void AddEmbed(CLI::App& app, const Common& common, int* exit_code) {
   auto* json = command->add_flag("--json", flags->json,
                                  "One JSON object per line: file (or text) and vector, or file and error");
   command
-      ->add_option("--npy", flags->npy,
-                   "Write a NumPy file [inputs, dimension] float32; rows of failed inputs are zero")
+      ->add_option(
+          "--npy", flags->npy,
+          "Write a NumPy file [inputs, dimension] float32, there once it is whole; rows of failed inputs "
+          "are zero")
       ->type_name("OUT")
       ->excludes(json);
   command->add_flag("--fp16", flags->fp16, "Have vectors sent as half floats");

@@ -125,7 +125,7 @@ Json ErrorJson(const client::TargetInfo& server) {
 
 int Run(const Common& common, bool json) {
   const auto client = Connect(common);
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   const auto servers = (*client)->GetServerInfos();
   if (servers.size() == 1 && !servers[0].info.ok()) return Fail(servers[0].info.status());
   int exit_code = kOk;

@@ -3,6 +3,17 @@
 // embedctl: asks a running embedd server for vectors and for what it is doing.
 // Exit codes: 0 done; 1 it failed, or an input did; 2 bad arguments. `probe` uses those of grpc_health_probe.
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_format.h"
 #include "client/cpp/ctl/commands.h"
 
 namespace {
@@ -17,10 +28,36 @@ constexpr char kFooter[] = R"(Examples:
   embedctl bench --callers 16 --images 16    how fast it is
 `embedctl COMMAND --help` shows the flags of a command; server flags may stand before or after it.)";
 
-}  // namespace
+using namespace embedd::ctl;
 
-int main(int argc, char** argv) {
-  using namespace embedd::ctl;
+// Where a stream is closed, the first socket or file would take its number, and what is printed would go
+// there.
+void HoldClosedStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) == -1) open("/dev/null", O_RDONLY);  // takes the lowest number that is free
+  }
+}
+
+// Of "--flag=" CLI11 takes the next argument for the value; the shell makes it of --target=$EMPTY. In
+// reverse, as CLI11 wants them.
+std::vector<std::string> Arguments(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  bool flags = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    flags &= argument != "--";
+    const bool empty = flags && argument.size() > 3 && argument.starts_with("--") &&
+                       argument.find_first_not_of("abcdefghijklmnopqrstuvwxyz-") == argument.size() - 1 &&
+                       argument.back() == '=';
+    arguments.emplace_back(argument.substr(0, argument.size() - (empty ? 1 : 0)));
+    if (empty) arguments.emplace_back();
+  }
+  std::reverse(arguments.begin(), arguments.end());
+  return arguments;
+}
+
+// `probe` is set when that is the command: its exit code is its answer, whoever reads what it prints.
+int Run(int argc, char** argv, bool* probe) {
   CLI::App app("Image and text embeddings from running embedd servers.", "embedctl");
   app.footer(kFooter);
   app.require_subcommand(1);
@@ -42,11 +79,25 @@ int main(int argc, char** argv) {
   AddAdmin(app, common, &exit_code);
   AddBench(app, common, &exit_code);
   try {
-    app.parse(argc, argv);
+    app.parse(Arguments(argc, argv));
   } catch (const CLI::ParseError& error) {
+    *probe = argc > 1 && app.get_subcommand("probe")->parsed();
     if (app.exit(error) == 0) return kOk;  // --help, --version
-    // grpc_health_probe answers bad arguments with 1.
-    return argc > 1 && app.get_subcommand("probe")->parsed() ? 1 : kUsage;
+    return *probe ? 1 : kUsage;            // grpc_health_probe answers bad arguments with 1
   }
+  *probe = app.get_subcommand("probe")->parsed();
   return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  HoldClosedStreams();
+  bool probe = false;
+  const int exit_code = Run(argc, argv, &probe);
+  // A full disk must not look like success.
+  const bool printed = std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+  if (printed || probe) return exit_code;
+  absl::FPrintF(stderr, "embedctl: the output could not be written; is its disk full?\n");
+  return exit_code == kOk ? kFailed : exit_code;
 }

@@ -4,7 +4,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -31,6 +34,13 @@ uint32_t Little(std::string_view bytes, size_t at, size_t count) {
   return value;
 }
 
+// A device, a pipe, a link: what is there stays what it is.
+bool IsSpecial(const std::string& path) {
+  std::error_code ignored;
+  const auto found = std::filesystem::symlink_status(path, ignored);
+  return std::filesystem::exists(found) && !std::filesystem::is_regular_file(found);
+}
+
 // The text between `from` and `to` that follows "'key':".
 std::string_view Field(std::string_view header, const std::string& key, char from, char to) {
   const auto at = header.find("'" + key + "':");
@@ -54,7 +64,7 @@ bool ParseShape(std::string_view text, size_t* rows, size_t* columns) {
 
 }  // namespace
 
-std::string WriteNpy(std::span<const float> values, size_t rows, size_t columns) {
+std::string NpyHeader(size_t rows, size_t columns) {
   std::string header =
       absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", columns, "), }");
   // The data starts at a multiple of 64 bytes, so that the file can be memory-mapped.
@@ -63,9 +73,39 @@ std::string WriteNpy(std::span<const float> values, size_t rows, size_t columns)
   header += '\n';
   std::string out(kMagic);
   out += {'\x01', '\x00', static_cast<char>(header.size() & 0xff), static_cast<char>(header.size() >> 8)};
-  out += header;
-  out.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
-  return out;
+  return out + header;
+}
+
+NpyFile::NpyFile(std::string path)
+    : path_(std::move(path)),
+      part_(IsSpecial(path_) ? path_ : path_ + ".part"),
+      out_(part_, std::ios::binary | std::ios::trunc) {}
+
+NpyFile::~NpyFile() {
+  out_.close();
+  std::error_code ignored;
+  if (part_ != path_) std::filesystem::remove(part_, ignored);
+}
+
+absl::Status NpyFile::status() const {
+  return out_ ? absl::OkStatus()
+              : absl::PermissionDeniedError(
+                    absl::StrCat(path_, " cannot be written; check the folder and its space"));
+}
+
+absl::Status NpyFile::Append(std::span<const float> values, size_t rows, size_t columns) {
+  if (!std::exchange(begun_, true)) out_ << NpyHeader(rows, columns);
+  out_.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size_bytes()));
+  out_.flush();
+  return status();
+}
+
+absl::Status NpyFile::Finish() {
+  out_.close();
+  std::error_code error;
+  if (out_ && part_ != path_) std::filesystem::rename(part_, path_, error);
+  if (error) out_.setstate(std::ios::failbit);
+  return status();
 }
 
 absl::StatusOr<Matrix> ParseNpy(std::string_view content) {

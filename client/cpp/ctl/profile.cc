@@ -66,11 +66,11 @@ void Print(const Sums& s) {
 
 int Run(const Common& common, const Flags& flags) {
   auto options = ClientOptions(common);
-  if (!options.ok()) return Fail(options.status());
+  if (!options.ok()) return BadArguments(options.status());
   options->max_in_flight = 1;
   options->max_request_images = flags.images;
   const auto client = client::Client::Create(*std::move(options));
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   // Connects, and lets both sides warm up.
   if (const auto first = (*client)->EmbedFiles(std::span(flags.files).first(1)); !first.ok())
     return Fail(first.status());
@@ -99,10 +99,10 @@ void AddProfile(CLI::App& app, const Common& common, int* exit_code) {
   command->add_option("files", flags->files, "Image files")->required()->type_name("FILE");
   command->add_option("--images", flags->images, "Images per request")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(OneOrMore());
   command->add_option("--repeat", flags->repeat, "How often to send all files")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(OneOrMore());
   command->footer(
       "Stages of several images in one request overlap: then they add up to more than the server's total.\n"
       "Example:\n  embedctl profile --images 1 cat.jpg");

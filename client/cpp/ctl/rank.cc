@@ -62,10 +62,11 @@ void PrintJson(const std::string& file, std::span<const Row> rows, const std::ve
 
 int Run(const Common& common, const Flags& flags) {
   const auto texts = Texts(flags.texts);
-  if (!texts.ok()) return Fail(texts.status());
-  if (texts->empty()) return Fail(absl::InvalidArgumentError("there is no text; give --text or --texts"));
+  if (!texts.ok()) return BadArguments(texts.status());
+  if (texts->empty())
+    return BadArguments(absl::InvalidArgumentError("there is no text; give --text or --texts"));
   const auto client = Connect(common);
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   const auto info = (*client)->GetServerInfo();
   if (!info.ok()) return Fail(info.status());
   const auto described = (*client)->EmbedTexts(*texts);
@@ -91,7 +92,8 @@ int Run(const Common& common, const Flags& flags) {
       continue;
     }
     for (const Row& row : rows) {
-      cells.push_back({flags.files[i], Shown((*texts)[row.text]), absl::StrFormat("%.4f", row.cosine),
+      cells.push_back({Printable(flags.files[i]), Shown((*texts)[row.text]),
+                       absl::StrFormat("%.4f", row.cosine),
                        row.probability ? absl::StrFormat("%.1f %%", 100 * *row.probability) : "-"});
     }
   }
@@ -130,7 +132,7 @@ void AddRank(CLI::App& app, const Common& common, int* exit_code) {
   AddTextFlags(*command, &flags->texts);
   command->add_option("--top", flags->top, "How many texts to show for each image")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(OneOrMore());
   command->add_flag("--json", flags->json, "One JSON object per image");
   command->footer(
       "Probabilities use the scale and bias of the model: over all texts together (CLIP), or of each text by "

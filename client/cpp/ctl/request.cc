@@ -29,7 +29,7 @@ int Run(const Flags& flags) {
   const auto source = client::internal::FileSource(flags.files, {});
   for (size_t i = 0; i < flags.files.size(); ++i) {
     if (const auto error = source->Fill(i, request.add_inputs())) {
-      absl::FPrintF(stderr, "embedctl: %s: %s\n", flags.files[i], error->message);
+      TellFailed(flags.files[i], *error);
       return kFailed;
     }
   }

@@ -2,8 +2,11 @@
 
 #include "client/cpp/ctl/texts.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/cpp/ctl/common.h"
 #include "client/cpp/src/file.h"
 
 namespace embedd::ctl {
@@ -32,8 +35,8 @@ absl::StatusOr<std::vector<std::string>> Texts(const TextFlags& flags) {
   }
   absl::string_view rest = *content;
   absl::ConsumePrefix(&rest, "\xef\xbb\xbf");  // a byte order mark
+  if (rest.empty()) return texts;
   absl::ConsumeSuffix(&rest, "\n");
-  if (content->empty()) return texts;
   for (absl::string_view line : absl::StrSplit(rest, '\n')) {
     absl::ConsumeSuffix(&line, "\r");
     texts.emplace_back(line);
@@ -49,10 +52,7 @@ std::string Shown(const std::string& text) {
       shown.pop_back();
     shown += "...";
   }
-  for (char& c : shown) {
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  }
-  return shown;
+  return Printable(std::move(shown));
 }
 
 }  // namespace embedd::ctl

@@ -25,7 +25,7 @@ void AddTextFlags(CLI::App& command, TextFlags* flags);
 // naming the file.
 absl::StatusOr<std::vector<std::string>> Texts(const TextFlags& flags);
 
-// How a text is shown in a line: its beginning, without line ends.
+// How a text is shown in a line: its beginning, Printable.
 std::string Shown(const std::string& text);
 
 }  // namespace embedd::ctl

@@ -45,7 +45,7 @@ int Run(const Common& common, const Flags& flags) {
   const auto reference = ReadMatrix(flags.reference, flags.array);
   if (!reference.ok()) return Fail(reference.status());
   const auto client = Connect(common);
-  if (!client.ok()) return Fail(client.status());
+  if (!client.ok()) return BadArguments(client.status());
   const auto result = (*client)->EmbedFiles(flags.files, {.normalize = !flags.no_normalize});
   if (!result.ok()) return Fail(result.status());
   for (const auto& error : result->errors) TellFailed(flags.files[error.index], error);
@@ -65,7 +65,7 @@ int Run(const Common& common, const Flags& flags) {
   } else {
     absl::PrintF(
         "images       %d\nmin cosine   %.9f  (%s)\nmean cosine  %.9f\nmax |delta|  %.3g\nverdict      %s\n",
-        flags.files.size(), c.min_cosine, flags.files[c.worst_row], c.mean_cosine, c.max_delta,
+        flags.files.size(), c.min_cosine, Printable(flags.files[c.worst_row]), c.mean_cosine, c.max_delta,
         agree ? "the vectors agree" : "the vectors differ");
   }
   return agree ? kOk : kFailed;

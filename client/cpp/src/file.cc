@@ -14,7 +14,10 @@ namespace embedd::client::internal {
 absl::StatusOr<uint64_t> FileBytes(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (!std::filesystem::exists(status)) return absl::NotFoundError("there is no such file");
+  if (status.type() == std::filesystem::file_type::not_found)
+    return absl::NotFoundError("there is no such file");
+  if (error)
+    return absl::PermissionDeniedError(error.message());  // a folder on the way, a loop of links, a long name
   if (std::filesystem::is_directory(status))
     return absl::FailedPreconditionError("this is a folder, not a file");
   if (!std::filesystem::is_regular_file(status))

@@ -2,7 +2,10 @@
 
 #include "client/cpp/src/source.h"
 
+#include <filesystem>
+
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
 
 namespace embedd::client::internal {
 namespace {
@@ -23,6 +26,20 @@ TEST_CASE("A file that cannot be read fails alone, with its reason") {
   CHECK(missing->code == absl::StatusCode::kNotFound);
   CHECK(missing->reason == "UNREADABLE_FILE");
   CHECK(Reason(*source, 1) == "UNREADABLE_FILE");
+}
+
+TEST_CASE("A file that is there and out of reach is not called missing") {
+  const TempFolder dir;
+  std::filesystem::create_symlink(dir.At("loop"), dir.At("loop"));
+  const std::vector<std::string> paths{dir.At("loop"), dir.At(std::string(5000, 'x'))};
+  const auto source = FileSource(paths, {});
+  for (const size_t i : {0, 1}) {
+    v1::Input input;
+    const auto error = source->Fill(i, &input);
+    REQUIRE(error);
+    CHECK(error->reason == "UNREADABLE_FILE");
+    CHECK(error->code != absl::StatusCode::kNotFound);
+  }
 }
 
 TEST_CASE("An image that the server would refuse for its size is not sent") {

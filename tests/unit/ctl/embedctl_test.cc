@@ -2,6 +2,8 @@
 //
 // embedctl as its user meets it: the binary, its output and its exit codes.
 
+#include <algorithm>
+#include <filesystem>
 #include <sstream>
 #include <thread>
 
@@ -23,13 +25,19 @@ bool Contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-// /batches on a port of its own.
+// /batches on a port of its own. `then`: what it answers the next times, once each; 503 after those.
 class FakeHttp {
  public:
-  explicit FakeHttp(const std::string& body) {
-    http_.Get("/batches", [body](const httplib::Request&, httplib::Response& response) {
-      response.set_content(body, "application/json");
-    });
+  explicit FakeHttp(const std::string& body, std::vector<std::string> then = {}) {
+    http_.Get("/batches",
+              [body, then, asked = size_t{0}](const httplib::Request&, httplib::Response& response) mutable {
+                const size_t time = asked++;
+                if (time > then.size() && !then.empty()) {
+                  response.status = 503;
+                  return;
+                }
+                response.set_content(time == 0 || then.empty() ? body : then[time - 1], "application/json");
+              });
     port_ = http_.bind_to_any_port("127.0.0.1");
     thread_ = std::thread([this] { http_.listen_after_bind(); });
   }
@@ -160,6 +168,78 @@ TEST_CASE("embedctl says bad arguments with 2 and a failed call with 1") {
   CHECK(Contains(run.err, "--retry-for"));
 }
 
+TEST_CASE("embedctl says with 2 what came of the arguments alone, whatever finds it") {
+  const TempFolder dir;
+  const std::string image = dir.Write("a.jpg", "a");
+  const std::vector<std::vector<std::string>> wrong = {
+      {"rank", image},
+      {"rank", image, "--text", "x", "--top", "0"},
+      {"info", "--timeout", "0"},
+      {"info", "--timeout", "nan"},
+      {"info", "--target="},
+      {"embed", image, "--target", ","},
+      {"embed", image, "--text", "x"},
+      {"embed", image, "--cert", image},
+      {"batches", "--http", "nowhere"},
+      {"bench", "--images", "0"},
+  };
+  for (const auto& arguments : wrong) {
+    const auto run = RunCtl(arguments);
+    CAPTURE(arguments.front(), run.err);
+    CHECK(run.exit_code == 2);
+    CHECK(run.err.size() < 300);
+  }
+}
+
+TEST_CASE("embedctl takes names of files and texts as they are") {
+  FakeServer server;
+  const TempFolder dir;
+  const std::string lines = dir.Write("two\nlines.jpg", "x");
+  const auto run = RunCtl({"--target", server.target(), "embed", "--json", lines});
+  CHECK(run.exit_code == 0);
+  CHECK(Json::parse(run.out)["file"] == lines);
+  const auto text = RunCtl({"--target", server.target(), "embed", lines});
+  CHECK(std::count(text.out.begin(), text.out.end(), '\n') == 1);
+  const auto empty = RunCtl({"--target", server.target(), "embed", "--text=", "--json"});
+  CHECK(Json::parse(empty.out)["text"] == "");
+}
+
+TEST_CASE("embedctl fails when what it prints is not written") {
+  FakeServer server;
+  const TempFolder dir;
+  const std::string image = dir.Write("a.jpg", "a");
+  std::vector<std::string> redirects{">&-"};
+  if (std::filesystem::exists("/dev/full")) redirects.emplace_back(">/dev/full");
+  for (const auto& redirect : redirects) {
+    for (const char* command : {"embed", "info", "probe", "--help"}) {
+      std::vector<std::string> arguments{"--target", server.target(), command};
+      if (std::string(command) == "embed") arguments.push_back(image);
+      const auto run = RunCtl(arguments, redirect);
+      CAPTURE(redirect, command, run.err);
+      // The exit code of a health check is its answer.
+      const bool probe = std::string(command) == "probe";
+      CHECK(run.exit_code == (probe ? 0 : 1));
+      CHECK(Contains(run.err, "could not be written") != probe);
+    }
+  }
+}
+
+TEST_CASE("embedctl embed --npy knows at once that it cannot write, and of no text writes no row") {
+  FakeServer server;
+  const TempFolder dir;
+  const auto nowhere = RunCtl(
+      {"--target", server.target(), "embed", dir.Write("a.jpg", "a"), "--npy", dir.At("nowhere/v.npy")});
+  CHECK(nowhere.exit_code == 1);
+  CHECK(Contains(nowhere.err, "nowhere/v.npy cannot be written"));
+  CHECK(server.service.seen().empty());
+  for (const char* nothing : {"", "\xef\xbb\xbf"}) {
+    const auto none = RunCtl({"--target", server.target(), "embed", "--texts", dir.Write("none.txt", nothing),
+                              "--npy", dir.At("v.npy")});
+    CHECK(none.exit_code == 0);
+    CHECK(ReadAll(dir.At("v.npy")) == ctl::NpyHeader(0, kFakeDimension));
+  }
+}
+
 TEST_CASE("embedctl verify agrees with itself and finds the vector that differs") {
   FakeServer server;
   const TempFolder dir;
@@ -228,7 +308,19 @@ TEST_CASE("embedctl batches prints the records as a table") {
   CHECK(Contains(run.out, "2.00 KiB"));
   const auto json = RunCtl({"--http", http.url(), "batches", "--json"});
   CHECK(Json::parse(json.out)["peak"] == 3072);
-  CHECK(RunCtl({"--http", "nonsense", "batches"}).exit_code == 1);
+  CHECK(RunCtl({"--http", "nonsense", "batches"}).exit_code == 2);
+}
+
+TEST_CASE("embedctl batches --follow goes on with a server that started again") {
+  const FakeHttp http(R"([{"id": 8}, {"id": 9}])",
+                      {R"([{"id": 9}, {"id": 10}])", R"([])", R"([{"id": 1}])", R"([{"id": 1}, {"id": 2}])"});
+  const auto run = RunCtl({"--http", http.url(), "batches", "--follow", "--every", "1ms", "--json"});
+  CHECK(run.exit_code == 1);
+  CHECK(Contains(run.err, "HTTP 503"));
+  std::istringstream lines(run.out);
+  std::vector<int> ids;
+  for (std::string line; std::getline(lines, line);) ids.push_back(Json::parse(line)["id"]);
+  CHECK(ids == std::vector<int>{8, 9, 10, 1, 2});
 }
 
 TEST_CASE("embedctl embeds texts, each on its line") {
@@ -274,7 +366,7 @@ TEST_CASE("embedctl rank sorts the texts of each image, with the model's probabi
   REQUIRE(json["texts"].size() == 1);
   CHECK(json["texts"][0]["text"] == "cccccccc");
   CHECK(json["texts"][0]["probability"].get<double>() > 0.5);
-  CHECK(RunCtl({"--target", server.target(), "rank", image}).exit_code == 1);
+  CHECK(RunCtl({"--target", server.target(), "rank", image}).exit_code == 2);
 }
 
 TEST_CASE("embedctl speaks to several servers with every command") {

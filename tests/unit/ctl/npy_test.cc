@@ -3,8 +3,11 @@
 #include "client/cpp/ctl/npy.h"
 
 #include <cstring>
+#include <filesystem>
 
 #include "tests/support/catch.h"
+#include "tests/support/temp_folder.h"
+#include "tests/unit/ctl/run_ctl.h"
 
 namespace embedd::ctl {
 namespace {
@@ -42,14 +45,53 @@ std::string Zip(const std::vector<std::pair<std::string, std::string>>& members,
 
 const std::vector<float> kValues{1, -2, 3.5F, 4, 5, 6};
 
+std::string Bytes(std::span<const float> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
+std::string File(const std::vector<float>& values, size_t rows, size_t columns) {
+  return NpyHeader(rows, columns) + Bytes(values);
+}
+
 TEST_CASE("What is written is read back, and its data starts at a multiple of 64") {
-  const auto file = WriteNpy(kValues, 3, 2);
+  const auto file = File(kValues, 3, 2);
   CHECK((file.size() - 24) % 64 == 0);
   const auto matrix = ParseNpy(file);
   REQUIRE(matrix.ok());
   CHECK(matrix->rows == 3);
   CHECK(matrix->columns == 2);
   CHECK(matrix->values == kValues);
+}
+
+TEST_CASE("A file that is written row by row has its name only once it is whole") {
+  const TempFolder dir;
+  const std::string path = dir.Write("v.npy", "earlier");
+  {
+    NpyFile file(path);
+    REQUIRE(file.Append(std::span(kValues).first(2), 3, 2).ok());
+  }  // the job failed
+  CHECK(client::ReadAll(path) == "earlier");
+  {
+    NpyFile file(path);
+    REQUIRE(file.Append(std::span(kValues).first(2), 3, 2).ok());
+    REQUIRE(file.Append(std::span(kValues).subspan(2), 3, 2).ok());
+    CHECK(client::ReadAll(path) == "earlier");
+    REQUIRE(file.Finish().ok());
+  }
+  CHECK(client::ReadAll(path) == File(kValues, 3, 2));
+  CHECK_FALSE(std::filesystem::exists(path + ".part"));
+}
+
+TEST_CASE("A place that cannot be written is known at once; a link keeps its place") {
+  const TempFolder dir;
+  CHECK(absl::IsPermissionDenied(NpyFile(dir.At("nowhere/v.npy")).status()));
+  const std::string real = dir.Write("real.npy", "earlier"), link = dir.At("link.npy");
+  std::filesystem::create_symlink(real, link);
+  NpyFile file(link);
+  REQUIRE(file.Append(kValues, 3, 2).ok());
+  REQUIRE(file.Finish().ok());
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(client::ReadAll(real) == File(kValues, 3, 2));
 }
 
 TEST_CASE("Half floats and headers of version 2 are read") {
@@ -77,7 +119,7 @@ TEST_CASE("Other arrays are refused, saying what they are and what to do") {
 }
 
 TEST_CASE("No cut or changed byte of a file makes the reader read outside it") {
-  for (const auto& file : {WriteNpy(kValues, 3, 2), Zip({{"a.npy", WriteNpy(kValues, 3, 2)}})}) {
+  for (const auto& file : {File(kValues, 3, 2), Zip({{"a.npy", File(kValues, 3, 2)}})}) {
     for (size_t size = 0; size < file.size(); ++size) {
       CHECK_FALSE(ParseNpy(file.substr(0, size)).ok());
       CHECK_FALSE(ParseNpz(file.substr(0, size), "").ok());
@@ -94,8 +136,8 @@ TEST_CASE("No cut or changed byte of a file makes the reader read outside it") {
 }
 
 TEST_CASE("An array of an npz file is found by name, or is the only one") {
-  const auto a = WriteNpy(kValues, 3, 2);
-  const auto b = WriteNpy(kValues, 2, 3);
+  const auto a = File(kValues, 3, 2);
+  const auto b = File(kValues, 2, 3);
   const auto one = ParseNpz(Zip({{"arr_0.npy", a}}), "");
   REQUIRE(one.ok());
   CHECK(one->values == kValues);
@@ -108,7 +150,7 @@ TEST_CASE("An array of an npz file is found by name, or is the only one") {
 }
 
 TEST_CASE("A compressed npz file is refused, saying how to save it") {
-  const auto status = ParseNpz(Zip({{"a.npy", WriteNpy(kValues, 3, 2)}}, 8), "").status();
+  const auto status = ParseNpz(Zip({{"a.npy", File(kValues, 3, 2)}}, 8), "").status();
   CHECK(std::string(status.message()).find("np.savez") != std::string::npos);
 }
 

@@ -17,11 +17,11 @@ std::string ReadAll(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-CtlResult RunCtl(const std::vector<std::string>& arguments) {
+CtlResult RunCtl(const std::vector<std::string>& arguments, const std::string& redirect) {
   const TempFolder dir;
   std::string command = "env -u EMBEDD_TARGET -u EMBEDD_HTTP -u EMBEDD_TOKEN_FILE '" EMBEDCTL "'";
   for (const auto& argument : arguments) command += " '" + argument + "'";
-  command += " >'" + dir.At("out") + "' 2>'" + dir.At("err") + "' </dev/null";
+  command += " >'" + dir.At("out") + "' 2>'" + dir.At("err") + "' </dev/null " + redirect;
   const int status = std::system(command.c_str());
   CtlResult result;
   if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);

@@ -16,7 +16,8 @@ struct CtlResult {
 };
 
 // `arguments` as a shell would pass them. Environment variables EMBEDD_… of the caller are not seen.
-CtlResult RunCtl(const std::vector<std::string>& arguments);
+// `redirect`: where else its standard output goes, in the shell's words.
+CtlResult RunCtl(const std::vector<std::string>& arguments, const std::string& redirect = "");
 
 std::string ReadAll(const std::string& path);
 
