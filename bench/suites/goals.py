@@ -47,7 +47,9 @@ GOALS = [
                "GFLOP/s a core either way). Zen 5, without AMX, on 26 November: 1.10 and 1.28; 89 % of a batch was the tile of PanelProduct, at "
                "247 GFLOP/s a core where its inner loop alone reaches 258"),
     *(Goal(f"forward f32 / best of ONNX Runtime, OpenVINO, its own library: {what}; 1",
-           [(f"families.{key}_full", 1.15), (f"families.{key}_one", 1.15)], text="≥ 1.15")
+           [(f"families.{key}_full", 1.15), (f"families.{key}_one", 1.15)], text="≥ 1.15",
+           cause="one text is 77 or 64 rows: without splitting the weights into bf16 parts a product would take 0.78 of the time, tried by "
+                 "hand; splitting them beside the products gained nothing")
       for what, key in (("ViT-B/16, batch 8", "vit-b-16_image"), ("ViT-L/14, batch 4", "vit-l-14_image"), ("SigLIP-B/16, batch 8", "siglip-b-16_image"),
                         ("DINOv2-B/14, batch 8", "dinov2-b-14_image"), ("texts of CLIP B/32 (77 places), batch 64", "vit-b-32_text"),
                         ("texts of SigLIP (64 places), batch 64", "siglip-b-16_text"))),
@@ -56,8 +58,10 @@ GOALS = [
                "attention, 4 % encoding and LayerNorm; f32, whose weights are fetched ahead, is what gained. Tried: threads that spin briefly, and attention in our own kernels "
                "(int8 from 79 to 124 images/s, alternately with f32) (`--dtype int8` runs only where "
                "the processor has VNNI or AMX)"),
-    Goal("served / the same engine in a loop", [("served.over_engine", 0.98)], text="≥ 0.98"),
-    Goal("one caller, one raw image: p50 above the bare forward", [("served.latency_ms", 1)], False, "≤ 1 ms"),
+    Goal("served / the same engine in a loop", [("served.over_engine", 0.98)], text="≥ 0.98",
+         cause="three runs of that day: 0.98, 0.96, 0.99; the processor's own speed changes by more from round to round"),
+    Goal("one caller, one raw image: p50 above the bare forward", [("served.latency_ms", 1)], False, "≤ 1 ms",
+         cause="the difference of two times of 50 ms that scatter by 5 %; 1.02 ms where a forward pass took 23 ms (Zen 5)"),
     Goal("server CPU per JPEG outside the forward / (decode + exact resize alone), 500×375", [("host.jpeg", 1.1)], False, "≤ 1.1",
          cause="perf record of the server: 89 % is decoding and resizing, 6 % gRPC receiving the files, 5 % device and reply"),
     Goal("the same, 12 MP, landscape; portrait (what the crop never shows need not be transformed)",
